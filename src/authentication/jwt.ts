@@ -1,0 +1,60 @@
+/** SimpleJWT's JWTAuthentication and, without the user's row, its JWTStatelessUserAuthentication. */
+import type { FastifyRequest } from 'fastify'
+import { BadAuthorizationHeader, InvalidToken, PasswordChanged, UserInactive, UserNotFound } from '../errors.ts'
+import type { Settings } from '../settings.ts'
+import type { Claims } from '../tokens/jwt.ts'
+import type { Tokens } from '../tokens/tokens.ts'
+import { type Caller, TokenUser } from '../users/token-user.ts'
+import { isUserId, type Users, withoutPassword } from '../users/users.ts'
+import type { Authenticator } from './authenticate.ts'
+
+/** @param TokenUserClass SimpleJWT's TOKEN_USER_CLASS, for callers known only by token */
+export function jwtAuthenticator(
+  settings: Settings,
+  tokens: Tokens,
+  users: Users,
+  TokenUserClass: typeof TokenUser = TokenUser
+): Authenticator {
+  const { userIdClaim, userIdField } = settings
+  const header = settings.authHeaderName.slice('HTTP_'.length).replaceAll('_', '-').toLowerCase()
+  // RFC 9110 §11.1: a scheme's name has no case, though the original's does.
+  const schemes = new Set(settings.authHeaderTypes.map((scheme) => scheme.toLowerCase()))
+
+  async function authenticate(request: FastifyRequest) {
+    const token = tokenOf(textOf(request))
+    if (token === null) return null
+    const claims = await tokens.authenticate(token)
+    return { user: await callerOf(claims), auth: claims }
+  }
+
+  /** All that was sent, joined as WSGI does; Node passes over the second of two, which another may have gone by. */
+  function textOf({ raw: { rawHeaders } }: FastifyRequest): string {
+    return rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === header).join()
+  }
+
+  /** Null for another scheme's credentials, which another authenticator may know. */
+  function tokenOf(value: string): string | null {
+    // Of ASCII's white space only: a header is made of bytes, and a no-break space is none of its blanks.
+    const [scheme, token, ...rest] = value.split(/[ \t\n\v\f\r]+/).filter(Boolean)
+    if (scheme === undefined || !schemes.has(scheme.toLowerCase())) return null
+    if (token === undefined || rest.length > 0) throw new BadAuthorizationHeader()
+    return token
+  }
+
+  async function callerOf(claims: Claims): Promise<Caller> {
+    const id = claims[userIdClaim]
+    if (id === undefined) throw new InvalidToken('Token contained no recognizable user identification')
+    if (settings.stateless) {
+      // What no user can have for an id is nobody's, even where nobody looks: `[1]` would read as 1.
+      if (!isUserId(userIdField, id)) throw new UserNotFound()
+      return new TokenUserClass(id, userIdField, claims)
+    }
+    const user = await users.get(userIdField, id)
+    if (user === null) throw new UserNotFound()
+    if (settings.checkUserIsActive && !user.isActive) throw new UserInactive()
+    if (!(await users.isOfCurrentPassword(user, claims[settings.revokeTokenClaim]))) throw new PasswordChanged()
+    return withoutPassword(user)
+  }
+
+  return { challenge: `${settings.authHeaderTypes[0]} realm="api"`, authenticate }
+}

@@ -1,0 +1,252 @@
+#!/usr/bin/env node
+/**
+ * The command line: a table of commands, each a call into the domain. Exit codes: 0 done, 1 failed, 2 misused.
+ *
+ * What a command needs is loaded when it runs, so that help, say, need not wait for a database's driver.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { createServer as createProbe } from 'node:net'
+import { type ParseArgsConfig, parseArgs, parseEnv } from 'node:util'
+import closeWithGrace from 'close-with-grace'
+import type { FastifyInstance } from 'fastify'
+import { AuthError, ImproperlyConfigured, ValidationError } from './errors.ts'
+import type { Auth } from './plugin.ts'
+import { askForPassword, askForText, endQuestions } from './prompt.ts'
+import type { Settings } from './settings.ts'
+import { version } from './version.ts'
+
+interface Command {
+  usage?: string
+  /** How many names it takes besides its options; none if left out. */
+  names?: number
+  help: string
+  options?: NonNullable<ParseArgsConfig['options']>
+  run: (values: Record<string, unknown>, positionals: string[]) => Promise<void>
+}
+
+/** A fault that is told in one line. */
+class CommandError extends Error {
+  readonly exitCode: number
+
+  constructor(message: string, exitCode = 1) {
+    super(message)
+    this.exitCode = exitCode
+  }
+}
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`)
+
+const COMMANDS: Record<string, Command> = {
+  serve: { help: 'Start the API.', run: serve },
+  migrate: { help: 'Bring the database up to date.', run: runMigrations },
+  createsuperuser: {
+    usage: '[--noinput --username NAME --email ADDRESS]',
+    help: 'Make a superuser. With --noinput, LATCHKEY_SUPERUSER_PASSWORD holds the password.',
+    options: { username: { type: 'string' }, email: { type: 'string' }, noinput: { type: 'boolean' } },
+    run: createSuperuser
+  },
+  changepassword: { usage: 'USER', names: 1, help: "Change a user's password.", run: changePassword },
+  flushexpiredtokens: { help: 'Delete what is recorded of expired refresh tokens.', run: flushExpiredTokens },
+  generatekey: { help: 'Print a new JWT_SIGNING_KEY.', run: printKey },
+  check: { help: 'Check settings, database, key and migrations, and change nothing.', run: check }
+}
+
+/** The environment over `.env` of the working directory. */
+async function readSettings(): Promise<Settings> {
+  const { loadEnvironment } = await import('./config.ts')
+  const given = Object.entries(process.env).filter(([, value]) => value?.trim())
+  return loadEnvironment({ ...readEnvFile(), ...Object.fromEntries(given) })
+}
+
+function readEnvFile(): NodeJS.Dict<string> {
+  try {
+    return existsSync('.env') ? parseEnv(readFileSync('.env', 'utf8')) : {}
+  } catch (error) {
+    throw new CommandError(`.env: ${(error as Error).message}`)
+  }
+}
+
+async function serve(): Promise<void> {
+  const settings = await readSettings()
+  await assertFree(settings)
+  const { createServer } = await import('./server.ts')
+  const app = await createServer(settings)
+  try {
+    await start(app)
+  } catch (error) {
+    await app.close()
+    throw error
+  }
+}
+
+async function start(app: FastifyInstance): Promise<void> {
+  const { settings } = app.auth
+  const address = await app.listen({ host: settings.host, port: settings.port }).catch(refuseAddress(settings))
+  const admin = await makeFirstUser(app.auth)
+  closeWithGrace({ delay: 10_000, logger: app.log }, () => app.close())
+  const greeting = [
+    `Latchkey ${version} is at ${address} with ${isEmbedded(settings) ? 'SQLite' : 'PostgreSQL'}.`,
+    `To read and try the API: ${address}/docs/`
+  ]
+  if (admin !== null) {
+    greeting.push(
+      `To sign in: name admin, password ${admin}`,
+      'This password is shown only once. To change it: npm run latchkey -- changepassword admin'
+    )
+  }
+  // In one piece, lest a log come between.
+  say(greeting.join('\n'))
+}
+
+const isEmbedded = ({ databaseUrl }: Settings): boolean => databaseUrl.startsWith('file:')
+
+/** Before anything is written: a second start by mistake is to leave no trace. */
+async function assertFree(settings: Settings): Promise<void> {
+  const { host, port } = settings
+  const probe = createProbe()
+  await new Promise<void>((resolve, reject) => {
+    probe.once('error', reject).listen({ host, port }, () => probe.close(() => resolve()))
+  }).catch(refuseAddress(settings))
+}
+
+const refuseAddress =
+  ({ host, port }: Settings) =>
+  ({ code, message }: NodeJS.ErrnoException): never => {
+    const reason = code === 'EADDRINUSE' ? 'is in use; choose another PORT' : `cannot be used: ${message}`
+    throw new CommandError(`${host}:${port} ${reason}`)
+  }
+
+/** A new embedded database gets a superuser, so that there is somebody to sign in as. */
+async function makeFirstUser({ settings, database, users }: Auth): Promise<string | null> {
+  if (!isEmbedded(settings) || (await database.user.count()) > 0) return null
+  const { generateKey } = await import('./tokens/keys.ts')
+  const password = generateKey().slice(0, 20)
+  try {
+    await users.createSuperuser({ username: 'admin', password })
+    return password
+  } catch (error) {
+    // Another process, started at the same time, was faster.
+    if (error instanceof ValidationError) return null
+    throw error
+  }
+}
+
+async function runMigrations(): Promise<void> {
+  const { databaseUrl } = await readSettings()
+  const { migrate } = await import('./database/migrate.ts')
+  const applied = await migrate(databaseUrl)
+  for (const name of applied) say(`Applied ${name}.`)
+  if (applied.length === 0) say('No migrations to apply.')
+}
+
+async function createSuperuser({ username, email, noinput }: Record<string, unknown>): Promise<void> {
+  if (noinput && typeof username !== 'string') throw new CommandError('You must use --username with --noinput.')
+  await withAuth(async ({ users }) => {
+    const user = {
+      username: typeof username === 'string' ? username : await askForText('Username: '),
+      email: typeof email === 'string' ? email : noinput ? '' : await askForText('Email address: '),
+      password: noinput ? process.env.LATCHKEY_SUPERUSER_PASSWORD || null : await askForPassword()
+    }
+    await users.createSuperuser(user)
+  })
+  say('Superuser created successfully.')
+}
+
+async function changePassword(_values: unknown, [username = '']: string[]): Promise<void> {
+  await withAuth(async ({ users }) => {
+    const user = await users.get('username', username)
+    if (user === null) throw new CommandError(`user '${username}' does not exist`)
+    say(`Changing password for user '${username}'`)
+    await users.setPassword(user.id, await askForPassword())
+  })
+  say(`Password changed successfully for user '${username}'`)
+}
+
+async function flushExpiredTokens(): Promise<void> {
+  await withAuth(async ({ tokens }) => say(`${await tokens.flushExpiredTokens()} expired tokens deleted.`))
+}
+
+async function printKey(): Promise<void> {
+  const { generateKey } = await import('./tokens/keys.ts')
+  say(generateKey())
+}
+
+async function check(): Promise<void> {
+  const settings = await readSettings()
+  say('Settings: good.')
+  const { pathOfUrl } = await import('./database/sqlite.ts')
+  const path = isEmbedded(settings) ? pathOfUrl(settings.databaseUrl) : null
+  if (path !== null && !existsSync(path)) {
+    say('Database: not there yet; the first start makes it, and a key.')
+    return
+  }
+  const { pendingMigrations } = await import('./database/migrate.ts')
+  const pending = await pendingMigrations(settings.databaseUrl)
+  say('Database: good.')
+  await checkKey(settings, path)
+  if (pending.length > 0) throw new CommandError(`Migrations: to apply: ${pending.join(', ')}`)
+  say('Migrations: all applied.')
+}
+
+/** @param path of the embedded database, beside which a key is kept */
+async function checkKey(settings: Settings, path: string | null): Promise<void> {
+  if (settings.signingKey === null && !existsSync(`${path}.key`))
+    return say('Key: not there yet; the next start makes it.')
+  const { loadSigningKey } = await import('./tokens/keys.ts')
+  loadSigningKey(settings)
+  say('Key: good.')
+}
+
+/** The domains without a server. */
+async function withAuth(work: (auth: Auth) => Promise<void>): Promise<void> {
+  const settings = await readSettings()
+  const [{ default: Fastify }, { default: latchkey }] = await Promise.all([import('fastify'), import('./plugin.ts')])
+  const app = Fastify()
+  try {
+    await app.register(latchkey, settings)
+    await work(app.auth)
+  } finally {
+    await app.close()
+  }
+}
+
+function help(): string {
+  const rows = Object.entries(COMMANDS).map(
+    ([name, { usage = '', help }]) => `  ${`${name} ${usage}`.trim()}\n      ${help}`
+  )
+  return ['usage: latchkey COMMAND', '', ...rows, '', 'Settings come from the environment and from .env.'].join('\n')
+}
+
+async function main([name, ...args]: string[]): Promise<void> {
+  if (name === undefined || name === 'help' || [name, ...args].includes('--help')) return say(help())
+  if (name === '--version') return say(version)
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
+  if (command === undefined) throw new CommandError(`there is no command ${name}\n\n${help()}`, 2)
+  const { values, positionals } = parse(command, args)
+  if (positionals.length !== (command.names ?? 0)) {
+    throw new CommandError(`usage: latchkey ${`${name} ${command.usage ?? ''}`.trim()}`, 2)
+  }
+  await command.run(values, positionals)
+}
+
+function parse({ options = {} }: Command, args: string[]) {
+  try {
+    return parseArgs({ args, options, allowPositionals: true })
+  } catch (error) {
+    throw new CommandError((error as Error).message, 2)
+  }
+}
+
+/** An expected fault is a line for each; an unexpected one keeps its stack. */
+function report(error: unknown): void {
+  const lines =
+    error instanceof ImproperlyConfigured
+      ? error.faults
+      : error instanceof AuthError
+        ? Object.values(error.body).flat()
+        : [error instanceof CommandError ? error.message : ((error as Error).stack ?? String(error))]
+  for (const line of lines) process.stderr.write(`latchkey: ${line}\n`)
+  process.exitCode = error instanceof CommandError ? error.exitCode : 1
+}
+
+await main(process.argv.slice(2)).catch(report).finally(endQuestions)

@@ -1,0 +1,26 @@
+/** Latchkey: Django's authentication for Fastify. */
+export type { Authenticator, Scheme } from './authentication/authenticate.ts'
+export { authenticateWith } from './authentication/authenticate.ts'
+export * from './errors.ts'
+export { errorHandler } from './http/error-handler.ts'
+export type { Guard, GuardOptions, Predicate } from './permissions/guards.ts'
+export {
+  allowAny,
+  and,
+  guard,
+  hasPermission,
+  isAdminUser,
+  isAuthenticated,
+  isAuthenticatedOrReadOnly,
+  not,
+  or
+} from './permissions/guards.ts'
+export type { Permissions } from './permissions/permissions.ts'
+export type { Auth, LatchkeyOptions } from './plugin.ts'
+export { default } from './plugin.ts'
+export { authRoutes } from './routes.ts'
+export type { Settings, SettingsInput } from './settings.ts'
+export type { Credentials, Pair, Tokens } from './tokens/tokens.ts'
+export type { Caller } from './users/token-user.ts'
+export { TokenUser } from './users/token-user.ts'
+export type { NewUser, User, Users } from './users/users.ts'

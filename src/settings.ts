@@ -1,0 +1,182 @@
+/** Every setting, once: its type, default and meaning. The README's table and `.env.example` are held against it by a test. */
+import Type, { type Static, type TSchema } from 'typebox'
+
+const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
+
+export type Reader = 'boolean' | 'claim' | 'duration' | 'list' | 'number' | 'text' | 'texts'
+
+/** What a setting says of itself besides its type. */
+interface Setting {
+  description: string
+  /** How its text in the environment is read. */
+  reads: Reader
+  /** What a good value looks like, for the message about a bad one. */
+  expects: string
+  /** True for SimpleJWT's settings, whose names in the environment begin with `JWT_`. */
+  jwt?: true
+  /** True for what only the server asks for; as a plugin, Latchkey leaves it to the host app. */
+  server?: true
+}
+
+const jwt = { jwt: true } as const
+const server = { server: true } as const
+
+/** What every setting says of itself, and what it says besides. */
+const about = (reads: Reader, expects: string, fallback: unknown, description: string, extra: object) => ({
+  default: fallback,
+  description,
+  reads,
+  expects,
+  ...extra
+})
+
+const flag = (fallback: boolean, description: string, extra = {}) =>
+  Type.Boolean(about('boolean', 'on or off', fallback, description, extra))
+
+const DURATION = 'a duration such as 30s, 5m, 12h or 1d, or whole seconds'
+const duration = (fallback: string, description: string, extra = {}) => {
+  const bounds = { minimum: 0, maximum: 10 * 365 * 86_400, ...extra }
+  return Type.Integer(about('duration', DURATION, parseDuration(fallback), description, bounds))
+}
+
+const integer = (fallback: number, minimum: number, maximum: number, description: string, extra = {}) => {
+  const expects = `a whole number from ${minimum} to ${maximum}`
+  return Type.Integer(about('number', expects, fallback, description, { minimum, maximum, ...extra }))
+}
+
+const text = (fallback: string, description: string, extra = {}) =>
+  Type.String(about('text', 'some text', fallback, description, { minLength: 1, ...extra }))
+
+const optional = (description: string, extra = {}) =>
+  Type.Union([Type.String({ minLength: 1 }), Type.Null()], about('text', 'some text', null, description, extra))
+
+const oneOf = <const Name extends string>(names: readonly Name[], fallback: Name, description: string, extra = {}) =>
+  Type.Enum([...names] as Name[], about('text', `one of ${names.join(', ')}`, fallback, description, extra))
+
+const list = (fallback: string[], description: string, extra = {}) =>
+  Type.Array(Type.String({ minLength: 1 }), about('list', 'a list with commas', fallback, description, extra))
+
+const listOf = <const Name extends string>(
+  names: readonly Name[],
+  fallback: Name[],
+  description: string,
+  extra = {}
+) => {
+  const expects = `a list with commas of ${names.join(', ')}`
+  const bounds = { minItems: 1, uniqueItems: true, ...extra }
+  return Type.Array(Type.Enum([...names] as Name[]), about('list', expects, fallback, description, bounds))
+}
+
+export const HASHERS = ['bcrypt_sha256', 'pbkdf2_sha256', 'pbkdf2_sha1', 'argon2', 'scrypt', 'bcrypt', 'md5'] as const
+export type HasherName = (typeof HASHERS)[number]
+
+/** The characters of a claim's or a header's name: enough for any, too few for mischief. */
+const NAME = { pattern: '^[A-Za-z0-9_.:/-]{1,64}$', expects: 'a name of letters, digits and _ . : / -' }
+
+const claim = (fallback: string, description: string) =>
+  Type.Union([Type.String({ pattern: NAME.pattern }), Type.Null()], {
+    default: fallback,
+    description,
+    reads: 'claim',
+    expects: `${NAME.expects}, or none`,
+    ...jwt
+  })
+
+export const SettingsSchema = Type.Object(
+  {
+    host: text('127.0.0.1', 'Address to listen on', server),
+    port: integer(3000, 0, 65_535, 'Port to listen on; 0 takes any free one', server),
+    databaseUrl: text('file:./data/latchkey.db', 'SQLite as `file:…`, or PostgreSQL as `postgresql://…`', {
+      pattern: '^(file:.+|postgres(ql)?://.+)$',
+      expects: 'file:… for SQLite or postgresql://… for PostgreSQL'
+    }),
+    logLevel: oneOf(
+      ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+      'info',
+      'Least level logged',
+      server
+    ),
+    trustProxy: list([], 'Addresses or networks of the proxies whose `X-Forwarded-For` is believed; none by default', {
+      ...server,
+      expects: 'a list with commas of addresses or networks such as 10.0.0.0/8'
+    }),
+    corsOrigins: list([], 'Origins whose pages may call the API; none by default', {
+      ...server,
+      expects: 'a list with commas of origins such as https://app.example.com'
+    }),
+    loginRate: text('20/minute', 'Logins allowed from one address: `N/second`, `/minute`, `/hour`, `/day`, or `off`', {
+      pattern: '^(off|[1-9]\\d{0,6}/(s|m|h|d)[a-z]*)$',
+      expects: 'a rate such as 20/minute, or off'
+    }),
+    passwordHashers: listOf(HASHERS, [...HASHERS], 'Accepted password hashes; the first one makes new ones'),
+    bcryptRounds: integer(12, 4, 20, 'Cost of new bcrypt hashes, as a power of two'),
+    passwordTrim: flag(true, 'Cut white space around a password at sign-in, as SimpleJWT; off for OWASP ASVS 6.2.8'),
+    authenticationBackends: listOf(
+      ['ModelBackend', 'AllowAllUsersModelBackend'],
+      ['ModelBackend'],
+      'Who may sign in: active users, or with AllowAllUsersModelBackend also inactive ones'
+    ),
+    signingKey: optional('HMAC secret of at least 32 bytes; made and kept beside an embedded database if absent', jwt),
+    algorithm: oneOf(['HS256', 'HS384', 'HS512'], 'HS256', 'Signature algorithm', jwt),
+    accessTokenLifetime: duration('5m', 'Lifetime of an access token', { ...jwt, minimum: 1 }),
+    refreshTokenLifetime: duration('1d', 'Lifetime of a refresh token', { ...jwt, minimum: 1 }),
+    rotateRefreshTokens: flag(true, 'A refresh also answers with a new refresh token', jwt),
+    blacklistAfterRotation: flag(true, 'A rotated refresh token can be used no more', jwt),
+    refreshStore: oneOf(['blacklist', 'none'], 'blacklist', 'How refresh tokens are remembered', jwt),
+    stateless: flag(true, 'The caller is what the token says; off: the user row is read on each request', jwt),
+    updateLastLogin: flag(false, 'Obtaining a token sets `last_login`', jwt),
+    audience: Type.Union([Type.String({ minLength: 1 }), Type.Array(Type.String({ minLength: 1 })), Type.Null()], {
+      default: null,
+      description: 'Written as `aud`, and one of it asked for; several with commas',
+      reads: 'texts',
+      expects: 'some text, or a list with commas',
+      ...jwt
+    }),
+    issuer: optional('Written as `iss`, and asked for', jwt),
+    leeway: duration('0', 'Tolerance for `exp`, `nbf` and `iat`', { ...jwt, maximum: 3600 }),
+    authHeaderTypes: list(['Bearer'], 'Schemes accepted in the header; the first is in `WWW-Authenticate`', {
+      ...jwt,
+      minItems: 1,
+      expects: 'a list with commas of scheme names'
+    }),
+    authHeaderName: text('HTTP_AUTHORIZATION', 'Header that carries the token, in WSGI form', {
+      ...jwt,
+      pattern: '^HTTP_[A-Z0-9]+(_[A-Z0-9]+)*$',
+      expects: 'a header in WSGI form such as HTTP_X_ACCESS_TOKEN'
+    }),
+    userIdField: oneOf(['id', 'username'], 'id', 'Column of the user that a token names', jwt),
+    userIdClaim: text('user_id', 'Claim that names the user', { ...jwt, ...NAME }),
+    slidingTokenLifetime: duration('5m', 'Lifetime of a sliding token', { ...jwt, minimum: 1 }),
+    slidingTokenRefreshLifetime: duration('1d', 'How long a sliding token can be renewed', { ...jwt, minimum: 1 }),
+    slidingTokenRefreshExpClaim: text('refresh_exp', 'Claim that ends the renewals of a sliding token', {
+      ...jwt,
+      ...NAME
+    }),
+    authTokenClasses: listOf(['AccessToken', 'SlidingToken'], ['AccessToken'], 'Kinds accepted in the header', jwt),
+    tokenTypeClaim: claim('token_type', 'Claim that tells the kind of a token; `none`: kinds are not told apart'),
+    jtiClaim: claim('jti', 'Claim that identifies a token; `none` goes with `JWT_REFRESH_STORE=none`'),
+    checkRevokeToken: flag(false, 'Tokens die when the password changes', jwt),
+    revokeTokenClaim: text('hash_password', "Claim with the password's fingerprint", { ...jwt, ...NAME }),
+    checkUserIsActive: flag(true, 'Refuse tokens of inactive users', jwt)
+  },
+  { additionalProperties: false }
+)
+
+export type Settings = Readonly<Static<typeof SettingsSchema>>
+export type SettingName = keyof Settings
+/** Settings as a caller gives them: all optional, durations also as `5m`, lists also as text with commas. */
+export type SettingsInput = { [Name in SettingName]?: Settings[Name] | string | undefined }
+
+export const SETTINGS = SettingsSchema.properties as unknown as Record<
+  SettingName,
+  TSchema & Setting & { default: unknown }
+>
+export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[]
+
+export const settingOf = (name: SettingName): Setting & { default: unknown } => SETTINGS[name]
+
+/** Reads `90`, `90s`, `5m`, `12h`, `1d` or `2w` as seconds; anything else comes back as NaN. */
+export function parseDuration(value: string): number {
+  const [, amount, unit = 's'] = /^(\d{1,9})([smhdw])?$/.exec(value.trim()) ?? []
+  return amount === undefined ? Number.NaN : Number(amount) * (UNITS[unit] as number)
+}

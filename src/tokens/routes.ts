@@ -1,0 +1,146 @@
+/** SimpleJWT's six views. */
+import type { FastifyInstance } from 'fastify'
+import Type from 'typebox'
+import { CharField } from '../http/fields.ts'
+import type { Throttle } from '../http/throttle.ts'
+import { view } from '../http/view.ts'
+
+const Token = (description: string) => Type.String({ description })
+const Detail = Type.Object({ detail: Type.String(), code: Type.Optional(Type.String()) })
+const FieldErrors = Type.Record(Type.String(), Type.Array(Type.String()))
+const refusals = { 400: FieldErrors, 401: Detail }
+const loginRefusals = { ...refusals, 429: Detail, 503: Detail }
+
+/** @param throttle of logins */
+export function tokenRoutes(app: FastifyInstance, throttle: Throttle): void {
+  obtainView(app, throttle)
+  refreshView(app)
+  verifyView(app)
+  blacklistView(app)
+  obtainSlidingView(app, throttle)
+  refreshSlidingView(app)
+}
+
+const common = ({ auth }: FastifyInstance) => ({
+  tags: ['token'],
+  challenge: `${auth.settings.authHeaderTypes[0]} realm="api"`
+})
+
+const credentials = ({ auth }: FastifyInstance) =>
+  Type.Object({
+    username: CharField({}),
+    password: CharField({ trim: auth.settings.passwordTrim, writeOnly: true })
+  })
+
+function obtainView(app: FastifyInstance, throttle: Throttle): void {
+  view(app, '/token/', {
+    ...common(app),
+    name: 'Token Obtain Pair',
+    description: 'A name and a password become a pair of tokens: one to show, one to renew it with.',
+    before: [throttle],
+    methods: {
+      POST: {
+        summary: 'Exchange a name and a password for a pair of tokens',
+        body: credentials(app),
+        response: {
+          200: Type.Object({
+            refresh: Token('Lives for a day by default'),
+            access: Token('Lives for five minutes by default')
+          }),
+          ...loginRefusals
+        },
+        handler: (request) => app.auth.tokens.obtainPair(request.body, request)
+      }
+    }
+  })
+}
+
+function refreshView(app: FastifyInstance): void {
+  view(app, '/token/refresh/', {
+    ...common(app),
+    name: 'Token Refresh',
+    description: 'A refresh token that is still good becomes a new access token.',
+    methods: {
+      POST: {
+        summary: 'Exchange a refresh token for an access token and, with rotation, its successor',
+        body: Type.Object({ refresh: CharField({}), access: CharField({ readOnly: true }) }),
+        response: {
+          200: Type.Object({ access: Token('A new one'), refresh: Type.Optional(Token('In place of the one sent')) }),
+          ...refusals
+        },
+        handler: (request) => app.auth.tokens.refresh(request.body.refresh, request)
+      }
+    }
+  })
+}
+
+function verifyView(app: FastifyInstance): void {
+  view(app, '/token/verify/', {
+    ...common(app),
+    name: 'Token Verify',
+    description: 'Says whether a token is good, of whatever kind it is and whoever it is of.',
+    methods: {
+      POST: {
+        summary: 'Say whether a token, of whatever kind, is good',
+        body: Type.Object({ token: CharField({ writeOnly: true }) }),
+        response: { 200: Type.Object({}), ...refusals },
+        handler: async ({ body }) => {
+          await app.auth.tokens.verify(body.token)
+          return {}
+        }
+      }
+    }
+  })
+}
+
+function blacklistView(app: FastifyInstance): void {
+  view(app, '/token/blacklist/', {
+    ...common(app),
+    name: 'Token Blacklist',
+    description: 'Makes a refresh token unusable from now on.',
+    methods: {
+      POST: {
+        summary: 'Make a refresh token unusable: a logout',
+        body: Type.Object({ refresh: CharField({ writeOnly: true }) }),
+        response: { 200: Type.Object({}), ...refusals },
+        handler: async ({ body }) => {
+          await app.auth.tokens.blacklist(body.refresh)
+          return {}
+        }
+      }
+    }
+  })
+}
+
+function obtainSlidingView(app: FastifyInstance, throttle: Throttle): void {
+  view(app, '/token/sliding/', {
+    ...common(app),
+    name: 'Token Obtain Sliding',
+    description: 'A name and a password become one token, which is shown and renewed.',
+    before: [throttle],
+    methods: {
+      POST: {
+        summary: 'Exchange a name and a password for a sliding token',
+        body: credentials(app),
+        response: { 200: Type.Object({ token: Token('Lives for five minutes by default') }), ...loginRefusals },
+        handler: (request) => app.auth.tokens.obtainSliding(request.body, request)
+      }
+    }
+  })
+}
+
+function refreshSlidingView(app: FastifyInstance): void {
+  view(app, '/token/sliding/refresh/', {
+    ...common(app),
+    name: 'Token Refresh Sliding',
+    description: 'A sliding token that is still good is good for a while longer.',
+    methods: {
+      POST: {
+        summary: 'Renew a sliding token before it expires',
+        body: Type.Object({ token: CharField({}) }),
+        response: { 200: Type.Object({ token: Token('With a later end') }), ...refusals },
+        handler: (request) => app.auth.tokens.refreshSliding(request.body.token, request)
+      }
+    }
+  })
+}

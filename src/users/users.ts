@@ -1,0 +1,213 @@
+/** Django's users: who they are, how they are made, and whether a password is theirs. */
+import { createHash } from 'node:crypto'
+import { isUniqueViolation } from '../database/errors.ts'
+import type { Database, User as UserRow } from '../database/open.ts'
+import { ServiceUnavailable, ValidationError } from '../errors.ts'
+import type { Settings } from '../settings.ts'
+import { type Hashers, makeUnusablePassword } from './hashers.ts'
+
+/** A user without the password hash, which never leaves this module unless asked for by name. */
+export type User = Omit<UserRow, 'password'>
+/** The columns that a token may name a user by. */
+export type UserIdField = Settings['userIdField']
+
+export interface NewUser {
+  /** At most 150 characters; stored in NFKC form. */
+  username: string
+  /** Its domain is stored in lower case. */
+  email?: string
+  /** Left out: the user cannot sign in with a password. */
+  password?: string | null
+  firstName?: string
+  lastName?: string
+  isStaff?: boolean
+  isSuperuser?: boolean
+  isActive?: boolean
+}
+
+export class Users {
+  readonly #database: Database
+  readonly #hashers: Hashers
+  readonly #settings: Settings
+
+  constructor(database: Database, hashers: Hashers, settings: Settings) {
+    this.#database = database
+    this.#hashers = hashers
+    this.#settings = settings
+  }
+
+  /** @throws {ValidationError} for a name that is missing, malformed or taken */
+  async createUser({ password, ...user }: NewUser): Promise<User> {
+    const data = {
+      username: cleanUsername(user.username),
+      email: normalizeEmail(user.email ?? ''),
+      password: await this.#encode(password),
+      firstName: user.firstName ?? '',
+      lastName: user.lastName ?? '',
+      isStaff: user.isStaff ?? false,
+      isSuperuser: user.isSuperuser ?? false,
+      isActive: user.isActive ?? true,
+      dateJoined: new Date(),
+      lastLogin: null
+    }
+    try {
+      return withoutPassword(await this.#database.user.create({ data }))
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error
+      throw new ValidationError({ username: ['A user with that username already exists.'] })
+    }
+  }
+
+  /** createUser, with is_staff and is_superuser. */
+  createSuperuser(user: NewUser): Promise<User> {
+    return this.createUser({ ...user, isStaff: true, isSuperuser: true })
+  }
+
+  /**
+   * Django's authenticate. Takes as long for a name that does not exist as for a wrong password.
+   *
+   * @returns the user, or null for any reason why these credentials are not good
+   */
+  async authenticate(username: string, password: string): Promise<UserRow | null> {
+    const user = await this.get('username', username)
+    if (user === null) {
+      await this.#hashers.runDummyHash(password)
+      return null
+    }
+    const { correct, outdated } = await this.#hashers.checkPassword(password, user.password)
+    if (!correct || !(user.isActive || this.#acceptsInactive())) return null
+    return outdated ? this.#renew(user, password) : user
+  }
+
+  /** By primary key or username as a token writes it; null also for what can be neither. */
+  async get(field: UserIdField, value: unknown): Promise<UserRow | null> {
+    const { user } = this.#database
+    if (field === 'username') return isName(value) ? user.findUnique({ where: { username: value } }) : null
+    const id = primaryKeyOf(value)
+    return id === null ? null : user.findUnique({ where: { id } })
+  }
+
+  /** @param password null makes it unusable */
+  async setPassword(id: number, password: string | null): Promise<void> {
+    const data = { password: await this.#encode(password) }
+    await this.#database.user.update({ where: { id }, data, select: { id: true } })
+  }
+
+  /** Sets `last_login` to now. */
+  async updateLastLogin(id: number): Promise<void> {
+    await this.#database.user.updateMany({ where: { id }, data: { lastLogin: new Date() } })
+  }
+
+  /** Deletes a user with what hangs on it, in Django's order, at once. */
+  async deleteUser(id: number): Promise<void> {
+    const database = this.#database
+    await database.$transaction([
+      database.userGroup.deleteMany({ where: { userId: id } }),
+      database.userPermission.deleteMany({ where: { userId: id } }),
+      database.authToken.deleteMany({ where: { userId: id } }),
+      database.renewedPassword.deleteMany({ where: { userId: id } }),
+      database.outstandingToken.updateMany({ where: { userId: id }, data: { userId: null } }),
+      database.user.deleteMany({ where: { id } })
+    ])
+  }
+
+  /**
+   * True unless tokens die with a change of password and this fingerprint, of a token, is from before it. A hash that
+   * was only renewed is no change.
+   */
+  async isOfCurrentPassword(user: UserRow, fingerprint: unknown): Promise<boolean> {
+    if (!this.#settings.checkRevokeToken) return true
+    const current = fingerprintOf(user.password)
+    for (let known = fingerprint, steps = 0; typeof known === 'string' && steps < 10; steps++) {
+      if (known === current) return true
+      const where = { userId_before: { userId: user.id, before: known } }
+      known = (await this.#database.renewedPassword.findUnique({ where }))?.after
+    }
+    return false
+  }
+
+  /** Forgets renewals that no token can be from before; how long those live is in seconds. */
+  async forgetRenewals(lifetime: number): Promise<void> {
+    const renewedAt = { lt: new Date(Date.now() - 1000 * lifetime) }
+    await this.#database.renewedPassword.deleteMany({ where: { renewedAt } })
+  }
+
+  #acceptsInactive(): boolean {
+    return this.#settings.authenticationBackends.includes('AllowAllUsersModelBackend')
+  }
+
+  /** An outdated hash stays where there is no time to renew it; one that was changed meanwhile stays anyway. */
+  async #renew(user: UserRow, password: string): Promise<UserRow> {
+    try {
+      const renewed = await this.#hashers.makePassword(password)
+      const [, { count }] = await this.#database.$transaction([
+        this.#database.renewedPassword.create({ data: renewalOf(user, renewed) }),
+        this.#database.user.updateMany({ where: { id: user.id, password: user.password }, data: { password: renewed } })
+      ])
+      return count === 1 ? { ...user, password: renewed } : user
+    } catch (error) {
+      // Another login of the same user renews it at this moment, too.
+      if (error instanceof ServiceUnavailable || isUniqueViolation(error)) return user
+      throw error
+    }
+  }
+
+  async #encode(password: string | null | undefined): Promise<string> {
+    return typeof password === 'string' ? this.#hashers.makePassword(password) : makeUnusablePassword()
+  }
+}
+
+export function withoutPassword({ password: _, ...user }: UserRow): User {
+  return user
+}
+
+/** SimpleJWT's fingerprint of a stored password. MD5 is no protection here, only a short name for what it was. */
+export const fingerprintOf = (encoded: string): string => createHash('md5').update(encoded).digest('hex').toUpperCase()
+
+const renewalOf = ({ id: userId, password }: UserRow, renewed: string) => ({
+  ...{ userId, before: fingerprintOf(password), after: fingerprintOf(renewed) },
+  renewedAt: new Date()
+})
+
+/**
+ * Reads a primary key as a token writes it: a whole number, or its canonical text.
+ *
+ * @returns null for everything else, such as `"1e0"`, `"１"`, `true` or what no integer column holds
+ */
+export function primaryKeyOf(value: unknown): number | null {
+  const key = typeof value === 'string' && /^[1-9]\d{0,9}$/.test(value) ? Number(value) : value
+  return typeof key === 'number' && Number.isInteger(key) && key > 0 && key <= 2_147_483_647 ? key : null
+}
+
+/** True for what may be a user's id or name, whether there is such a user or not. */
+export const isUserId = (field: UserIdField, value: unknown): boolean =>
+  field === 'username' ? isName(value) : primaryKeyOf(value) !== null
+
+/** PostgreSQL stores no NUL, and a lone surrogate has no UTF-8. */
+const isName = (value: unknown): value is string =>
+  typeof value === 'string' && fitsColumn(value) && !value.includes('\0') && value.isWellFormed()
+
+const MAX_CHARACTERS = 150
+/** Django and PostgreSQL count code points, each of which is one or two units of a string. */
+const fitsColumn = (name: string) => name.length <= 2 * MAX_CHARACTERS && [...name].length <= MAX_CHARACTERS
+
+const USERNAME = /^[\p{L}\p{N}_.@+-]+$/u
+
+function cleanUsername(username: string): string {
+  if (!username) throw new ValidationError({ username: ['The given username must be set'] })
+  const name = username.slice(0, 1000).normalize('NFKC')
+  const faults: string[] = []
+  if (!fitsColumn(name)) faults.push('Ensure this field has no more than 150 characters.')
+  if (!USERNAME.test(name)) {
+    faults.push('Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.')
+  }
+  if (faults.length > 0) throw new ValidationError({ username: faults })
+  return name
+}
+
+/** Trimmed, with the domain in lower case; without an `@` it stays as it is, as in Django. */
+export function normalizeEmail(email: string): string {
+  const address = email.trim()
+  const at = address.lastIndexOf('@')
+  return at < 0 ? email : address.slice(0, at + 1) + address.slice(at + 1).toLowerCase()
+}

@@ -1,0 +1,77 @@
+/**
+ * The models and the tables say the same: a column for each field, of its type, as often null; and names that are there.
+ *
+ * Prisma's own comparison is of no use here: through its adapter it cannot read PostgreSQL's catalog, and on SQLite it
+ * takes Django's types for a difference.
+ */
+import t from 'tap'
+import { onEachDatabase } from '../support/build.ts'
+import { ask, catalogOf, tablesOf } from './catalog.ts'
+
+type Provider = 'sqlite' | 'postgresql'
+const { schemaOf } = (await import(new URL('../../prisma/schema.mjs', import.meta.url).href)) as {
+  schemaOf(provider: Provider): { content: string }
+}
+
+const TYPES: Record<Provider, Record<string, string>> = {
+  postgresql: {
+    Int: 'integer',
+    BigInt: 'bigint',
+    Boolean: 'boolean',
+    DateTime: 'timestamp with time zone',
+    String: 'text'
+  },
+  sqlite: { Int: 'integer', BigInt: 'integer', Boolean: 'bool', DateTime: 'datetime', String: 'text' }
+}
+
+const MODEL = /^model \w+ \{$(.*?)^\}$/gms
+const FIELD = /^ {2}(\w+) +(Int|BigInt|Boolean|DateTime|String)(\??)(.*)$/gm
+
+/** The columns by table, as the models would have them. */
+function columnsOfModels(provider: Provider): Record<string, string[]> {
+  const models = [...schemaOf(provider).content.matchAll(MODEL)].map(([, body = '']) => {
+    const columns = [...body.matchAll(FIELD)].map(([, name, type = '', optional, rest = '']) => {
+      const length = /@db\.VarChar\((\d+)\)/.exec(rest)?.[1]
+      const column = /@map\("(\w+)"\)/.exec(rest)?.[1] ?? name
+      return `${column} ${length ? `character varying(${length})` : TYPES[provider][type]}${optional ? '' : ' NOT NULL'}`
+    })
+    return [/@@map\("(\w+)"\)/.exec(body)?.[1], columns.sort()]
+  })
+  return Object.fromEntries(models)
+}
+
+/** The columns of a table; on SQLite, without the lengths that mean nothing there. */
+const COLUMNS: Record<Provider, (table: string) => string> = {
+  postgresql: (table) => `
+    SELECT attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END AS fact
+    FROM pg_attribute WHERE attrelid = '${table}'::regclass AND attnum > 0 AND NOT attisdropped`,
+  sqlite: (table) => `
+    SELECT name || ' ' || CASE WHEN type LIKE '%int%' THEN 'integer' WHEN type LIKE 'varchar%' THEN 'text' ELSE lower(type) END
+      || CASE WHEN "notnull" THEN ' NOT NULL' ELSE '' END AS fact FROM pragma_table_info('${table}')`
+}
+
+onEachDatabase(t, (t, { provider, databaseUrl }) => {
+  t.test('every model is a table that is there, and every table is a model', async (t) => {
+    const url = await databaseUrl(t)
+    const models = columnsOfModels(provider)
+    const tables = (await tablesOf(url)).filter((table) => !['_prisma_migrations', 'django_migrations'].includes(table))
+
+    t.strictSame(Object.keys(models).sort(), tables)
+    for (const table of tables) {
+      const columns = (await ask(url, COLUMNS[provider](table))).map(({ fact }) => String(fact))
+      t.strictSame(models[table], columns.sort(), table)
+    }
+  })
+
+  t.test('every name of a constraint or an index in the models is in the database', async (t) => {
+    const facts = Object.values(await catalogOf(await databaseUrl(t))).flat()
+    const known = new Set(facts.join(' ').split(/[ ."]/))
+    const names = [...schemaOf(provider).content.matchAll(/@@(?:unique|index).*map: "(\w+)"/g)].map(([, name]) => name)
+
+    t.ok(names.length > 10)
+    t.strictSame(
+      names.filter((name) => !known.has(String(name))),
+      []
+    )
+  })
+})

@@ -1,0 +1,144 @@
+/** What the server says of itself: an OpenAPI document from the routes' own schemas, and a page to read and try it. */
+import t from 'tap'
+import { version } from '../src/version.ts'
+import { listening } from './listening.ts'
+import { addUser, PASSWORD } from './support/journeys.ts'
+
+type Json = Record<string, unknown>
+
+interface Operation {
+  summary?: string
+  description?: string
+  tags?: string[]
+  security?: Record<string, string[]>[]
+  requestBody?: { required?: boolean; content: Record<string, { schema: Json }> }
+  responses: Record<string, { description?: string; content?: Record<string, { schema: Json }> }>
+}
+
+interface OpenApi {
+  openapi: string
+  info: Json
+  components: { securitySchemes: Record<string, Json>; schemas?: Json }
+  paths: Record<string, Record<string, Operation>>
+}
+
+const ROUTES: [path: string, method: string, fields: string[], statuses: string[]][] = [
+  ['/api/token/', 'post', ['username', 'password'], ['200', '400', '401', '429', '503']],
+  ['/api/token/refresh/', 'post', ['refresh'], ['200', '400', '401']],
+  ['/api/token/verify/', 'post', ['token'], ['200', '400', '401']],
+  ['/api/token/sliding/', 'post', ['username', 'password'], ['200', '400', '401', '429', '503']],
+  ['/api/token/sliding/refresh/', 'post', ['token'], ['200', '400', '401']],
+  ['/api/token/blacklist/', 'post', ['refresh'], ['200', '400', '401']],
+  ['/api/protected/', 'get', [], ['200', '401']]
+]
+const MEDIA_TYPES = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
+
+t.test('/openapi.json has every route with its fields, its answers and what it asks of a caller', async (t) => {
+  const { origin } = await listening(t)
+  const answer = await fetch(`${origin}/openapi.json`)
+  t.match(answer.headers.get('content-type'), /^application\/json/)
+  const document = (await answer.json()) as OpenApi
+
+  t.match(document.openapi, /^3\.1\.\d+$/)
+  t.match(document.info, { title: 'Latchkey', version })
+  t.strictSame(document.components.securitySchemes, { jwt: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } })
+  const operations = Object.entries(document.paths).flatMap(([path, item]) =>
+    Object.keys(item).map((method) => `${method} ${path}`)
+  )
+  t.strictSame(operations.toSorted(), ROUTES.map(([path, method]) => `${method} ${path}`).toSorted())
+  for (const [path, method, fields, statuses] of ROUTES) {
+    const operation = document.paths[path]?.[method] as Operation
+    t.match(operation, { summary: /\w/, description: /\w/ }, path)
+    t.equal(operation.tags?.length, 1)
+    t.strictSame(operation.security, path === '/api/protected/' ? [{ jwt: [] }] : undefined)
+    t.strictSame(Object.keys(operation.responses).toSorted(), statuses)
+    for (const { description, content } of Object.values(operation.responses)) {
+      t.type(description, 'string')
+      t.match(content?.['application/json']?.schema, { type: 'object' })
+    }
+    const content = operation.requestBody?.content ?? {}
+    t.strictSame(Object.keys(content), fields.length > 0 ? MEDIA_TYPES : [])
+    for (const { schema } of Object.values(content)) {
+      t.strictSame(schema.required, fields)
+      for (const field of fields) t.match((schema.properties as Json)[field], { type: 'string' })
+    }
+  }
+})
+
+t.test(
+  'the document stands by itself: no reference, path parameter or schema scheme in it leads nowhere',
+  async (t) => {
+    const { origin } = await listening(t)
+    const text = await (await fetch(`${origin}/openapi.json`)).text()
+    const document = JSON.parse(text) as OpenApi
+
+    for (const [, reference = ''] of text.matchAll(/"\$ref":"([^"]+)"/g)) {
+      const found = reference
+        .replace(/^#\//, '')
+        .split('/')
+        .reduce<unknown>((part, name) => (part as Json)?.[name], document)
+      t.ok(found, reference)
+    }
+    const operations = Object.values(document.paths).flatMap((item) => Object.values(item))
+    for (const { security = [] } of operations) {
+      for (const name of security.flatMap((schemes) => Object.keys(schemes)))
+        t.ok(document.components.securitySchemes[name])
+    }
+    t.ok(
+      Object.keys(document.paths).every((path) => path.startsWith('/') && !/[:*{]/.test(path)),
+      'no parameters so far'
+    )
+    t.notMatch(text, /undefined|\[object /)
+  }
+)
+
+t.test('what the document says of signing in is enough to sign in', async (t) => {
+  const { app, origin } = await listening(t)
+  const { username } = await addUser(app)
+  const { paths } = (await (await fetch(`${origin}/openapi.json`)).json()) as OpenApi
+  const operation = paths['/api/token/']?.post as Operation
+  const form = new URLSearchParams()
+  const schema = operation.requestBody?.content['application/x-www-form-urlencoded']?.schema
+  for (const field of (schema?.required ?? []) as string[]) {
+    form.set(field, field === 'username' ? username : PASSWORD)
+  }
+
+  const answer = await fetch(`${origin}/api/token/`, { method: 'POST', body: form })
+
+  t.equal(answer.status, 200)
+  const promised = operation.responses['200']?.content?.['application/json']?.schema.properties as Json
+  t.strictSame(Object.keys((await answer.json()) as Json), Object.keys(promised))
+})
+
+t.test('/docs/ is a page that loads with all that it needs, from here only', async (t) => {
+  const { origin } = await listening(t)
+  const page = await fetch(`${origin}/docs/`)
+  t.equal(page.status, 200)
+  t.match(page.headers.get('content-type'), /^text\/html/)
+  const policy = page.headers.get('content-security-policy') ?? ''
+  t.match(policy, /default-src 'self'/)
+  t.match(policy, /script-src 'self'/)
+  t.notMatch(policy, /script-src[^;]*(unsafe|\*|https?:)/)
+  const html = await page.text()
+
+  const assets = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, url = '']) => new URL(url, page.url))
+  t.ok(assets.length >= 4, 'scripts and styles')
+  for (const url of assets) {
+    t.equal(url.origin, origin, 'nothing from elsewhere')
+    const asset = await fetch(url)
+    t.equal(asset.status, 200, url.pathname)
+    t.ok((await asset.arrayBuffer()).byteLength > 0)
+    const type = /\.js$/.test(url.pathname) ? /javascript/ : /\.css$/.test(url.pathname) ? /text\/css/ : /image/
+    t.match(asset.headers.get('content-type'), type, url.pathname)
+  }
+  t.notMatch(html, /<script(?![^>]*src=)[^>]*>\s*\S/, 'no script in the page itself, which its policy would forbid')
+})
+
+t.test('the page reads the same document, and is found without its slash', async (t) => {
+  const { origin } = await listening(t)
+  const document = await (await fetch(`${origin}/openapi.json`)).json()
+  t.strictSame(await (await fetch(`${origin}/docs/json`)).json(), document)
+  const page = await fetch(`${origin}/docs`)
+  t.equal(page.status, 200)
+  t.match(await page.text(), '<div id="swagger-ui">')
+})

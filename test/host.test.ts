@@ -1,0 +1,196 @@
+/** What Latchkey leaves alone in a host's app: hooks, routes, answers, parsers, options, and the environment. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import fastifyJwt from '@fastify/jwt'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { loadSettings } from '../src/config.ts'
+import { AuthError, ImproperlyConfigured } from '../src/errors.ts'
+import latchkey, { authRoutes, isAuthenticated, type LatchkeyOptions } from '../src/index.ts'
+import { SETTING_NAMES } from '../src/settings.ts'
+import { worldOf } from './support/build.ts'
+import { addUser, bearer, obtainPair } from './support/journeys.ts'
+import { CHEAP } from './support/settings.ts'
+
+const { databaseUrl } = worldOf('sqlite')
+
+/** An app of a host's own, closed after the test. */
+function hostApp(t: Test): FastifyInstance {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  return app
+}
+
+const optionsFor = async (t: Test, options: LatchkeyOptions = {}): Promise<LatchkeyOptions> => ({
+  ...CHEAP,
+  ...options,
+  databaseUrl: await databaseUrl(t)
+})
+
+t.test('the plugin adds no route, no hook that requests pass, and no error handler', async (t) => {
+  async function shapeOf(options?: LatchkeyOptions) {
+    const app = hostApp(t)
+    const { errorHandler } = app
+    if (options) await app.register(latchkey, options)
+    app.get('/mine/', async () => ({ mine: true }))
+    await app.ready()
+    return { routes: app.printRoutes({ includeHooks: true }), isOwnHandler: app.errorHandler === errorHandler }
+  }
+  t.strictSame(await shapeOf(await optionsFor(t)), await shapeOf())
+})
+
+t.test('routes, hooks, errors and parsers of the host are as they were, the endpoints beside them', async (t) => {
+  async function answersOf(t: Test, withLatchkey: boolean) {
+    const app = hostApp(t)
+    const passed: string[] = []
+    app.addHook('onRequest', async ({ url }) => void passed.push(url))
+    app.addContentTypeParser('application/x-mine', { parseAs: 'string' }, async (_request: unknown, body: unknown) => ({
+      mine: body
+    }))
+    if (withLatchkey) {
+      await app.register(latchkey, await optionsFor(t))
+      await app.register(authRoutes, { prefix: '/api' })
+    }
+    app.post('/echo', async ({ body }) => ({ body }))
+    app.get('/broken', async () => Promise.reject(Object.assign(new Error('mine'), { statusCode: 409, code: 'MINE' })))
+    const requests: [method: 'GET' | 'POST' | 'PUT', url: string, type?: string, payload?: string][] = [
+      ['POST', '/echo', 'text/plain', 'plain'],
+      ['POST', '/echo', 'application/json', '{"a":1}'],
+      ['POST', '/echo', 'application/json', '{"a":'],
+      ['POST', '/echo', 'application/json', '{"__proto__":1}'],
+      ['POST', '/echo', 'application/x-mine', 'x'],
+      ['POST', '/echo', 'application/x-www-form-urlencoded', 'a=1'],
+      ['POST', '/echo', 'application/json', `"${'x'.repeat(100_000)}"`],
+      ['GET', '/broken'],
+      ['GET', '/none'],
+      ['PUT', '/echo']
+    ]
+    const answers = []
+    for (const [method, url, type, payload] of requests) {
+      const headers = type === undefined ? {} : { 'content-type': type }
+      const answer = await app.inject({ method, url, headers, ...(payload === undefined ? {} : { payload }) })
+      const { date, ...others } = answer.headers
+      answers.push([answer.statusCode, answer.body, others])
+    }
+    return { answers, passed }
+  }
+
+  t.strictSame(await answersOf(t, true), await answersOf(t, false))
+})
+
+t.test("a refusal of a guard is answered by the host's own error handler, if it has one", async (t) => {
+  const app = hostApp(t)
+  await app.register(latchkey, await optionsFor(t))
+  app.setErrorHandler((error, _request, reply) => {
+    const known = error instanceof AuthError
+    reply.code(known ? error.statusCode : 500).send({ oops: known ? error.code : 'unknown' })
+  })
+  app.get('/mine/', { preHandler: isAuthenticated }, async () => ({}))
+
+  const answer = await app.inject('/mine/')
+
+  t.equal(answer.statusCode, 401)
+  t.strictSame(answer.json(), { oops: 'not_authenticated' })
+})
+
+t.test("`register`'s own options are no settings, and do no harm", async (t) => {
+  const app = hostApp(t)
+  const own = { prefix: '/unused', logLevel: 'warn', logSerializers: { user: String } } as object
+  await app.register(latchkey, { ...(await optionsFor(t)), ...own })
+  await app.register(authRoutes, { prefix: '/api', logLevel: 'silent' })
+  app.get('/mine/', { preHandler: isAuthenticated }, async () => ({ mine: true }))
+  const { access } = await obtainPair(app, await addUser(app))
+
+  t.strictSame((await app.inject({ url: '/mine/', headers: bearer(access) })).json(), { mine: true })
+  t.strictSame(Object.keys(app.auth.settings).toSorted(), SETTING_NAMES.toSorted())
+})
+
+t.test('the options of the host stay as they are', async (t) => {
+  const options = await optionsFor(t, { passwordHashers: ['md5'], audience: ['web'] })
+  const before = structuredClone(options)
+  await hostApp(t).register(latchkey, options)
+
+  t.strictSame(options, before)
+  t.notOk(Object.isFrozen(options) || Object.isFrozen(options.passwordHashers) || Object.isFrozen(options.audience))
+})
+
+t.test('nothing is read from the environment', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-host-'))
+  const [home, before] = [process.cwd(), { ...process.env }]
+  t.teardown(() => {
+    process.chdir(home)
+    process.env = before
+    rmSync(folder, { recursive: true })
+  })
+  const options = await optionsFor(t)
+  process.chdir(folder)
+  writeFileSync('.env', 'JWT_ALGORITHM=HS512\nDATABASE_URL=file:other.db\n')
+  Object.assign(process.env, {
+    ...{ JWT_ALGORITHM: 'HS384', JWT_ACCESS_TOKEN_LIFETIME: 'wrong', JWT_NO_SUCH_THING: 'x', PORT: '-1' },
+    ...{ DATABASE_URL: 'file:another.db', LOGIN_RATE: '1/day', PASSWORD_TRIM: 'off' }
+  })
+  const app = hostApp(t)
+  await app.register(latchkey, options)
+
+  t.strictSame(app.auth.settings, loadSettings(options))
+  t.equal(app.auth.settings.algorithm, 'HS256')
+  t.strictSame(readdirSync(folder), ['.env'], 'and nothing was made there')
+})
+
+t.test('faults of the settings reject the registration, all at once, before anything is made', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-host-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const wrong = { databaseUrl: `file:${folder}/data/x.db`, signingKey: 'hunter2', port: 99_999, typo: 1 } as object
+
+  const error = await hostApp(t)
+    .register(latchkey, wrong)
+    .then(
+      () => undefined,
+      (error: unknown) => error
+    )
+
+  t.ok(error instanceof ImproperlyConfigured)
+  t.match((error as ImproperlyConfigured).faults, [/^typo: /, /^port: /, /^signingKey: /])
+  t.notMatch((error as Error).message, 'hunter2')
+  t.strictSame(readdirSync(folder), [])
+})
+
+t.test('a key is made once beside an embedded database, for the owner only, and is used again', async (t) => {
+  const { signingKey, ...options } = await optionsFor(t)
+  const path = `${(options.databaseUrl as string).slice('file:'.length)}.key`
+  async function start() {
+    const app = hostApp(t)
+    await app.register(latchkey, options)
+    await app.register(authRoutes, { prefix: '/api' })
+    return app
+  }
+  t.notOk(existsSync(path))
+  const one = await start()
+  const { access } = await obtainPair(one, await addUser(one))
+  const key = readFileSync(path, 'utf8')
+  const other = await start()
+
+  t.equal((await other.inject({ url: '/api/protected/', headers: bearer(access) })).statusCode, 200)
+  t.equal(readFileSync(path, 'utf8'), key)
+  writeFileSync(path, 'hunter2')
+  await t.rejects(Promise.resolve(start()), ImproperlyConfigured, 'a weak one is not')
+})
+
+t.test('an app takes Latchkey once', async (t) => {
+  const app = hostApp(t)
+  const options = await optionsFor(t)
+  await app.register(latchkey, options)
+  await t.rejects(Promise.resolve(app.register(latchkey, options)), /'auth' has already been added/)
+})
+
+t.test("after Latchkey, a host's @fastify/jwt wants another name for what it decodes", async (t) => {
+  const app = hostApp(t)
+  await app.register(latchkey, await optionsFor(t))
+  await app.register(fastifyJwt, { secret: 'the host has a secret of its own', decoratorName: 'claims' })
+  app.get('/theirs/', async (request) => request.jwtVerify())
+
+  const answer = await app.inject({ url: '/theirs/', headers: bearer(app.jwt.sign({ sub: 'host' })) })
+
+  t.match(answer.json(), { sub: 'host' })
+})

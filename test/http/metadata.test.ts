@@ -1,0 +1,46 @@
+import t from 'tap'
+import Type from 'typebox'
+import { CharField } from '../../src/http/fields.ts'
+import { metadataOf } from '../../src/http/metadata.ts'
+
+t.test('OPTIONS tells of a view what DRF tells, in its order', async (t) => {
+  const body = Type.Object({
+    refresh: CharField({ maxLength: 9, description: 'Not shown' }),
+    new_PassWord: CharField({ required: false, writeOnly: true }),
+    access: CharField({ readOnly: true })
+  })
+  const field = { type: 'string', required: false, read_only: false }
+  const fields = {
+    refresh: { ...field, required: true, label: 'Refresh' },
+    new_PassWord: { ...field, label: 'New password' },
+    access: { ...field, read_only: true, label: 'Access' }
+  }
+  const metadata = metadataOf({
+    name: 'Token Refresh',
+    description: 'Renews.',
+    methods: { POST: { body }, PUT: { body } }
+  })
+  const expected = {
+    name: 'Token Refresh',
+    description: 'Renews.',
+    renders: ['application/json', 'text/html'],
+    parses: ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data'],
+    actions: { POST: fields, PUT: fields }
+  }
+  t.equal(JSON.stringify(metadata), JSON.stringify(expected))
+})
+
+t.test('a view that takes no fields has no actions', async (t) => {
+  for (const methods of [{}, { POST: {} }, { GET: {}, DELETE: { body: Type.Object({ password: CharField() }) } }]) {
+    t.notOk('actions' in metadataOf({ name: 'Me', description: '', methods }))
+  }
+  t.strictSame(metadataOf({ name: 'Me', description: '', methods: { PUT: { body: Type.Object({}) } } }).actions, {
+    PUT: {}
+  })
+})
+
+t.test('fields of which none is required are told as that', async (t) => {
+  const body = Type.Object({ email: CharField({ required: false }) })
+  const { actions } = metadataOf({ name: 'Me', description: '', methods: { PUT: { body } } })
+  t.strictSame(actions, { PUT: { email: { type: 'string', required: false, read_only: false, label: 'Email' } } })
+})

@@ -1,0 +1,66 @@
+/** A real Django, where one is installed: `PEER` names the folder with its `manage`. */
+import { execFile } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Scope, TestWorld } from '../support/build.ts'
+import { SIGNING_KEY } from '../support/settings.ts'
+
+const { PEER, PEER_ROOT = '' } = process.env
+
+/** Why there is no Django to test with, if there is none. */
+export const missing = PEER ? undefined : 'no Django to test with: PEER names no folder with its `manage`'
+
+export interface Django {
+  /** The database's URL, for us. */
+  databaseUrl: string
+  /** Runs a command of manage.py. @throws with what it printed, if it fails */
+  manage(args: string[], env?: NodeJS.ProcessEnv): Promise<string>
+  /** Runs Python in Django's shell, which sees `given` and sets `answer`. */
+  ask<Answer>(code: string, given?: object): Promise<Answer>
+}
+
+/** A Django on an empty database, with our signing key. */
+export async function startDjango(scope: Scope, { provider, emptyDatabaseUrl }: TestWorld): Promise<Django> {
+  const databaseUrl = provider === 'sqlite' ? fileFor(scope) : await emptyDatabaseUrl(scope)
+  // Django may live in a root folder of its own, and sees the file where that folder is `/`.
+  const database = databaseUrl.replace(`file:${PEER_ROOT}`, '')
+  const manage = (args: string[], env: NodeJS.ProcessEnv = {}) =>
+    run(join(PEER ?? '', 'manage'), args, { ...process.env, PEER_DB: database, PEER_KEY: SIGNING_KEY, ...env })
+  return {
+    databaseUrl,
+    manage,
+    async ask(code, given = {}) {
+      const printed = await manage(['shell', '--verbosity=0', '--command', PROLOGUE + code + EPILOGUE], {
+        GIVEN: JSON.stringify(given)
+      })
+      return JSON.parse(printed.slice(printed.lastIndexOf(MARK) + MARK.length))
+    }
+  }
+}
+
+function fileFor(scope: Scope): string {
+  const path = `${PEER_ROOT}/srv/latchkey-${randomUUID()}.sqlite3`
+  scope.teardown(() => {
+    for (const suffix of ['', '-wal', '-shm', '-journal']) if (existsSync(path + suffix)) rmSync(path + suffix)
+  })
+  return `file:${path}`
+}
+
+function run(file: string, args: string[], env: NodeJS.ProcessEnv): Promise<string> {
+  return new Promise((resolve, reject) => {
+    execFile(file, args, { env, timeout: 60_000 }, (error, output, complaint) => {
+      if (error) reject(new Error(`${args[0]}: ${output}${complaint}`, { cause: error }))
+      else resolve(output)
+    })
+  })
+}
+
+const MARK = '=== answer ==='
+const PROLOGUE = `
+import json, os
+given = json.loads(os.environ["GIVEN"])
+`
+const EPILOGUE = `
+print("${MARK}" + json.dumps(answer, default=str))
+`

@@ -1,0 +1,65 @@
+/** The package as a user gets it: built and packed from a copy of the tree, and installed into an empty folder. */
+import { execFile } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import type { Scope } from '../support/build.ts'
+
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const run = promisify(execFile)
+
+/** What is built from or packed. The folder is a copy, since other tests and people use `dist` of this one. */
+const TREE = [
+  ...['src', 'prisma', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE', 'README.md'],
+  ...['.env.example', '.gitignore', '.npmrc']
+]
+/** What must not get into a package, whoever packs it. */
+const PRIVATE = ['.env', 'data/latchkey.db', 'data/latchkey.db.key', 'test/a.test.ts', 'coverage/report', 'notes.md']
+/** npm's own settings come from its files and these; what `npm test` adds would make it work on this project. */
+const KEPT = /^(PATH|HOME|TMPDIR|CI|npm_config_(registry|cache)|(https?|no)_proxy|NODE_EXTRA_CA_CERTS)$/i
+
+/** For `env`: tap adds itself to whatever node is started, and gets in its way. */
+export const PURE = ['-u', 'NODE_OPTIONS'] as const
+
+export const cleanEnvironment = (): Record<string, string> =>
+  Object.fromEntries(Object.entries(process.env).filter(([name]) => KEPT.test(name))) as Record<string, string>
+
+export interface Package {
+  /** The paths of its files. */
+  files: string[]
+  /** Where it is installed, in `node_modules`. */
+  folder: string
+}
+
+/** @throws with what npm or the compiler said */
+export async function installPackage(scope: Scope): Promise<Package> {
+  const home = mkdtempSync(join(tmpdir(), 'latchkey-package-'))
+  scope.teardown(() => rmSync(home, { recursive: true, force: true }))
+  const tree = join(home, 'tree')
+  for (const path of TREE) cpSync(join(ROOT, path), join(tree, path), { recursive: true })
+  for (const path of PRIVATE) write(join(tree, path), 'private')
+  symlinkSync(join(ROOT, 'node_modules'), join(tree, 'node_modules'))
+  await npm(tree, 'run', 'build')
+  const [packed] = JSON.parse(await npm(tree, 'pack', '--json', '--pack-destination', home))
+  const folder = join(home, 'app')
+  write(join(folder, 'package.json'), '{ "name": "app", "private": true, "type": "module" }')
+  const quickly = ['--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts']
+  await npm(folder, 'install', join(home, packed.filename), ...quickly)
+  return { files: packed.files.map(({ path }: { path: string }) => path), folder }
+}
+
+async function npm(cwd: string, ...args: string[]): Promise<string> {
+  try {
+    return (await run('env', [...PURE, 'npm', ...args], { cwd, env: cleanEnvironment(), timeout: 200_000 })).stdout
+  } catch (error) {
+    const { stdout, stderr } = error as { stdout: string; stderr: string }
+    throw new Error(`npm ${args[0]} failed:\n${stdout}${stderr}`, { cause: error })
+  }
+}
+
+function write(path: string, text: string) {
+  mkdirSync(join(path, '..'), { recursive: true })
+  writeFileSync(path, text)
+}

@@ -1,0 +1,144 @@
+/** `npm pack` gives a package that works in an empty folder: as a plugin, and as `npx latchkey serve`. */
+import { execFile, spawn } from 'node:child_process'
+import { appendFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { gather } from '../command-line.ts'
+import { bearer } from '../support/journeys.ts'
+import { cleanEnvironment, installPackage, PURE, ROOT } from './install.ts'
+
+const run = promisify(execFile)
+const own = (name: string) => join(ROOT, 'test/package', name)
+
+// npm downloads what it has not cached.
+t.setTimeout(300_000)
+
+t.test('the package, installed in an empty folder', async (t) => {
+  const { files, folder } = await installPackage(t)
+  const modules = join(folder, 'node_modules')
+
+  t.test('holds what it needs and nothing else', async (t) => {
+    const allowed = /^(dist\/.*\.(js|d\.ts)|prisma\/.*|package\.json|README\.md|LICENSE|CHANGELOG\.md|\.env\.example)$/
+    t.strictSame(
+      files.filter((path) => !allowed.test(path) || /(^|\/)(test|data|node_modules)\//.test(path)),
+      []
+    )
+    for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.js', '.env.example', 'README.md', 'LICENSE']) {
+      t.ok(files.includes(path), path)
+    }
+    for (const provider of ['sqlite', 'postgresql']) {
+      const migrations = `prisma/${provider}/migrations`
+      t.ok(files.includes(`${migrations}/migration_lock.toml`))
+      const named = readdirSync(join(ROOT, migrations)).filter((name) => /^\d{4}_/.test(name))
+      for (const name of named) t.ok(files.includes(`${migrations}/${name}/migration.sql`), name)
+      t.ok(files.includes(`dist/database/generated/${provider}/client.js`))
+    }
+    t.ok(readFileSync(join(modules, 'latchkey/dist/cli.js'), 'utf8').startsWith('#!/usr/bin/env node\n'))
+  })
+
+  t.test("needs neither Prisma's command line nor a TypeScript toolchain", async (t) => {
+    for (const name of ['prisma', '@prisma/engines', '@prisma/internals', 'typescript', 'tsx', 'esbuild', 'tap']) {
+      t.notOk(existsSync(join(modules, name)), name)
+    }
+  })
+
+  t.test('is a plugin for an app in plain JavaScript', async (t) => {
+    const app = join(folder, 'host.mjs')
+    cpSync(own('host.mjs'), app)
+    const { stdout, stderr } = await run('env', [...PURE, process.execPath, app], {
+      ...{ cwd: folder, env: cleanEnvironment(), timeout: 60_000 }
+    })
+    t.equal(stderr, '')
+    t.match(JSON.parse(stdout), [
+      [401, /"code":"not_authenticated"/],
+      [200, /^\{"hello":"1"\}$/],
+      [403, /"code":"permission_denied"/],
+      [200, /^\{"message":"This is a protected view\."\}$/],
+      [200, /^\{\}$/]
+    ])
+  })
+
+  t.test('brings types that hold, for the strictest of compilers', async (t) => {
+    // Not under its own name here, where our own compiler would look for a package that is not built yet.
+    cpSync(own('consumer.mts.txt'), join(folder, 'consumer.mts'))
+    const compilerOptions = {
+      ...{ target: 'ES2023', lib: ['ES2023'], module: 'NodeNext', moduleResolution: 'NodeNext', noEmit: true },
+      ...{ strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: false },
+      ...{ types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')] }
+    }
+    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.mts'] }))
+    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
+    const faults = () =>
+      run('env', [...PURE, process.execPath, tsc, '-p', folder], { cwd: folder }).then(
+        () => '',
+        ({ stdout, stderr }) => `${stdout}${stderr}`
+      )
+    t.equal(await faults(), '')
+    appendFileSync(join(folder, 'consumer.mts'), 'export const wrong: number = pair.access\n')
+    t.match(await faults(), "Type 'string' is not assignable to type 'number'", 'the check can fail')
+  })
+
+  t.test('is a server: `npx latchkey serve`', async (t) => {
+    const home = join(folder, 'empty')
+    mkdirSync(home)
+    const first = await serve(t, home, ['npx', '--no-install', 'latchkey', 'serve'])
+    const [, password] = /name admin, password (\S+)/.exec(first.stdout()) ?? []
+    const body = new URLSearchParams({ username: 'admin', password: `${password}` })
+    const signedIn = await fetch(`${first.origin}/api/token/`, { method: 'POST', body })
+    t.equal(signedIn.status, 200)
+    const { access } = (await signedIn.json()) as { access: string }
+    const answer = await fetch(`${first.origin}/api/protected/`, { headers: bearer(access) })
+    t.equal(await answer.text(), '{"message":"This is a protected view."}')
+    t.match(await (await fetch(`${first.origin}/docs/`)).text(), '<div id="swagger-ui">')
+    await first.end()
+    t.strictSame(readdirSync(home), ['data'])
+
+    const later = await serve(t, home, [join(modules, '.bin/latchkey'), 'serve'])
+    t.notMatch(later.stdout(), /password/)
+    t.equal((await fetch(`${later.origin}/api/protected/`, { headers: bearer(access) })).status, 200)
+    // A moment after its start it has not yet given back what starting took.
+    let megabytes = residentMegabytes(later.pid)
+    for (let tries = 0; tries < 50 && megabytes >= 150; tries++) {
+      await sleep(100)
+      megabytes = residentMegabytes(later.pid)
+    }
+    t.comment(`up after ${first.seconds} s the first time, ${later.seconds} s later, with ${megabytes} MB`)
+    t.ok(megabytes < 150, `${megabytes} MB`)
+    t.match(await later.end(), { code: 0, stderr: '' })
+  })
+})
+
+/** Starts a server as a user does, but on any port. */
+async function serve(t: Test, cwd: string, command: string[]) {
+  const started = performance.now()
+  const env = { ...cleanEnvironment(), PORT: '0', LOG_LEVEL: 'warn' }
+  const child = spawn('env', [...PURE, ...command], { cwd, env, detached: true })
+  const pid = child.pid as number
+  const [stdout, stderr] = [gather(child.stdout), gather(child.stderr)]
+  const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
+  // To the whole group, as a terminal does it: npx hands nothing on.
+  const end = async () => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-pid, 'SIGTERM')
+    return { code: await ended, stderr: stderr() }
+  }
+  t.teardown(end)
+  const up = new Promise<string>((resolve) => {
+    child.stdout.on('data', () => {
+      const [, origin] = /^Latchkey \S+ is at (\S+) /m.exec(stdout()) ?? []
+      if (origin) resolve(origin)
+    })
+  })
+  const origin = await Promise.race([up, ended])
+  if (typeof origin !== 'string') throw new Error(`no server: ${stdout()}${stderr()}`)
+  return { pid, origin, stdout, end, seconds: ((performance.now() - started) / 1000).toFixed(1) }
+}
+
+/** What a process has in memory; 0 where the system does not tell. */
+function residentMegabytes(pid: number): number {
+  const status = `/proc/${pid}/status`
+  if (!existsSync(status)) return 0
+  const [, kilobytes] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(status, 'utf8')) ?? []
+  return Math.round(Number(kilobytes) / 1024)
+}

@@ -1,0 +1,106 @@
+/** The recorded cases against Latchkey, on each database. */
+import t from 'tap'
+import { onEachDatabase, type Scope, type TestWorld } from '../support/build.ts'
+import { type Case, groupOf, readCases } from './case.ts'
+import { type Corruption, corruptions } from './corrupt.ts'
+import { act, judge, type Outcome } from './runner.ts'
+import { makeFixture, openTarget } from './target.ts'
+
+/** The groups of which every case must hold by now. The others are run too, and what holds of them is told. */
+const DUE = ['obtain', 'refresh', 'verify', 'blacklist', 'auth', 'perm', 'sliding']
+
+const CASES = readCases()
+const GROUPS = [...new Set(CASES.map(groupOf))]
+const casesOf = (group: string) => CASES.filter((recorded) => groupOf(recorded) === group)
+
+// By itself, without tap's settings, a file has but half a minute.
+t.setTimeout(300_000)
+
+interface Result {
+  recorded: Case
+  faults: string[]
+  outcome?: Outcome
+}
+
+t.test('every group that is due has cases', async (t) => {
+  for (const group of DUE) t.ok(casesOf(group).length, group)
+})
+
+onEachDatabase(t, async (t, world) => {
+  const fixture = await makeFixture(t, world)
+  const runAll = (cases: Case[]) => inLanes(cases, (recorded) => run(recorded, world, fixture))
+  const good: Result[] = []
+
+  for (const group of DUE) {
+    t.test(group, async (t) => {
+      for (const result of await runAll(casesOf(group))) {
+        t.strictSame(result.faults, [], result.recorded.name)
+        if (result.faults.length === 0) good.push(result)
+      }
+    })
+  }
+
+  for (const group of GROUPS.filter((name) => !DUE.includes(name))) {
+    t.test(`${group}, which is not due yet`, async (t) => {
+      const results = await runAll(casesOf(group))
+      const held = results.filter(({ faults }) => faults.length === 0)
+      for (const { recorded, faults } of results) {
+        t.comment(
+          faults.length === 0 ? `holds: ${recorded.name}` : `does not hold yet: ${recorded.name}: ${brief(faults)}`
+        )
+      }
+      t.plan(0, `not due yet: ${held.length} of ${results.length} hold`)
+    })
+  }
+
+  t.test('the runner tells a corrupted case from a good one', async (t) => {
+    t.not(good.length, 0, 'there are good cases to corrupt')
+    for (const { recorded, outcome } of good) {
+      const missed = corruptions(recorded).filter(({ spoilt }) => judge(spoilt, outcome as Outcome).length === 0)
+      t.strictSame(namesOf(missed), [], recorded.name)
+    }
+  })
+
+  t.test('a corrupted case fails when it is run from its beginning, too', async (t) => {
+    const recorded = CASES.find(({ name }) => name === 'refresh.rotation_returns_both') as Case
+    const kinds = ['status', 'json without access', 'json.access: lifetime', 'json.refresh: user_id', 'key_order']
+    const rows = Object.keys(recorded.db_expect ?? {}).map((sql) => `${sql}[0][0]`)
+    const chosen = corruptions(recorded).filter(({ label }) => [...kinds, ...rows].includes(label))
+    t.equal(chosen.length, kinds.length + rows.length)
+
+    const results = await runAll([recorded, ...chosen.map(({ spoilt }) => spoilt)])
+
+    t.strictSame(results[0]?.faults, [])
+    for (const [index, { label }] of chosen.entries()) t.equal(results[index + 1]?.faults.length, 1, label)
+  })
+})
+
+const brief = ([first = '']: string[]) => first.replace(/\s+/g, ' ').slice(0, 160)
+const namesOf = (found: Corruption[]) => found.map(({ label }) => label)
+
+/** More than cores, since a case mostly waits for its database. */
+const LANES = 6
+
+async function inLanes<Item, Result>(items: Item[], work: (item: Item) => Promise<Result>): Promise<Result[]> {
+  const results: Result[] = []
+  const waiting = items.entries()
+  const lane = async () => {
+    for (const [index, item] of waiting) results[index] = await work(item)
+  }
+  await Promise.all(Array.from({ length: LANES }, lane))
+  return results
+}
+
+/** On an app and a database that are gone when it returns. */
+async function run(recorded: Case, world: TestWorld, fixture: string): Promise<Result> {
+  const endings: (() => unknown)[] = []
+  const scope: Scope = { teardown: (work) => void endings.unshift(work) }
+  try {
+    const outcome = await act(recorded, await openTarget(scope, world, fixture, recorded.config))
+    return { recorded, outcome, faults: judge(recorded, outcome) }
+  } catch (error) {
+    return { recorded, faults: [error instanceof Error ? (error.stack ?? error.message) : String(error)] }
+  } finally {
+    for (const end of endings) await end()
+  }
+}

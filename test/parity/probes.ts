@@ -1,0 +1,76 @@
+/** The routes besides Latchkey's own that the cases ask for. */
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import {
+  allowAny,
+  and,
+  authenticateWith,
+  errorHandler,
+  type Guard,
+  guard,
+  isAdminUser,
+  isAuthenticated,
+  isAuthenticatedOrReadOnly,
+  type LatchkeyOptions,
+  not,
+  or
+} from '../../src/index.ts'
+
+const GUARDED: Record<string, Guard> = {
+  any: allowAny,
+  auth: isAuthenticated,
+  admin: isAdminUser,
+  ro: isAuthenticatedOrReadOnly,
+  'admin-or-ro': or(isAdminUser, isAuthenticatedOrReadOnly),
+  'auth-and-not-admin': and(isAuthenticated, not(isAdminUser)),
+  deny: guard(() => false, { message: 'Custom denied.' })
+}
+
+/** Who may come in by which schemes, tried in this order. */
+const SCHEMES: Record<string, string[]> = {
+  'no-authenticators': [],
+  basic: ['basic'],
+  token: ['token'],
+  session: ['session'],
+  'session-jwt': ['session', 'jwt'],
+  'jwt-session': ['jwt', 'session']
+}
+
+/** Paths that another app answers on the same database, which differs in its settings. */
+export const ELSEWHERE: Record<string, { settings: LatchkeyOptions; path: string }> = {
+  '/probe/stateless/': { settings: { stateless: true }, path: '/probe/auth/' },
+  '/api/throttled-token/': { settings: { loginRate: '2/minute' }, path: '/api/token/' }
+}
+
+/** Answers GET and POST under `/probe/` with who is calling. */
+export async function addProbes(app: FastifyInstance): Promise<void> {
+  await app.register(async (scope) => {
+    scope.setErrorHandler(errorHandler)
+    for (const [name, preHandler] of Object.entries({ ...GUARDED, ...guardedBySchemes(app) })) {
+      scope.route({ method: ['GET', 'POST'], url: `/probe/${name}/`, preHandler, handler: whoAmI })
+    }
+  })
+}
+
+/** Without the probes whose schemes do not exist yet: their cases do not hold. */
+function guardedBySchemes(app: FastifyInstance): Record<string, Guard> {
+  const known = { session: SESSION_OF_NOBODY, ...app.auth.authenticators } as Record<string, Authenticator>
+  const probes = Object.entries(SCHEMES).filter(([, schemes]) => schemes.every((scheme) => scheme in known))
+  return Object.fromEntries(
+    probes.map(([name, schemes]) => [
+      name,
+      authenticateWith(
+        schemes.map((scheme) => known[scheme] as Authenticator),
+        isAuthenticated
+      )
+    ])
+  )
+}
+
+type Authenticator = Exclude<Parameters<typeof authenticateWith>[0][number], string>
+
+/** Stands in while there are no sessions: like Django's it has no challenge, and finds nobody without a cookie. */
+const SESSION_OF_NOBODY: Authenticator = { authenticate: async () => null }
+
+async function whoAmI({ user }: FastifyRequest) {
+  return { id: user?.id ?? null, username: user?.username ?? '', is_authenticated: user !== null }
+}

@@ -1,0 +1,31 @@
+/** A case's configuration, in Latchkey's words. */
+import type { LatchkeyOptions } from '../../src/index.ts'
+import type { Config, Json } from './case.ts'
+
+/** SimpleJWT's defaults, where Latchkey's own are stricter. */
+const SIMPLEJWT_DEFAULTS: LatchkeyOptions = {
+  rotateRefreshTokens: false,
+  blacklistAfterRotation: false,
+  stateless: false
+}
+
+/** @throws for a setting that Latchkey does not have yet */
+export function settingsOf({ blacklist_app = true, simple_jwt = {}, backends, djoser }: Config = {}): LatchkeyOptions {
+  if (djoser) throw new Error(`there are no settings yet for djoser's ${Object.keys(djoser)}`)
+  const settings: Record<string, unknown> = {
+    ...SIMPLEJWT_DEFAULTS,
+    refreshStore: blacklist_app ? 'blacklist' : 'none'
+  }
+  for (const [name, value] of Object.entries(simple_jwt)) settings[camelCase(name)] = translated(name, value)
+  if (backends) settings.authenticationBackends = backends.map(lastPart)
+  return settings
+}
+
+/** `ACCESS_TOKEN_LIFETIME` is `accessTokenLifetime`. */
+const camelCase = (name: string) => name.toLowerCase().replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
+
+const translated = (name: string, value: Json) =>
+  name === 'AUTH_TOKEN_CLASSES' ? (value as string[]).map(lastPart) : value
+
+/** The class of a dotted path. */
+const lastPart = (path: string) => path.slice(path.lastIndexOf('.') + 1)

@@ -1,0 +1,152 @@
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { type Caller, TokenUser } from '../../src/users/token-user.ts'
+import { withoutPassword } from '../../src/users/users.ts'
+import { onEachDatabase } from '../support/build.ts'
+import { addUser } from '../support/journeys.ts'
+import { watchStatements } from '../tokens/statements.ts'
+import { grant, grantByGroup, permissionNamed } from './rights.ts'
+
+/** The user's row, as a guard gets it where tokens are not believed. */
+async function rowOf({ auth }: FastifyInstance, id: number): Promise<Caller> {
+  const row = await auth.users.get('id', id)
+  if (!row) throw new Error(`there is no user ${id}`)
+  return withoutPassword(row)
+}
+
+const tokenOf = (id: number | string, claims: Record<string, unknown> = {}) => new TokenUser(id, 'id', claims)
+
+onEachDatabase(t, (t, { build }) => {
+  t.test('a user holds what was given to it or to its groups, letter for letter, and nothing else', async (t) => {
+    const app = await build(t)
+    const { permissions } = app.auth
+    const [alice, bob] = [await addUser(app), await addUser(app, { username: 'bob' })]
+    await grant(app, alice.id, 'blog.add_post')
+    await grantByGroup(app, alice.id, 'blog.view_post')
+    await grantByGroup(app, alice.id, 'shop.add_post')
+    await grant(app, bob.id, 'blog.delete_post')
+    await grantByGroup(app, bob.id, 'blog.change_post')
+    const held = ['blog.add_post', 'blog.view_post', 'shop.add_post']
+    const not = [
+      'blog.delete_post',
+      'blog.change_post',
+      'shop.view_post',
+      'blog.none',
+      'Blog.add_post',
+      'add_post',
+      'blog.',
+      '',
+      '.',
+      'blog.add_post ',
+      '%'
+    ]
+
+    for (const caller of [await rowOf(app, alice.id), tokenOf(alice.id), new TokenUser('alice', 'username', {})]) {
+      for (const permission of held) t.equal(await permissions.hasPerm(caller, permission), true, permission)
+      for (const permission of not) t.equal(await permissions.hasPerm(caller, permission), false, permission)
+    }
+  })
+
+  t.test('a superuser holds every permission, an inactive user none, and neither does nobody', async (t) => {
+    const app = await build(t)
+    const { permissions } = app.auth
+    const root = await addUser(app, { username: 'root', isSuperuser: true })
+    const ina = await addUser(app, { username: 'ina', isActive: false })
+    const fallen = await addUser(app, { username: 'fallen', isActive: false, isSuperuser: true })
+    await grant(app, ina.id, 'blog.add_post')
+    await grantByGroup(app, ina.id, 'blog.view_post')
+    const asked = ['blog.add_post', 'blog.view_post', 'no.such', '']
+
+    for (const permission of asked) {
+      for (const caller of [await rowOf(app, root.id), tokenOf(root.id)])
+        t.equal(await permissions.hasPerm(caller, permission), true)
+      for (const { id } of [ina, fallen]) {
+        for (const caller of [await rowOf(app, id), tokenOf(id)])
+          t.equal(await permissions.hasPerm(caller, permission), false)
+      }
+      for (const id of [77, 'abc', 'null']) t.equal(await permissions.hasPerm(tokenOf(id), permission), false)
+    }
+  })
+
+  t.test('what a token says of rights is not believed', async (t) => {
+    const app = await build(t)
+    const { id } = await addUser(app)
+    await permissionNamed(app, 'blog.add_post')
+    const boastful = tokenOf(id, { is_superuser: true, is_staff: true, permissions: ['blog.add_post'] })
+
+    t.equal(await app.auth.permissions.hasPerm(boastful, 'blog.add_post'), false)
+  })
+
+  t.test('staff is who the token says it is, or else whom the row says', async (t) => {
+    const statementsOf = watchStatements(t)
+    const app = await build(t)
+    const { permissions } = app.auth
+    const alice = await addUser(app)
+    const sam = await addUser(app, { username: 'sam', isStaff: true })
+    const root = await addUser(app, { username: 'root', isSuperuser: true })
+    const ina = await addUser(app, { username: 'ina', isStaff: true, isActive: false })
+    const cases: [Caller, isStaff: boolean, reads: number][] = [
+      [await rowOf(app, alice.id), false, 0],
+      [await rowOf(app, sam.id), true, 0],
+      [await rowOf(app, root.id), false, 0],
+      [await rowOf(app, ina.id), false, 0],
+      [tokenOf(alice.id), false, 1],
+      [tokenOf(sam.id), true, 1],
+      [tokenOf(root.id), false, 1],
+      [tokenOf(ina.id), false, 1],
+      [tokenOf(77), false, 1],
+      [tokenOf('abc'), false, 0],
+      [tokenOf(alice.id, { is_staff: true }), true, 0],
+      [tokenOf(sam.id, { is_staff: false }), false, 0],
+      [tokenOf(sam.id, { is_staff: 'true' }), false, 0],
+      [tokenOf(sam.id, { is_staff: null }), false, 0]
+    ]
+
+    for (const [caller, answer, reads] of cases) {
+      const statements = await statementsOf(async () => t.equal(await permissions.isStaff(caller), answer))
+      t.equal(statements.length, reads, JSON.stringify(caller))
+    }
+  })
+
+  t.test('what is found out of a caller is asked of the database once', async (t) => {
+    const statementsOf = watchStatements(t)
+    const app = await build(t)
+    const { permissions } = app.auth
+    const { id } = await addUser(app)
+    const root = await addUser(app, { username: 'root', isSuperuser: true })
+    await grant(app, id, 'blog.add_post')
+    const askAll = (caller: Caller) => () =>
+      Promise.all([
+        permissions.hasPerm(caller, 'blog.add_post'),
+        permissions.hasPerm(caller, 'blog.view_post'),
+        permissions.isStaff(caller),
+        permissions.hasPerm(caller, 'blog.add_post')
+      ])
+    const [row, token, superuser] = [await rowOf(app, id), tokenOf(id), await rowOf(app, root.id)]
+
+    const ofRow = await statementsOf(askAll(row))
+    const ofToken = await statementsOf(askAll(token))
+
+    t.strictSame(ofRow, ['SELECT auth_permission', 'SELECT django_content_type'])
+    t.strictSame(ofToken, ['SELECT auth_user', ...ofRow])
+    t.strictSame(await statementsOf(askAll(row)), [])
+    t.strictSame(await statementsOf(askAll(token)), [])
+    t.strictSame(await statementsOf(askAll(superuser)), [], 'a superuser needs no look')
+    t.strictSame(await statementsOf(askAll(tokenOf(root.id))), ['SELECT auth_user'])
+  })
+
+  t.test('a change of rights counts from the next request on', async (t) => {
+    const app = await build(t)
+    const { permissions } = app.auth
+    const { id } = await addUser(app)
+    const before = tokenOf(id)
+    t.equal(await permissions.hasPerm(before, 'blog.add_post'), false)
+
+    await grantByGroup(app, id, 'blog.add_post')
+
+    t.equal(await permissions.hasPerm(before, 'blog.add_post'), false, 'within a request answers stay')
+    t.equal(await permissions.hasPerm(tokenOf(id), 'blog.add_post'), true)
+    await app.auth.database.userGroup.deleteMany()
+    t.equal(await permissions.hasPerm(tokenOf(id), 'blog.add_post'), false)
+  })
+})

@@ -1,0 +1,26 @@
+/** Who may do what, put into the tables. */
+import type { FastifyInstance } from 'fastify'
+
+/** The id of this permission, which is made if it is not there, with its content type `app_label.thing`. */
+export async function permissionNamed({ auth }: FastifyInstance, name: string): Promise<number> {
+  const { database } = auth
+  const [appLabel = '', codename = ''] = name.split('.')
+  const known = await database.permission.findFirst({ where: { codename, contentType: { appLabel } } })
+  if (known) return known.id
+  const type = { appLabel, model: 'thing' }
+  const contentType = await database.contentType.upsert({ where: { appLabel_model: type }, create: type, update: {} })
+  return (await database.permission.create({ data: { codename, name: codename, contentTypeId: contentType.id } })).id
+}
+
+export async function grant(app: FastifyInstance, userId: number, name: string): Promise<void> {
+  const permissionId = await permissionNamed(app, name)
+  await app.auth.database.userPermission.create({ data: { userId, permissionId } })
+}
+
+/** Puts a user into a group of its own, which holds this permission. */
+export async function grantByGroup(app: FastifyInstance, userId: number, name: string): Promise<void> {
+  const { database } = app.auth
+  const group = await database.group.create({ data: { name: `${userId} ${name}` } })
+  await database.groupPermission.create({ data: { groupId: group.id, permissionId: await permissionNamed(app, name) } })
+  await database.userGroup.create({ data: { userId, groupId: group.id } })
+}

@@ -1,0 +1,113 @@
+/** Servers as processes: what they have said stands, also after kill -9, and they end when they are told to. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { emptyFolder, type Server, serve } from '../command-line.ts'
+import { wireTo } from '../listening.ts'
+import { onEachDatabase, SIGNING_KEY, type TestWorld, worldOf } from '../support/build.ts'
+import { addUser, type Credentials, obtainPair, refreshWith } from '../support/journeys.ts'
+import { CHEAP } from '../support/settings.ts'
+
+const SESSIONS = 6
+/** Each takes a server that has to start. */
+const KILLS = 1
+
+interface Pair {
+  /** An app of this process, on the same database as the servers. */
+  app: FastifyInstance
+  alice: Credentials
+  start: () => Promise<Server>
+}
+
+async function onOneDatabase(t: Test, { build }: TestWorld): Promise<Pair> {
+  const app = await build(t)
+  const folder = emptyFolder(t)
+  const environment = {
+    DATABASE_URL: app.auth.settings.databaseUrl,
+    JWT_SIGNING_KEY: SIGNING_KEY,
+    LOGIN_RATE: 'off',
+    PASSWORD_HASHERS: String(CHEAP.passwordHashers)
+  }
+  return { app, alice: await addUser(app), start: () => serve(t, folder, environment) }
+}
+
+/** The answer's status and body, or nothing when the server has gone away. */
+async function post(origin: string, url: string, body: object) {
+  try {
+    const headers = { 'content-type': 'application/json' }
+    const answer = await fetch(origin + url, { method: 'POST', body: JSON.stringify(body), headers })
+    return { status: answer.status, body: (await answer.json()) as Record<string, string> }
+  } catch {
+    return undefined
+  }
+}
+
+interface Session {
+  current: string
+  used: string[]
+  isOver: boolean
+  /** Whether the answer to its last refresh never came. */
+  isInDoubt: boolean
+}
+
+/** Refreshes until the server is gone. */
+async function rotate({ origin }: Server, session: Session): Promise<void> {
+  for (;;) {
+    const answer = await post(origin, '/api/token/refresh/', { refresh: session.current })
+    session.isInDoubt = answer === undefined
+    session.isOver = answer?.status !== 200
+    if (answer === undefined || session.isOver) return
+    session.used.push(session.current)
+    session.current = answer.body.refresh ?? ''
+  }
+}
+
+onEachDatabase(t, (t, world) => {
+  t.test('what a server has said stands for the others, and after kill -9', async (t) => {
+    const { app, alice, start } = await onOneDatabase(t, world)
+    const sessions: Session[] = []
+    for (let kills = 0; kills < KILLS; kills++) {
+      const server = await start()
+      const idle = await obtainPair(app, alice)
+      const { refresh: left } = await obtainPair(app, alice)
+      t.equal((await post(server.origin, '/api/token/blacklist/', { refresh: left }))?.status, 200)
+      const begun = await Promise.all(Array.from({ length: SESSIONS }, () => obtainPair(app, alice)))
+      const running = begun.map(
+        ({ refresh }): Session => ({ current: refresh, used: [], isOver: false, isInDoubt: false })
+      )
+      const rotations = running.map((session) => rotate(server, session))
+      while (running.some(({ used, isOver }) => used.length < 2 && !isOver)) await sleep(5)
+
+      server.kill('SIGKILL')
+      await Promise.all([...rotations, server.ended])
+
+      t.equal((await refreshWith(app, left)).statusCode, 401, 'a logout stands')
+      t.equal((await refreshWith(app, idle.refresh)).statusCode, 200, 'who did nothing is signed in')
+      sessions.push(...running)
+    }
+    for (const { current, used, isInDoubt } of sessions) {
+      for (const token of used) t.equal((await refreshWith(app, token)).statusCode, 401, 'used once is used up')
+      const { statusCode } = await refreshWith(app, current)
+      t.ok(statusCode === 200 || (isInDoubt && statusCode === 401), 'and what came last is good')
+      t.equal((await refreshWith(app, current)).statusCode, 401)
+    }
+  })
+})
+
+t.test('a client that never ends its request does not keep a server from ending well', async (t) => {
+  const { start } = await onOneDatabase(t, worldOf('sqlite'))
+  const server = await start()
+  const port = Number(new URL(server.origin).port)
+  const [silent, half, whole] = [wireTo(port), wireTo(port), wireTo(port)]
+  half.send('POST /api/token/ HTTP/1.1\r\nHost: localhost\r\nContent-Le')
+  whole.send('GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n')
+  await whole.until('{"status":"ok"}')
+
+  server.kill('SIGTERM')
+
+  await whole.ended
+  t.notOk(await post(server.origin, '/api/token/verify/', { token: 'x' }), 'nobody new is let in')
+  const { code, signal, stderr } = await server.ended
+  t.strictSame({ code, signal, stderr }, { code: 0, signal: null, stderr: '' })
+  await Promise.all([silent.ended, half.ended])
+})

@@ -1,0 +1,115 @@
+/** Who has an account is nobody's business: every refusal is the same, and so is the work that it takes. */
+import bcrypt from 'bcrypt'
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { onEachDatabase, worldOf } from '../support/build.ts'
+import { addUser, PASSWORD } from '../support/journeys.ts'
+
+const BCRYPT = { passwordHashers: ['bcrypt_sha256' as const], bcryptRounds: 5 }
+
+/** Writes down what is hashed, as the sum of bcrypt's rounds, and hashes it. */
+function recordWork(t: Test): { done: number } {
+  const work = { done: 0 }
+  const hash = bcrypt.hash.bind(bcrypt) as (password: string, salt: string) => Promise<string>
+  t.intercept(bcrypt, 'hash', {
+    value: (password: string, salt: string) => {
+      work.done += 2 ** Number(salt.slice(4, 6))
+      return hash(password, salt)
+    }
+  })
+  return work
+}
+
+/** Users of all kinds: active, inactive, without a password, with an outdated and with a broken hash. */
+async function addUsers(app: FastifyInstance): Promise<void> {
+  await addUser(app)
+  await addUser(app, { username: 'ina', isActive: false })
+  await app.auth.users.createUser({ username: 'locked' })
+  await addUser(app, { username: 'old' })
+  await addUser(app, { username: 'broken' })
+  const { database } = app.auth
+  const outdated = (password: string) => password.replace(/\$05\$.{53}$/, `$04$${'.'.repeat(53)}`)
+  const { password } = await database.user.findUniqueOrThrow({ where: { username: 'old' } })
+  await database.user.update({ where: { username: 'old' }, data: { password: outdated(password) } })
+  await database.user.update({ where: { username: 'broken' }, data: { password: 'bcrypt_sha256$$2b$05$broken' } })
+}
+
+const NAMES = [
+  'alice',
+  'ina',
+  'locked',
+  'old',
+  'broken',
+  'nobody',
+  'ALICE',
+  'no body\n',
+  'n'.repeat(151),
+  '__proto__',
+  '1'
+]
+const PASSWORDS = ['wrong', 'x'.repeat(73), 'x'.repeat(1024)]
+
+const logIn = (app: FastifyInstance, username: string, password: string) =>
+  app.inject({ method: 'POST', url: '/api/token/', payload: { username, password } })
+
+onEachDatabase(t, (t, { build }) => {
+  t.test('a refusal is the same to the letter, whoever is asked for, and costs the same hashing', async (t) => {
+    const app = await build(t, BCRYPT)
+    await addUsers(app)
+    const work = recordWork(t)
+    const asked = [...PASSWORDS.flatMap((password) => NAMES.map((name) => [name, password])), ['ina', PASSWORD]]
+    const shown = []
+    for (const [name = '', password = ''] of asked) {
+      work.done = 0
+      const { statusCode, headers, body } = await logIn(app, name, password)
+      shown.push({ statusCode, body, headers: { ...headers, date: '' }, work: work.done })
+    }
+    const [first] = shown
+    t.match(first, { statusCode: 401, body: NO_ACCOUNT, work: 2 ** BCRYPT.bcryptRounds })
+    for (const [at, one] of shown.entries()) {
+      t.strictSame(one, first, JSON.stringify(asked[at]).slice(0, 60))
+    }
+    t.equal((await logIn(app, 'alice', PASSWORD)).statusCode, 200)
+  })
+
+  t.test('a password that nobody can have costs nothing, whoever is asked for', async (t) => {
+    const app = await build(t, BCRYPT)
+    await addUsers(app)
+    const work = recordWork(t)
+    for (const name of NAMES) {
+      for (const [password, status] of [
+        ['x'.repeat(1025), 401],
+        ['a\0', 400],
+        ['\ud800', 400],
+        ['', 400]
+      ] as const) {
+        t.equal((await logIn(app, name, password)).statusCode, status, name.slice(0, 20))
+      }
+    }
+    t.equal(work.done, 0)
+  })
+})
+
+const NO_ACCOUNT = '{"detail":"No active account found with the given credentials"}'
+
+t.test('there is nobody to begin with', async (t) => {
+  const app = await worldOf('sqlite').build(t)
+  for (const name of ['admin', 'root', 'django', 'latchkey', 'postgres']) {
+    for (const password of [name, 'admin', 'password', 'latchkey', '123456']) {
+      t.equal((await logIn(app, name, password)).statusCode, 401)
+    }
+  }
+})
+
+t.test('while many sign in, who has a token does not wait for them', async (t) => {
+  const app = await worldOf('sqlite').build(t, { ...BCRYPT, bcryptRounds: 9 })
+  await addUser(app)
+  const { access } = (await logIn(app, 'alice', PASSWORD)).json()
+  const order: string[] = []
+  const logins = Array.from({ length: 24 }, () => logIn(app, 'alice', PASSWORD).then(() => order.push('login')))
+  const verify = app.inject({ method: 'POST', url: '/api/token/verify/', payload: { token: access } })
+  const verified = verify.then(() => order.push('verify'))
+  await Promise.all([...logins, verified])
+  t.equal(order.length, 25)
+  t.ok(order.indexOf('verify') < 20, 'though it was asked last')
+})

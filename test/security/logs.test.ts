@@ -1,0 +1,103 @@
+/** What a server writes down at its most talkative, while it is attacked and while its database is away. */
+import t, { type Test } from 'tap'
+import { type Environment, emptyFolder, type Server, serve } from '../command-line.ts'
+import { onEachDatabase, SIGNING_KEY } from '../support/build.ts'
+import { addUser, PASSWORD } from '../support/journeys.ts'
+import { mint } from '../support/tokens.ts'
+import { exchange, request } from './wire.ts'
+
+const SECRET = 'in-no-log'
+const JSON_TYPE = { 'content-type': 'application/json' }
+
+const post = ({ origin }: Server, url: string, body: unknown, headers: Record<string, string> = JSON_TYPE) =>
+  fetch(origin + url, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body), headers })
+
+/** Everything that has a secret in it, where secrets are and where they are not to be. */
+async function attack(server: Server): Promise<string[]> {
+  const port = Number(new URL(server.origin).port)
+  const pair = (await (await post(server, '/api/token/', { username: 'alice', password: PASSWORD })).json()) as Record<
+    string,
+    string
+  >
+  const { access = '', refresh = '' } = pair
+  await fetch(`${server.origin}/api/protected/?token=${access}`, { headers: { authorization: `Bearer ${access}` } })
+  await fetch(`${server.origin}/none?password=${SECRET}`, {
+    headers: { cookie: SECRET, authorization: `Basic ${SECRET}` }
+  })
+  await fetch(`${server.origin}/%zz?password=${SECRET}`, { headers: { referer: SECRET, 'user-agent': SECRET } })
+  await post(server, '/api/token/refresh/', { refresh })
+  await post(server, '/api/token/refresh/', { refresh })
+  await post(server, '/api/token/blacklist/', { refresh: mint({ claims: { jti: SECRET, secret: SECRET } }) })
+  for (const password of [SECRET, `${SECRET}\0`, SECRET.repeat(5000)]) {
+    await post(server, '/api/token/', { username: 'alice', password })
+    await post(server, '/api/token/', { username: `${SECRET}\r\n{"level":60}`, password })
+  }
+  await post(server, '/api/token/', `{"password":"${SECRET}`)
+  await post(server, '/api/token/', `password=${SECRET}%ff`, { 'content-type': 'application/x-www-form-urlencoded' })
+  await post(server, '/api/token/', SECRET, { 'content-type': `multipart/form-data; boundary=${SECRET}` })
+  await exchange(port, `GET / HTTP/1.1\r\nAuthorization ${SECRET}\r\n\r\n`)
+  await exchange(port, request(`GET /%0d%0a{"level":60}`))
+  return [access, refresh]
+}
+
+/** @returns all that was written, line by line */
+async function writtenBy(
+  t: Test,
+  environment: Environment,
+  work: (server: Server) => Promise<unknown>
+): Promise<string[]> {
+  const server = await serve(t, emptyFolder(t), environment)
+  await work(server)
+  server.kill('SIGTERM')
+  const { stdout, stderr } = await server.ended
+  return `${stdout}${stderr}`.split('\n').filter(Boolean)
+}
+
+onEachDatabase(t, (t, { provider, build }) => {
+  t.test('no log has a password, a token, a hash, a key, a header, a query or a body in it', async (t) => {
+    const app = await build(t)
+    const { id } = await addUser(app)
+    const { password: hash } = await app.auth.database.user.findUniqueOrThrow({ where: { id } })
+    const databaseUrl = app.auth.settings.databaseUrl
+    const tokens: string[] = []
+    const lines = await writtenBy(
+      t,
+      {
+        ...{ DATABASE_URL: databaseUrl, JWT_SIGNING_KEY: SIGNING_KEY, LOG_LEVEL: 'trace', LOGIN_RATE: 'off' },
+        ...{ PASSWORD_HASHERS: 'md5', JWT_STATELESS: 'off' }
+      },
+      async (server) => {
+        tokens.push(...(await attack(server)))
+        await app.auth.database.$executeRawUnsafe('DROP TABLE token_blacklist_blacklistedtoken')
+        await app.auth.database.$executeRawUnsafe('ALTER TABLE auth_user RENAME TO elsewhere')
+        for (const url of ['/api/token/', '/api/token/refresh/', '/api/token/blacklist/']) {
+          const answer = await post(server, url, { username: 'alice', password: PASSWORD, refresh: mint() })
+          t.strictSame([answer.status, await answer.text()], [500, '{"detail":"A server error occurred."}'])
+        }
+      }
+    )
+    const written = lines.join('\n')
+    t.match(written, '"level":50', 'what is wrong with the server is written down')
+    t.match(written, /"path":"\/api\/token\/refresh\/"/)
+    const secrets = [
+      ...tokens,
+      ...tokens.map((token) => token.split('.')[2] ?? ''),
+      PASSWORD,
+      hash,
+      SIGNING_KEY,
+      SECRET
+    ]
+    for (const secret of [
+      ...secrets,
+      'eyJ',
+      'Bearer',
+      'authorization',
+      'cookie',
+      ...(provider === 'postgresql' ? [databaseUrl] : [])
+    ]) {
+      t.notOk(secret === '' || written.includes(secret), secret.slice(0, 20))
+    }
+    t.notMatch(written, '"level":60', 'and nobody writes a line of their own')
+    for (const line of lines.filter((it) => it.startsWith('{'))) t.type(JSON.parse(line).level, 'number')
+  })
+})

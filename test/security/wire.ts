@@ -1,0 +1,83 @@
+/** Bytes to a listening server as they are, and the answers that come of them. */
+import { connect, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Test } from 'tap'
+
+export interface Answer {
+  status: number
+  /** Names in lower case. */
+  headers: Record<string, string>
+  body: string
+}
+
+const PATIENCE = 20_000
+
+/**
+ * Sends and waits until the server hangs up, which is where all answers have come.
+ *
+ * @param sent letters for bytes, in Latin-1; a number is a pause in milliseconds
+ * @throws when the server does not hang up
+ */
+export async function exchange(port: number, ...sent: (string | Buffer | number)[]): Promise<Answer[]> {
+  const socket = connect(port, '127.0.0.1')
+  const chunks: Buffer[] = []
+  // A server that has answered need not read on: what cannot be sent any more is no fault.
+  socket.on('data', (chunk) => chunks.push(chunk)).on('error', () => undefined)
+  const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()))
+  const timer = setTimeout(() => socket.destroy(new Error('too late')), PATIENCE)
+  await send(socket, sent)
+  await ended
+  clearTimeout(timer)
+  const received = Buffer.concat(chunks)
+  if (socket.errored?.message === 'too late') throw new Error(`not hung up after ${JSON.stringify(`${received}`)}`)
+  return answersIn(received)
+}
+
+async function send(socket: Socket, sent: (string | Buffer | number)[]): Promise<void> {
+  for (const item of sent) {
+    if (typeof item === 'number') await sleep(item)
+    else if (!socket.destroyed) socket.write(typeof item === 'string' ? Buffer.from(item, 'latin1') : item)
+  }
+}
+
+/** Takes what was received apart, by the lengths that the answers give; what is no answer throws. */
+function answersIn(bytes: Buffer): Answer[] {
+  const answers: Answer[] = []
+  for (let at = 0; at < bytes.length; ) {
+    const end = bytes.indexOf('\r\n\r\n', at)
+    const [first = '', ...lines] = bytes.subarray(at, end).toString('latin1').split('\r\n')
+    const [, status] = /^HTTP\/1\.1 (\d{3}) /.exec(first) ?? []
+    if (end < 0 || status === undefined) throw new Error(`no answer: ${JSON.stringify(bytes.toString('latin1', at))}`)
+    const headers = Object.fromEntries(
+      lines.map((line) => [line.split(':', 1)[0]?.toLowerCase(), line.replace(/^.*?: ?/, '')])
+    )
+    const length = Number(headers['content-length'] ?? 0)
+    answers.push({ status: Number(status), headers, body: bytes.toString('utf8', end + 4, end + 4 + length) })
+    at = end + 4 + length
+  }
+  return answers
+}
+
+/** A request that is the last of its connection. */
+export function request(line: string, headers: string[] = [], body = ''): string {
+  const length = body === '' ? [] : [`Content-Length: ${Buffer.byteLength(body)}`]
+  return [`${line} HTTP/1.1`, 'Host: localhost', 'Connection: close', ...headers, ...length, '', body].join('\r\n')
+}
+
+/** One answer, of this status; a refusal is in JSON, and no browser is to guess otherwise. */
+export function isAnswer(t: Test, answers: Answer[], statuses: number | number[], about: string): void {
+  const [answer, ...more] = answers
+  const { status = 0, headers = {}, body = '' } = answer ?? {}
+  const isJson = status < 400 || (headers['content-type'] === 'application/json' && /^\{.*\}$/s.test(body))
+  const shown = {
+    isAsked: [statuses].flat().includes(status),
+    more: more.length,
+    isJson,
+    sniffing: headers['x-content-type-options']
+  }
+  t.strictSame(
+    shown,
+    { isAsked: true, more: 0, isJson: true, sniffing: 'nosniff' },
+    `${JSON.stringify(about)}: ${status} ${body.slice(0, 100)}`
+  )
+}

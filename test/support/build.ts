@@ -1,0 +1,59 @@
+/** The tests' world: every test on each database, with an app and a database of its own. */
+import Fastify, { type FastifyInstance } from 'fastify'
+import type { Test } from 'tap'
+import latchkey, { authRoutes, type LatchkeyOptions } from '../../src/index.ts'
+import { newDatabase, PROVIDERS, type Provider, type Scope } from './databases.ts'
+import { CHEAP } from './settings.ts'
+import { theWorld } from './world.ts'
+
+export type { Provider, Scope } from './databases.ts'
+export { SIGNING_KEY } from './settings.ts'
+
+export interface TestWorld {
+  provider: Provider
+  /** A freshly migrated database for this test, dropped after it. */
+  databaseUrl(scope: Scope): Promise<string>
+  /** One without tables, for tests of migration. */
+  emptyDatabaseUrl(scope: Scope): Promise<string>
+  /** A copy of another one of this provider, to which nobody is connected. */
+  copyOf(scope: Scope, databaseUrl: string): Promise<string>
+  /**
+   * An app with Latchkey and its routes under `/api`, on a database of its own unless `settings` name one; closed after
+   * the test.
+   *
+   * @param setUp adds the test's own routes, before the app is ready
+   */
+  build(scope: Scope, settings?: LatchkeyOptions, setUp?: (app: FastifyInstance) => unknown): Promise<FastifyInstance>
+}
+
+/** Runs the same tests on each database: `onEachDatabase(t, (t, { build }) => { t.test('…', async (t) => { … }) })`. */
+export function onEachDatabase(t: Test, define: (t: Test, world: TestWorld) => unknown): void {
+  for (const provider of PROVIDERS) {
+    t.test(`on ${provider}`, async (t) => {
+      const { postgres } = await theWorld()
+      if (provider === 'postgresql' && 'missing' in postgres) t.plan(0, postgres.missing.replace(/\n.*/s, ''))
+      else await define(t, worldOf(provider))
+    })
+  }
+}
+
+export function worldOf(provider: Provider): TestWorld {
+  const databaseUrl = (scope: Scope) => newDatabase(scope, provider, 'migrated')
+  return {
+    provider,
+    databaseUrl,
+    emptyDatabaseUrl: (scope) => newDatabase(scope, provider, 'empty'),
+    copyOf: (scope, url) => newDatabase(scope, provider, { url }),
+    build: async (scope, settings = {}, setUp = () => undefined) => {
+      const app = Fastify()
+      const url = settings.databaseUrl ?? (await databaseUrl(scope))
+      // After the database's own teardown, and so run before it.
+      scope.teardown(() => app.close())
+      await app.register(latchkey, { ...CHEAP, ...settings, databaseUrl: url })
+      await app.register(authRoutes, { prefix: '/api' })
+      await setUp(app)
+      await app.ready()
+      return app
+    }
+  }
+}

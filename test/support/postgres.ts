@@ -1,0 +1,89 @@
+/** Where the tests get a PostgreSQL from, and how they make and drop databases on it. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Client, DatabaseError, Pool } from 'pg'
+import { startEmbedded } from './embedded.ts'
+
+const LOCAL = 'postgresql://postgres@127.0.0.1:5432/postgres'
+/** A database that is being copied from, or is still being left, says 55006 until it is free. */
+const OBJECT_IN_USE = '55006'
+
+/**
+ * Finds a server, of PostgreSQL 15 or newer: `TEST_POSTGRES_URL`, one on this machine, or one started from npm for this run.
+ * `TEST_POSTGRES=embedded` goes straight to the last.
+ *
+ * @param folder where an embedded server keeps its files
+ * @param owner process with whose end an embedded server ends too
+ */
+export async function findPostgres(folder: string, owner: number): Promise<string> {
+  const { TEST_POSTGRES_URL: given, TEST_POSTGRES: kind } = process.env
+  if (kind === 'embedded') return startEmbedded(folder, owner)
+  if (given) {
+    await connectTo(given)
+    return given
+  }
+  const local = await connectTo(LOCAL).then(
+    () => true,
+    () => false
+  )
+  return local ? LOCAL : startEmbedded(folder, owner)
+}
+
+async function connectTo(url: string): Promise<void> {
+  const client = new Client({ connectionString: url, connectionTimeoutMillis: 3000 })
+  await client.connect()
+  await client.end()
+}
+
+const pools = new Map<string, Pool>()
+
+/** Runs a statement on the server itself, as creating and dropping databases wants it. */
+async function onServer(url: string, statement: string, values: string[] = []) {
+  let pool = pools.get(url)
+  if (!pool) {
+    pool = new Pool({ connectionString: url, max: 4, allowExitOnIdle: true })
+    // A server that stops under an idle connection is no fault of a test's.
+    pool.on('error', () => undefined)
+    pools.set(url, pool)
+  }
+  return pool.query<{ datname: string }>(statement, values)
+}
+
+/** @returns the URL of the new database, a copy of `template`, to which nobody may be connected */
+export async function createDatabase(url: string, name: string, template = 'template0'): Promise<string> {
+  // Copying files takes half the time of PostgreSQL's default, which writes every page to its log, and so does dropping.
+  await onceFree(url, `CREATE DATABASE "${name}" TEMPLATE "${template}" STRATEGY FILE_COPY`)
+  return urlOf(url, name)
+}
+
+export async function dropDatabase(url: string, name: string): Promise<void> {
+  await onceFree(url, `DROP DATABASE IF EXISTS "${name}" WITH (FORCE)`)
+}
+
+async function onceFree(url: string, statement: string): Promise<void> {
+  const deadline = performance.now() + 20_000
+  for (;;) {
+    try {
+      await onServer(url, statement)
+      return
+    } catch (error) {
+      const busy = error instanceof DatabaseError && error.code === OBJECT_IN_USE
+      if (!busy || performance.now() > deadline) throw error
+      await sleep(20 + Math.random() * 50)
+    }
+  }
+}
+
+/** The databases whose names begin so. */
+export async function databasesLike(url: string, prefix: string): Promise<string[]> {
+  const { rows } = await onServer(url, 'SELECT datname FROM pg_database WHERE starts_with(datname, $1)', [prefix])
+  return rows.map(({ datname }) => datname)
+}
+
+/** The name in `postgresql://…/name`. */
+export const nameOf = (url: string) => new URL(url).pathname.slice(1)
+
+function urlOf(server: string, name: string): string {
+  const url = new URL(server)
+  url.pathname = `/${name}`
+  return url.href
+}

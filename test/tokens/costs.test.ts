@@ -1,0 +1,81 @@
+/** What each journey costs in SQL. A number that changes here is a decision, not an accident. */
+import t from 'tap'
+import type { LatchkeyOptions } from '../../src/index.ts'
+import { onEachDatabase } from '../support/build.ts'
+import { addUser, bearer, PASSWORD } from '../support/journeys.ts'
+import { mint } from '../support/tokens.ts'
+import { outcomeOf } from './rows.ts'
+import { watchStatements } from './statements.ts'
+
+const ALICE = { username: 'alice', password: PASSWORD }
+
+const USER = 'SELECT auth_user'
+const BLACKLIST = 'SELECT token_blacklist_blacklistedtoken'
+const KNOWN = 'SELECT token_blacklist_outstandingtoken'
+const RECORD = 'INSERT token_blacklist_outstandingtoken'
+const ENTER = 'INSERT token_blacklist_blacklistedtoken'
+
+onEachDatabase(t, (t, { build }) => {
+  t.test('obtaining a pair takes two statements: one reads the user, one records the token', async (t) => {
+    const costs: [LatchkeyOptions, string[]][] = [
+      [{}, [USER, RECORD]],
+      [{ updateLastLogin: true }, [USER, RECORD, 'UPDATE auth_user']],
+      [{ refreshStore: 'none' }, [USER]]
+    ]
+
+    for (const [settings, expected] of costs) {
+      const statementsOf = watchStatements(t)
+      const app = await build(t, settings)
+      await addUser(app)
+
+      t.strictSame(await statementsOf(() => app.auth.tokens.obtainPair(ALICE)), expected)
+      const refused = { ...ALICE, password: 'wrong' }
+      t.strictSame(await statementsOf(() => outcomeOf(app.auth.tokens.obtainPair(refused))), [USER])
+    }
+  })
+
+  t.test('refreshing takes seven statements with rotation, and two or none without', async (t) => {
+    const rotation = [BLACKLIST, USER, KNOWN, 'BEGIN', ENTER, RECORD, 'COMMIT']
+    const costs: [LatchkeyOptions, string[]][] = [
+      [{}, rotation],
+      [{ blacklistAfterRotation: false }, [BLACKLIST, USER, RECORD]],
+      [{ rotateRefreshTokens: false }, [BLACKLIST, USER]],
+      [{ refreshStore: 'none' }, [USER]]
+    ]
+
+    for (const [settings, expected] of costs) {
+      const statementsOf = watchStatements(t)
+      const app = await build(t, settings)
+      await addUser(app)
+      const { refresh } = await app.auth.tokens.obtainPair(ALICE)
+
+      t.strictSame(await statementsOf(() => app.auth.tokens.refresh(refresh)), expected)
+      t.strictSame(await statementsOf(() => outcomeOf(app.auth.tokens.refresh('x'))), [], 'and a forged one none')
+    }
+  })
+
+  t.test('blacklisting takes four statements, verifying one or none, and a guard none', async (t) => {
+    const statementsOf = watchStatements(t)
+    const app = await build(t)
+    await addUser(app)
+    const { refresh, access } = await app.auth.tokens.obtainPair(ALICE)
+    const get = () => app.inject({ url: '/api/protected/', headers: bearer(access) })
+
+    t.strictSame(await statementsOf(() => app.auth.tokens.verify(access)), [BLACKLIST])
+    t.strictSame(await statementsOf(() => app.auth.tokens.blacklist(refresh)), [BLACKLIST, USER, KNOWN, ENTER])
+    t.strictSame(await statementsOf(get), [])
+    t.equal((await get()).statusCode, 200)
+  })
+
+  t.test('a guard reads the user once a request where tokens are not believed', async (t) => {
+    const statementsOf = watchStatements(t)
+    const app = await build(t, { stateless: false, blacklistAfterRotation: false })
+    await addUser(app)
+    const access = mint({ claims: { token_type: 'access' } })
+    const get = () => app.inject({ url: '/api/protected/', headers: bearer(access) })
+
+    t.strictSame(await statementsOf(get), [USER])
+    t.equal((await get()).statusCode, 200)
+    t.strictSame(await statementsOf(() => app.auth.tokens.verify(access)), [])
+  })
+})

@@ -1,0 +1,243 @@
+import t from 'tap'
+import { InvalidToken } from '../../src/errors.ts'
+import type { SettingsInput } from '../../src/settings.ts'
+import { SIGNING_KEY } from '../support/build.ts'
+import { signatureOf } from '../support/tokens.ts'
+import vectors from './jwt-vectors.json' with { type: 'json' }
+import { CLAIMS, encoded, HEADER, jwtWith, signed, signedText, stopClock } from './signed.ts'
+
+const INVALID = { message: 'Token is invalid', statusCode: 401, code: 'token_not_valid' }
+const EXPIRED = { message: 'Token is expired', statusCode: 401, code: 'token_not_valid' }
+
+const NOW = 1_800_000_000
+const past = { exp: NOW - 1 }
+
+t.test('tokens are written byte for byte as PyJWT writes them, and read again', async (t) => {
+  for (const { alg, key, payload, token } of vectors.jwt) {
+    const jwt = await jwtWith(t, { algorithm: alg }, key)
+
+    t.equal(jwt.encode(payload), token, alg)
+    t.strictSame({ ...jwt.decode(token) }, payload)
+  }
+})
+
+t.test('all that is not printable ASCII is escaped as Python escapes it', async (t) => {
+  const { encode } = await jwtWith(t)
+
+  const payload = encode({ text: 'é\u2028\x7f\x00\n"\\/<🔑\ud800' }).split('.')[1] ?? ''
+
+  const text = '\\u00e9\\u2028\\u007f\\u0000\\n\\"\\\\/<\\ud83d\\udd11\\ud800'
+  t.equal(Buffer.from(payload, 'base64url').toString(), `{"text":"${text}"}`)
+})
+
+t.test('audience and issuer come last, or keep the place that they have', async (t) => {
+  const { encode, decode } = await jwtWith(t, { audience: 'a,b', issuer: 'me' })
+
+  const fresh = encode({ exp: NOW * 2, jti: 'x' })
+  const renewed = encode({ ...decode(fresh), iss: 'other', jti: 'y' })
+
+  const of = (token: string) => Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()
+  t.equal(of(fresh), '{"exp":3600000000,"jti":"x","aud":["a","b"],"iss":"me"}')
+  t.equal(of(renewed), '{"exp":3600000000,"jti":"y","aud":["a","b"],"iss":"me"}')
+})
+
+t.test('a signature by anybody else, or over anything else, is invalid', async (t) => {
+  const { decode } = await jwtWith(t)
+  const good = signed()
+  const [header = '', payload = '', signature = ''] = good.split('.')
+  const content = `${header}.${payload}`
+  const other = encoded({ ...CLAIMS, user_id: '2' })
+  const forged = {
+    'another key': `${content}.${signatureOf(content, 'HS256', `${SIGNING_KEY}x`)}`,
+    'another hash of the same key': `${content}.${signatureOf(content, 'HS512', SIGNING_KEY)}`,
+    'a hash cut short': `${content}.${signature.slice(0, 40)}`,
+    'other claims': `${header}.${other}.${signature}`,
+    'another header': `${encoded({ ...HEADER, kid: '1' })}.${payload}.${signature}`,
+    'parts changed over': signedText(payload, header)
+  }
+
+  t.strictSame({ ...decode(good) }, CLAIMS)
+  for (const [name, token] of Object.entries(forged)) t.throws(() => decode(token), INVALID, name)
+})
+
+t.test('what is wrong is told in the order of PyJWT: signature, times, issuer and audience, types', async (t) => {
+  stopClock(t, NOW * 1000)
+  const { decode } = await jwtWith(t, { audience: 'us', issuer: 'me' })
+  const good = { ...CLAIMS, aud: 'us', iss: 'me' }
+  const badly = (claims: object) => `${signed({ ...good, ...claims }).slice(0, -20)}${'A'.repeat(20)}`
+  const cases: [string, string, typeof INVALID][] = [
+    ['bad signature, expired', badly(past), INVALID],
+    ['other alg, expired', signed({ ...good, ...past }, { ...HEADER, alg: 'HS512' }), INVALID],
+    ['expired, from the future', signed({ ...good, ...past, iat: NOW + 9 }), INVALID],
+    ['expired, not yet good', signed({ ...good, ...past, nbf: NOW + 9 }), INVALID],
+    ['expired, for others', signed({ ...good, ...past, aud: 'them' }), EXPIRED],
+    ['expired, by others', signed({ ...good, ...past, iss: 'you' }), EXPIRED],
+    ['expired, sub a number', signed({ ...good, ...past, sub: 1 }), EXPIRED],
+    ['expired, jti a number', signed({ ...good, ...past, jti: 1 }), EXPIRED]
+  ]
+
+  t.strictSame({ ...decode(signed(good)) }, good)
+  for (const [name, token, refusal] of cases) t.throws(() => decode(token), refusal, name)
+})
+
+t.test('a token is for us if it names one audience of ours, and by the issuer that we name', async (t) => {
+  const cases: [SettingsInput, object, boolean][] = [
+    [{}, {}, true],
+    [{}, { aud: 'anybody', iss: 'anybody' }, true],
+    [{}, { aud: 1, iss: ['a'] }, true],
+    [{ audience: 'us' }, { aud: 'us' }, true],
+    [{ audience: 'us' }, { aud: ['them', 'us'] }, true],
+    [{ audience: 'us' }, {}, false],
+    [{ audience: 'us' }, { aud: 'them' }, false],
+    [{ audience: 'us' }, { aud: 'us,them' }, false],
+    [{ audience: 'us' }, { aud: [] }, false],
+    [{ audience: 'us' }, { aud: [['us']] }, false],
+    [{ audience: 'us' }, { aud: null }, false],
+    [{ audience: 'us' }, { aud: { us: 1 } }, false],
+    [{ audience: ['us', 'ours'] }, { aud: 'ours' }, true],
+    [{ audience: ['us', 'ours'] }, { aud: ['ours', 1] }, true],
+    [{ audience: ['us', 'ours'] }, { aud: ['them'] }, false],
+    [{ issuer: 'me' }, { iss: 'me' }, true],
+    [{ issuer: 'me' }, {}, false],
+    [{ issuer: 'me' }, { iss: 'Me' }, false],
+    [{ issuer: 'me' }, { iss: ['me'] }, false]
+  ]
+
+  for (const [settings, claims, isForUs] of cases) {
+    const { decode } = await jwtWith(t, settings)
+    const name = `${JSON.stringify(settings)} ${JSON.stringify(claims)}`
+    const token = signed({ ...CLAIMS, ...claims })
+
+    if (isForUs) t.strictSame({ ...decode(token) }, { ...CLAIMS, ...claims }, name)
+    else t.throws(() => decode(token), INVALID, name)
+  }
+})
+
+t.test('sub is text; an id of a token is short text of letters, digits, - and _', async (t) => {
+  const usual = await jwtWith(t)
+  const renamed = await jwtWith(t, { jtiClaim: 'tid' })
+  const cases: [object, boolean][] = [
+    [{ sub: '' }, true],
+    [{ sub: 'any text: é 🔑' }, true],
+    [{ sub: 1 }, false],
+    [{ sub: null }, false],
+    [{ jti: undefined }, true],
+    [{ jti: 'a-Z_9' }, true],
+    [{ jti: 'x'.repeat(64) }, true],
+    [{ jti: 'x'.repeat(65) }, false],
+    [{ jti: '' }, false],
+    [{ jti: 1 }, false],
+    [{ jti: null }, false],
+    [{ jti: { contains: '' } }, false],
+    [{ jti: ['a1'] }, false],
+    [{ jti: 'a b' }, false],
+    [{ jti: 'a\n' }, false],
+    [{ jti: 'é' }, false],
+    [{ jti: '../a' }, false]
+  ]
+
+  for (const [claims, isGood] of cases) {
+    const name = JSON.stringify(claims)
+    const token = signed({ ...CLAIMS, ...claims })
+    const as = (tid: unknown) => signed({ ...CLAIMS, ...claims, tid })
+
+    if (isGood) t.match(usual.decode(token), claims, name)
+    else t.throws(() => usual.decode(token), INVALID, name)
+    if (isGood) t.match(renamed.decode(as('good')), { ...claims, tid: 'good' }, name)
+    else t.throws(() => renamed.decode(as('good')), INVALID, `${name}, though it is not the id here`)
+  }
+  for (const tid of [1, null, '', 'a b']) {
+    t.throws(() => renamed.decode(signed({ ...CLAIMS, tid })), INVALID, `tid ${tid}`)
+  }
+})
+
+t.test('claims cannot be changed, also not those within, by whoever is given them', async (t) => {
+  const { decode } = await jwtWith(t)
+  const token = signed({ ...CLAIMS, roles: [{ name: 'admin' }], nothing: null })
+
+  for (const claims of [decode(token), decode(token)]) {
+    t.ok(Object.isFrozen(claims))
+    t.ok(Object.isFrozen(claims.roles))
+    t.ok(Object.isFrozen((claims.roles as object[])[0]))
+    t.throws(() => Object.assign(claims, { user_id: '2' }), TypeError)
+  }
+})
+
+t.test('a claim called __proto__ is a claim like any other', async (t) => {
+  const { decode, encode } = await jwtWith(t)
+  const text =
+    '{"__proto__":{"user_id":"1","polluted":true},"constructor":{"prototype":{"polluted":true}},"exp":4102444800}'
+
+  const claims = decode(signed(text))
+
+  t.equal(claims.user_id, undefined)
+  t.ok(Object.hasOwn(claims, '__proto__'))
+  t.equal(({} as { polluted?: boolean }).polluted, undefined)
+  t.equal(encode(claims), signed(text), 'and it is written again')
+})
+
+t.test('a token seen before costs no signature check', async (t) => {
+  const { decode, checks } = await jwtWith(t)
+  const token = signed()
+
+  const claims = decode(token)
+
+  t.equal(decode(token), claims)
+  t.equal(checks(), 1)
+})
+
+t.test('a token that was refused is not remembered as good', async (t) => {
+  const { decode, checks } = await jwtWith(t, { audience: 'us' })
+  const token = signed()
+
+  t.throws(() => decode(token), INVALID)
+  t.throws(() => decode(token), INVALID)
+
+  t.equal(checks(), 2)
+})
+
+t.test('a remembered token is refused once it has expired', async (t) => {
+  const move = stopClock(t, NOW * 1000)
+  const { decode, checks } = await jwtWith(t)
+  const token = signed({ ...CLAIMS, exp: NOW + 5 })
+  decode(token)
+
+  move((NOW + 5) * 1000 - 1)
+  t.match(decode(token), { exp: NOW + 5 })
+  move((NOW + 5) * 1000)
+  t.throws(() => decode(token), EXPIRED)
+  // Clocks can be set back, too.
+  move((CLAIMS.iat - 1) * 1000)
+  t.throws(() => decode(token), INVALID)
+
+  t.equal(checks(), 1)
+})
+
+t.test('ten thousand tokens are remembered, and no more: the oldest is forgotten', async (t) => {
+  const { decode, checks } = await jwtWith(t)
+  const tokens = Array.from({ length: 10_001 }, (_, index) => signed({ ...CLAIMS, jti: `t${index}` }))
+  const [first = '', second = ''] = tokens
+  for (const token of tokens) decode(token)
+  const before = checks()
+
+  decode(second)
+  t.equal(checks(), before, 'the second is known')
+  decode(first)
+  t.equal(checks(), before + 1, 'the first is not')
+  decode(second)
+  t.equal(checks(), before + 2, 'and has taken the place of the second')
+})
+
+t.test('the cause of a refusal is kept for the log, and kept from the answer', async (t) => {
+  const { decode } = await jwtWith(t)
+
+  for (const token of [`${signed().slice(0, -2)}AA`, signed('{')]) {
+    const refusal = await Promise.resolve(token)
+      .then(decode)
+      .catch((error) => error)
+
+    t.type(refusal, InvalidToken)
+    t.type(refusal.cause, Error)
+    t.strictSame(refusal.body, { detail: 'Token is invalid', code: 'token_not_valid' })
+  }
+})

@@ -1,0 +1,142 @@
+/** Django's authenticate: who gets in, at what cost, and what becomes of an outdated hash. */
+import { createHash } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { createHashers, type Hashers, HashingOverloaded } from '../../src/users/hashers.ts'
+import { Users } from '../../src/users/users.ts'
+import { onEachDatabase, worldOf } from '../support/build.ts'
+import { addUser, PASSWORD } from '../support/journeys.ts'
+import { preferring, recordWork, withOtherHash } from './hashing.ts'
+
+/** With a salt so short that the hash is outdated. */
+const OUTDATED = `md5$abc$${createHash('md5').update(`abc${PASSWORD}`).digest('hex')}`
+
+/** Adds alice with a hash that is to be renewed. */
+async function addOutdated(app: FastifyInstance, more = {}): Promise<number> {
+  const { id } = await addUser(app, more)
+  await app.auth.database.user.update({ where: { id }, data: { password: OUTDATED } })
+  return id
+}
+
+const storedOf = async ({ auth }: FastifyInstance, id: number) => (await auth.users.get('id', id))?.password
+
+/** The app's users, but for what is done where a password is hashed anew. */
+function usersWith({ auth }: FastifyInstance, makePassword: Hashers['makePassword']): Users {
+  return new Users(auth.database, { ...createHashers(auth.settings), makePassword }, auth.settings)
+}
+
+onEachDatabase(t, (t, { build }) => {
+  t.test('the right password of an active user gets in, and nothing else', async (t) => {
+    const app = await build(t)
+    const { users } = app.auth
+    const { id } = await addUser(app, { username: 'élève' })
+    await addUser(app, { username: 'ina', isActive: false })
+    await users.createUser({ username: 'locked' })
+    const refused: [string, string][] = [
+      ['élève', 'wrong'],
+      ['élève', ''],
+      ['élève', PASSWORD.toUpperCase()],
+      ['élève', `${PASSWORD} `],
+      ['élève', `${PASSWORD}\0`],
+      ['Élève', PASSWORD],
+      // Names are normalised when they are made, not when they are used.
+      ['e\u0301le\u0300ve', PASSWORD],
+      ['ina', PASSWORD],
+      ['locked', ''],
+      ['nobody', PASSWORD],
+      ['', PASSWORD],
+      ['\0', PASSWORD]
+    ]
+
+    t.match(await users.authenticate('élève', PASSWORD), { id, username: 'élève', password: /^md5\$/ })
+    for (const [username, password] of refused) t.equal(await users.authenticate(username, password), null, username)
+  })
+
+  t.test('inactive users get in where the backend lets all users in', async (t) => {
+    const app = await build(t, { authenticationBackends: 'AllowAllUsersModelBackend' })
+    await addUser(app, { username: 'ina', isActive: false })
+
+    t.match(await app.auth.users.authenticate('ina', PASSWORD), { isActive: false })
+    t.equal(await app.auth.users.authenticate('ina', 'wrong'), null)
+  })
+
+  t.test('an outdated hash is renewed by the right password of somebody who gets in', async (t) => {
+    const app = await build(t)
+    const { users } = app.auth
+    const id = await addOutdated(app)
+    const ina = await addOutdated(app, { username: 'ina', isActive: false })
+
+    await users.authenticate('alice', 'wrong')
+    await users.authenticate('ina', PASSWORD)
+    t.equal(await storedOf(app, id), OUTDATED)
+    t.equal(await storedOf(app, ina), OUTDATED)
+    const user = await users.authenticate('alice', PASSWORD)
+
+    const renewed = await storedOf(app, id)
+    t.match(renewed, /^md5\$[A-Za-z0-9]{22}\$/)
+    t.equal(user?.password, renewed, 'and is what the tokens of this login are made of')
+    t.match(await users.authenticate('alice', PASSWORD), { password: renewed }, 'once')
+  })
+
+  t.test('a password that is changed while its hash is renewed stays changed', async (t) => {
+    const app = await build(t)
+    const id = await addOutdated(app)
+    const users = usersWith(app, async () => {
+      await app.auth.users.setPassword(id, 'another-Pass-1')
+      return 'md5$renewed$'
+    })
+
+    t.match(await users.authenticate('alice', PASSWORD), { id, password: OUTDATED })
+
+    t.match(await app.auth.users.authenticate('alice', 'another-Pass-1'), { id })
+  })
+
+  t.test('where there is no time to renew a hash it stays, and the user gets in', async (t) => {
+    const app = await build(t)
+    const id = await addOutdated(app)
+    const users = usersWith(app, async () => {
+      throw new HashingOverloaded()
+    })
+
+    t.match(await users.authenticate('alice', PASSWORD), { id, password: OUTDATED })
+
+    t.equal(await storedOf(app, id), OUTDATED)
+  })
+
+  t.test('a renewal that fails for any other reason is no secret', async (t) => {
+    const app = await build(t)
+    await addOutdated(app)
+    const users = usersWith(app, async () => {
+      throw new Error('out of memory')
+    })
+
+    await t.rejects(users.authenticate('alice', PASSWORD), /out of memory/)
+  })
+})
+
+t.test('whoever does not get in costs the same hashing, whether there is such a user or not', async (t) => {
+  const app = await worldOf('sqlite').build(t)
+  const { database, settings } = app.auth
+  const work = recordWork(t)
+  const users = new Users(database, preferring('bcrypt_sha256', 12), settings)
+  const [alice, ina] = [await addUser(app), await addUser(app, { username: 'ina', isActive: false })]
+  await users.createUser({ username: 'locked' })
+  await users.setPassword(alice.id, PASSWORD)
+  await users.setPassword(ina.id, PASSWORD)
+  const stored = (await users.get('id', alice.id))?.password ?? ''
+  await database.user.update({ where: { id: alice.id }, data: { password: withOtherHash(stored) } })
+  const names = ['alice', 'ina', 'locked', 'nobody', '', 'a\0', '\ud800', 'x'.repeat(10_000)]
+
+  for (const password of ['wrong', '']) {
+    for (const name of names) {
+      work.length = 0
+      t.equal(await users.authenticate(name, password), null)
+      t.strictSame(work, [{ by: 'bcrypt', cost: 12 }], name.slice(0, 20))
+    }
+  }
+  for (const name of names) {
+    work.length = 0
+    t.equal(await users.authenticate(name, 'x'.repeat(1025)), null)
+    t.strictSame(work, [], 'and none for what nobody can have as a password')
+  }
+})
