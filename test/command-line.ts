@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Scope } from './support/build.ts'
 
-const CLI = fileURLToPath(new URL('../src/cli.ts', import.meta.url))
-/** By its address: a name would be looked for from the working directory. */
-const TSX = import.meta.resolve('tsx')
-export const COMMAND = [process.execPath, `--import=${TSX}`, CLI] as const
+/** As built, which is what a user runs; `npm test` builds it first. From the sources each start takes three times as long. */
+const CLI = fileURLToPath(new URL('../dist/cli.js', import.meta.url))
+/** Without what tap adds to every node that is started, which takes longer than most commands. */
+export const COMMAND = ['env', '-u', 'NODE_OPTIONS', process.execPath, CLI] as const
 const PATIENCE = 60_000
 /** How long a file of such tests may take where other work keeps the machine busy; both in milliseconds. */
 export const SLOWLY = 300_000
@@ -32,7 +32,7 @@ export function emptyFolder(scope: Scope): string {
   return folder
 }
 
-/** What a process needs to run at all, and nothing that a setting could come from. Coverage adds itself to it. */
+/** What a process needs to run at all, and nothing that a setting could come from. */
 const environmentOf = (environment: Environment): Environment => {
   const { PATH, HOME, TMPDIR } = process.env
   return { PATH, HOME, TMPDIR, ...environment }
@@ -83,8 +83,8 @@ export async function serve(scope: Scope, folder: string, environment: Environme
 }
 
 function start(folder: string, args: string[], environment: Environment): ChildProcess {
-  const [node, ...before] = COMMAND
-  return spawn(node, [...before, ...args], { cwd: folder, env: environmentOf(environment), stdio: 'pipe' })
+  const [env, ...before] = COMMAND
+  return spawn(env, [...before, ...args], { cwd: folder, env: environmentOf(environment), stdio: 'pipe' })
 }
 
 /** A process that hangs is killed, so that its test fails and says why. */
