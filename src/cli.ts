@@ -9,6 +9,8 @@ import { createServer as createProbe } from 'node:net'
 import { type ParseArgsConfig, parseArgs, parseEnv } from 'node:util'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
+import { ALGORITHMS, generateKeyText, generateSecret } from './algorithms.ts'
+import { CommandError } from './cli-error.ts'
 import { AuthError, ImproperlyConfigured, ValidationError } from './errors.ts'
 import type { Auth } from './plugin.ts'
 import { askForPassword, askForText, endQuestions } from './prompt.ts'
@@ -17,21 +19,11 @@ import { version } from './version.ts'
 
 interface Command {
   usage?: string
-  /** How many names it takes besides its options; none if left out. */
-  names?: number
+  /** How many names it takes besides its options, from and to; none if left out. */
+  names?: [least: number, most: number]
   help: string
   options?: NonNullable<ParseArgsConfig['options']>
   run: (values: Record<string, unknown>, positionals: string[]) => Promise<void>
-}
-
-/** A fault that is told in one line. */
-class CommandError extends Error {
-  readonly exitCode: number
-
-  constructor(message: string, exitCode = 1) {
-    super(message)
-    this.exitCode = exitCode
-  }
 }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
@@ -45,9 +37,21 @@ const COMMANDS: Record<string, Command> = {
     options: { username: { type: 'string' }, email: { type: 'string' }, noinput: { type: 'boolean' } },
     run: createSuperuser
   },
-  changepassword: { usage: 'USER', names: 1, help: "Change a user's password.", run: changePassword },
+  changepassword: { usage: 'USER', names: [1, 1], help: "Change a user's password.", run: changePassword },
   flushexpiredtokens: { help: 'Delete what is recorded of expired refresh tokens.', run: flushExpiredTokens },
-  generatekey: { help: 'Print a new JWT_SIGNING_KEY.', run: printKey },
+  generatekey: {
+    usage: '[--algorithm NAME]',
+    help: 'Print a new JWT_SIGNING_KEY: a secret, or a private key for ES256, EdDSA and the like.',
+    options: { algorithm: { type: 'string' } },
+    run: printKey
+  },
+  keys: {
+    usage: 'list | generate | rotate [--now] | revoke KID',
+    names: [1, 2],
+    help: 'The signing keys in the database (JWT_KEY_ENCRYPTION_KEY): see, make, change and refuse them.',
+    options: { now: { type: 'boolean' } },
+    run: manageKeys
+  },
   check: { help: 'Check settings, database, key and migrations, and change nothing.', run: check }
 }
 
@@ -119,8 +123,7 @@ const refuseAddress =
 /** A new embedded database gets a superuser, so that there is somebody to sign in as. */
 async function makeFirstUser({ settings, database, users }: Auth): Promise<string | null> {
   if (!isEmbedded(settings) || (await database.user.count()) > 0) return null
-  const { generateKey } = await import('./tokens/keys.ts')
-  const password = generateKey().slice(0, 20)
+  const password = generateSecret().slice(0, 20)
   try {
     await users.createSuperuser({ username: 'admin', password })
     return password
@@ -166,9 +169,16 @@ async function flushExpiredTokens(): Promise<void> {
   await withAuth(async ({ tokens }) => say(`${await tokens.flushExpiredTokens()} expired tokens deleted.`))
 }
 
-async function printKey(): Promise<void> {
-  const { generateKey } = await import('./tokens/keys.ts')
-  say(generateKey())
+async function printKey({ algorithm = 'HS256' }: Record<string, unknown>): Promise<void> {
+  const wanted = ALGORITHMS.find((name) => name === algorithm)
+  if (wanted === undefined) throw new CommandError(`--algorithm must be one of ${ALGORITHMS.join(', ')}`, 2)
+  say(generateKeyText(wanted).trim())
+}
+
+async function manageKeys({ now }: Record<string, unknown>, [verb = '', kid]: string[]): Promise<void> {
+  const { isKeysCommand, runKeysCommand } = await import('./cli-keys.ts')
+  if (!isKeysCommand(verb, kid)) throw new CommandError(`usage: latchkey keys ${COMMANDS.keys?.usage}`, 2)
+  await withAuth(async ({ keys }) => say(await runKeysCommand(keys, { verb, kid: kid ?? '', now: now === true })))
 }
 
 async function check(): Promise<void> {
@@ -190,6 +200,7 @@ async function check(): Promise<void> {
 
 /** @param path of the embedded database, beside which a key is kept */
 async function checkKey(settings: Settings, path: string | null): Promise<void> {
+  if (settings.keyEncryptionKey !== null) return say('Keys: in the database.')
   if (settings.signingKey === null && !existsSync(`${path}.key`))
     return say('Key: not there yet; the next start makes it.')
   const { loadSigningKey } = await import('./tokens/keys.ts')
@@ -223,7 +234,8 @@ async function main([name, ...args]: string[]): Promise<void> {
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined
   if (command === undefined) throw new CommandError(`there is no command ${name}\n\n${help()}`, 2)
   const { values, positionals } = parse(command, args)
-  if (positionals.length !== (command.names ?? 0)) {
+  const [least, most] = command.names ?? [0, 0]
+  if (positionals.length < least || positionals.length > most) {
     throw new CommandError(`usage: latchkey ${`${name} ${command.usage ?? ''}`.trim()}`, 2)
   }
   await command.run(values, positionals)

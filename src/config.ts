@@ -1,6 +1,18 @@
 /** Settings from the options of a plugin or from the environment: read, checked, all faults told at once, frozen. */
+import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import Value from 'typebox/value'
+import {
+  ALGORITHMS,
+  type Algorithm,
+  isSymmetric,
+  readSigningKey,
+  readVerifyingKey,
+  thumbprintOf,
+  UnfitKey,
+  verifyingPart,
+  weaknessOfSecret
+} from './algorithms.ts'
 import { ImproperlyConfigured } from './errors.ts'
 import {
   parseDuration,
@@ -49,6 +61,16 @@ export function loadSettings(input: SettingsInput): Settings {
 }
 
 /**
+ * The same for an app that signs no tokens, and so needs no key to sign with.
+ *
+ * @throws {ImproperlyConfigured} naming every fault at once, without showing a value
+ */
+export function loadVerifierSettings(input: SettingsInput): Settings {
+  const { signingKey: _, ...checks } = CHECKS
+  return check(input, (name) => name, [], checks)
+}
+
+/**
  * Reads the settings from environment variables. An empty one counts as absent; a misspelt `JWT_…` is a fault.
  *
  * @throws {ImproperlyConfigured} naming every fault at once, without showing a value
@@ -75,19 +97,34 @@ const REMOVED: Record<string, string> = {
 const complain = (name: string) =>
   name in REMOVED ? `${name}: has been removed; there is ${REMOVED[name]} now` : `${name}: there is no such setting`
 
-function check(input: SettingsInput, nameOf: (name: SettingName) => string, faults: string[] = []): Settings {
+function check(
+  input: SettingsInput,
+  nameOf: (name: SettingName) => string,
+  faults: string[] = [],
+  checks: Checks = CHECKS
+): Settings {
   const values: Record<string, unknown> = {}
   for (const [name, given] of Object.entries(input)) {
     if (given === undefined) continue
     if (!Object.hasOwn(SETTINGS, name)) faults.push(`${name}: there is no such setting`)
     else values[name] = typeof given === 'string' ? READERS[SETTINGS[name as SettingName].reads](given) : given
   }
+  const unread = KEYS.filter((name) => {
+    try {
+      if (name in values) values[name] = contentOf(values[name])
+      return false
+    } catch (error) {
+      faults.push(`${nameOf(name)}: ${(error as Error).message}`)
+      return true
+    }
+  })
   const settings = { ...DEFAULTS, ...values } as Settings
-  const wrong = SETTING_NAMES.filter((name) => !Value.Check(SETTINGS[name], settings[name]))
-  for (const name of wrong) faults.push(`${nameOf(name)}: must be ${SETTINGS[name].expects}`)
+  const mistyped = SETTING_NAMES.filter((name) => !Value.Check(SETTINGS[name], settings[name]))
+  for (const name of mistyped) faults.push(`${nameOf(name)}: must be ${SETTINGS[name].expects}`)
+  const wrong = [...unread, ...mistyped]
   // What is wrong has been said, and has no say in the rest.
   const sound = { ...settings, ...Object.fromEntries(wrong.map((name) => [name, DEFAULTS[name]])) }
-  for (const [name, fault] of Object.entries(CHECKS)) {
+  for (const [name, fault] of Object.entries(checks)) {
     const complaint = wrong.includes(name as SettingName) ? undefined : fault(sound)
     if (complaint) faults.push(`${nameOf(name as SettingName)}: ${complaint}`)
   }
@@ -98,13 +135,53 @@ function check(input: SettingsInput, nameOf: (name: SettingName) => string, faul
 
 const DEFAULTS = Object.fromEntries(SETTING_NAMES.map((name) => [name, SETTINGS[name].default]))
 
+/** Those that may be in a file of their own, as secrets are handed to containers. */
+const KEYS = ['signingKey', 'verifyingKey', 'keyEncryptionKey', 'signingKeyFallbacks'] as const
+
+/** `file:PATH`, also behind an algorithm's name, becomes what is in that file. */
+function contentOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(contentOf)
+  const [, name = '', path] = (typeof value === 'string' && /^(\w+:)?file:(.+)$/s.exec(value)) || []
+  return path === undefined ? value : name + readFileSync(path, 'utf8').trim()
+}
+
+type Checks = Partial<Record<SettingName, (settings: Settings) => string | undefined>>
+
 /** What a type cannot say of a value. */
-const CHECKS: Partial<Record<SettingName, (settings: Settings) => string | undefined>> = {
-  signingKey: ({ signingKey, databaseUrl }) => {
-    if (signingKey !== null) return weaknessOfSecret(signingKey)
-    if (databaseUrl.startsWith('file:')) return undefined
-    return 'is needed with PostgreSQL; make one with `latchkey generatekey`'
+const CHECKS: Checks = {
+  signingKey: ({ signingKey, algorithm, databaseUrl, keyEncryptionKey }) => {
+    if (signingKey !== null && keyEncryptionKey !== null) {
+      return 'signs nothing where the database has the keys; to keep its tokens good, name it in the fallbacks'
+    }
+    if (signingKey !== null) return complaintAbout(() => readSigningKey(signingKey, algorithm))
+    if (keyEncryptionKey !== null) return undefined
+    if (databaseUrl.startsWith('file:') && isSymmetric(algorithm)) return undefined
+    const [why, option] = isSymmetric(algorithm) ? ['PostgreSQL', ''] : [algorithm, ` --algorithm ${algorithm}`]
+    return `is needed with ${why}; make one with \`latchkey generatekey${option}\`, or have keys in the database`
   },
+  verifyingKey: ({ verifyingKey, signingKey, algorithm }) => {
+    if (verifyingKey === null) return undefined
+    if (isSymmetric(algorithm)) return `has no use with ${algorithm}, whose one key signs and verifies`
+    return complaintAbout(() => {
+      const thumbprint = thumbprintOf(readVerifyingKey(verifyingKey, algorithm))
+      const own = signingKey === null ? null : verifyingPart(readSigningKey(signingKey, algorithm))
+      if (own && thumbprintOf(own) !== thumbprint) throw new UnfitKey('does not go with the signing key')
+    })
+  },
+  signingKeyFallbacks: ({ signingKeyFallbacks, algorithm }) => {
+    for (const [index, text] of signingKeyFallbacks.entries()) {
+      const { algorithm: own, key } = fallbackOf(text, algorithm)
+      const complaint = complaintAbout(() => readVerifyingKey(key, own))
+      if (complaint) return `key ${index + 1} ${complaint}`
+    }
+    return undefined
+  },
+  keyEncryptionKey: ({ keyEncryptionKey }) =>
+    keyEncryptionKey === null ? undefined : weaknessOfSecret(keyEncryptionKey),
+  keyRotationAge: ({ keyRotationAge, keyEncryptionKey }) =>
+    keyRotationAge !== null && keyEncryptionKey === null
+      ? 'is of keys in the database, which are there with JWT_KEY_ENCRYPTION_KEY only'
+      : undefined,
   trustProxy: ({ trustProxy }) =>
     trustProxy.every(isNetwork) ? undefined : 'must be a list with commas of addresses or networks such as 10.0.0.0/8',
   corsOrigins: ({ corsOrigins }) =>
@@ -128,12 +205,20 @@ const CHECKS: Partial<Record<SettingName, (settings: Settings) => string | undef
   }
 }
 
-/** An HMAC secret that can be guessed lets anybody sign tokens; RFC 8725 §3.5 asks for the hash's length. */
-export function weaknessOfSecret(secret: string): string | undefined {
-  if (Buffer.byteLength(secret) < 32) return 'must have at least 32 bytes; make one with `latchkey generatekey`'
-  if (/-----BEGIN |^ssh-/.test(secret)) return 'is a PEM or SSH key, where an HMAC algorithm needs a secret'
-  if (new Set(secret).size < 10) return 'can be guessed; make one with `latchkey generatekey`'
-  return undefined
+function complaintAbout(read: () => unknown): string | undefined {
+  try {
+    read()
+    return undefined
+  } catch (error) {
+    if (error instanceof UnfitKey) return error.message
+    throw error
+  }
+}
+
+/** An older key with its algorithm: `ES256:…`, or without a name of the one that is set. */
+export function fallbackOf(text: string, algorithm: Algorithm): { algorithm: Algorithm; key: string } {
+  const own = ALGORITHMS.find((name) => text.startsWith(`${name}:`))
+  return own ? { algorithm: own, key: text.slice(own.length + 1) } : { algorithm, key: text }
 }
 
 /** Not /0: to believe everybody is to believe nobody. */

@@ -1,21 +1,25 @@
 /** Latchkey as a Fastify plugin: settings → database → domains → decorators. It adds no route, no hook, no error handler. */
-import fastifyJwt from '@fastify/jwt'
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type Authenticator, decorateRequests, type Scheme } from './authentication/authenticate.ts'
 import { jwtAuthenticator } from './authentication/jwt.ts'
+import { createVerifier } from './authentication/signatures.ts'
 import { loadSettings } from './config.ts'
 import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/open.ts'
 import { Permissions } from './permissions/permissions.ts'
 import type { Settings, SettingsInput } from './settings.ts'
 import { Blacklist } from './tokens/blacklist.ts'
-import { type Claims, Jwt, type VerifySignature } from './tokens/jwt.ts'
-import { loadSigningKey } from './tokens/keys.ts'
+import { type Claims, Jwt } from './tokens/jwt.ts'
+import type { KeySet } from './tokens/key-set.ts'
+import { fixedKeys } from './tokens/keys.ts'
+import { RemoteKeys, withRemoteKeys } from './tokens/remote-keys.ts'
+import { KeyRing } from './tokens/ring.ts'
 import { type TokenOptions, Tokens } from './tokens/tokens.ts'
 import { createHashers } from './users/hashers.ts'
 import type { TokenUser } from './users/token-user.ts'
-import { type User, Users } from './users/users.ts'
+import type { User } from './users/user.ts'
+import { Users } from './users/users.ts'
 
 /** What `app.auth` holds: the domains, and what they stand on. */
 export interface Auth {
@@ -25,6 +29,8 @@ export interface Auth {
   readonly users: Users
   readonly permissions: Permissions
   readonly tokens: Tokens
+  /** The keys that tokens are signed and verified with; a `KeyRing` if they are in the database. */
+  readonly keys: KeySet
   readonly authenticators: Readonly<Record<Scheme, Authenticator>>
 }
 
@@ -58,9 +64,9 @@ async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise
   await migrate(settings.databaseUrl)
   const database = await openDatabase(settings.databaseUrl)
   app.addHook('onClose', () => database.$disconnect())
-  const key = loadSigningKey(settings)
-  const jwt = new Jwt(settings, key, await signatures(settings, key), callables.jsonEncoder)
-  const auth = createAuth(settings, database, jwt, callables)
+  const keys = await openKeys(app, settings, database)
+  app.addHook('onClose', async () => keys.close())
+  const auth = createAuth(settings, database, keys, callables)
   app.decorate('auth', auth)
   decorateRequests(app, [auth.authenticators.jwt])
 }
@@ -77,7 +83,17 @@ function partsOf(options: LatchkeyOptions): { input: SettingsInput; callables: L
   return { input, callables: Object.fromEntries(callables) }
 }
 
-function createAuth(settings: Settings, database: Database, jwt: Jwt, callables: LatchkeyCallables): Auth {
+async function openKeys({ log }: FastifyInstance, settings: Settings, database: Database): Promise<KeySet> {
+  const onFault = (error: unknown) => log.warn(error, 'the signing keys cannot be read; those known go on')
+  const own = await (settings.keyEncryptionKey === null
+    ? fixedKeys(settings, createVerifier)
+    : KeyRing.open(settings, database, createVerifier, onFault))
+  if (settings.jwkUrl === null) return own
+  return withRemoteKeys(own, new RemoteKeys(settings.jwkUrl, settings.algorithm, createVerifier, onFault))
+}
+
+function createAuth(settings: Settings, database: Database, keys: KeySet, callables: LatchkeyCallables): Auth {
+  const jwt = new Jwt(settings, keys, callables.jsonEncoder)
   const users = new Users(database, createHashers(settings), settings)
   const blacklist = settings.refreshStore === 'blacklist' ? new Blacklist(database) : null
   const tokens = new Tokens(settings, jwt, users, blacklist, callables)
@@ -87,18 +103,9 @@ function createAuth(settings: Settings, database: Database, jwt: Jwt, callables:
     users,
     permissions: new Permissions(database, users),
     tokens,
+    keys,
     authenticators: { jwt: jwtAuthenticator(settings, tokens, users, callables.tokenUserClass) }
   }
-}
-
-/** @fastify/jwt on an app of its own: on the host's it would be in the way of the host's own. */
-async function signatures({ algorithm }: Settings, secret: string): Promise<VerifySignature> {
-  const app = Fastify()
-  await app.register(fastifyJwt, {
-    secret,
-    verify: { algorithms: [algorithm], ignoreExpiration: true, ignoreNotBefore: true }
-  })
-  return (token) => void app.jwt.verify(token)
 }
 
 export default fp(latchkey, { name: 'latchkey', fastify: '5.x' })

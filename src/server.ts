@@ -11,6 +11,7 @@ import { errorHandler, notFoundHandler } from './http/error-handler.ts'
 import latchkey from './plugin.ts'
 import { authRoutes } from './routes.ts'
 import type { Settings } from './settings.ts'
+import { wellKnownRoutes } from './tokens/routes.ts'
 import { version } from './version.ts'
 
 /** Slow clients are put out; a proxy's own time-out of 60 s comes before ours. All in milliseconds. */
@@ -57,6 +58,7 @@ export async function createServer(settings: Settings, logger: Logger = loggerOf
   await documentation(app)
   await app.register(latchkey, settings)
   await app.register(authRoutes, { prefix: '/api' })
+  await app.register(wellKnownRoutes, { prefix: '/.well-known' })
   health(app, isClosing)
   return app
 }

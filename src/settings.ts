@@ -1,5 +1,6 @@
 /** Every setting, once: its type, default and meaning. The README's table and `.env.example` are held against it by a test. */
 import Type, { type Static, type TSchema } from 'typebox'
+import { ALGORITHMS } from './algorithms.ts'
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
@@ -39,6 +40,12 @@ const duration = (fallback: string, description: string, extra = {}) => {
   return Type.Integer(about('duration', DURATION, parseDuration(fallback), description, bounds))
 }
 
+const optionalDuration = (description: string, { minimum = 0, ...extra }) =>
+  Type.Union(
+    [Type.Integer({ minimum, maximum: 10 * 365 * 86_400 }), Type.Null()],
+    about('duration', DURATION, null, description, extra)
+  )
+
 const integer = (fallback: number, minimum: number, maximum: number, description: string, extra = {}) => {
   const expects = `a whole number from ${minimum} to ${maximum}`
   return Type.Integer(about('number', expects, fallback, description, { minimum, maximum, ...extra }))
@@ -47,8 +54,10 @@ const integer = (fallback: number, minimum: number, maximum: number, description
 const text = (fallback: string, description: string, extra = {}) =>
   Type.String(about('text', 'some text', fallback, description, { minLength: 1, ...extra }))
 
-const optional = (description: string, extra = {}) =>
-  Type.Union([Type.String({ minLength: 1 }), Type.Null()], about('text', 'some text', null, description, extra))
+const optional = (
+  description: string,
+  { pattern = '.', ...extra }: { pattern?: string; [more: string]: unknown } = {}
+) => Type.Union([Type.String({ pattern }), Type.Null()], about('text', 'some text', null, description, extra))
 
 const oneOf = <const Name extends string>(names: readonly Name[], fallback: Name, description: string, extra = {}) =>
   Type.Enum([...names] as Name[], about('text', `one of ${names.join(', ')}`, fallback, description, extra))
@@ -116,8 +125,33 @@ export const SettingsSchema = Type.Object(
       ['ModelBackend'],
       'Who may sign in: active users, or with AllowAllUsersModelBackend also inactive ones'
     ),
-    signingKey: optional('HMAC secret of at least 32 bytes; made and kept beside an embedded database if absent', jwt),
-    algorithm: oneOf(['HS256', 'HS384', 'HS512'], 'HS256', 'Signature algorithm', jwt),
+    signingKey: optional(
+      'HMAC secret or private PEM, or `file:…`; an HMAC secret is made and kept beside an embedded database if absent',
+      jwt
+    ),
+    algorithm: oneOf(ALGORITHMS, 'HS256', 'Signature algorithm of new tokens, and with it the kind of key', jwt),
+    verifyingKey: optional('Public PEM that goes with `JWT_SIGNING_KEY`, or `file:…`; taken from it if absent', jwt),
+    signingKeyFallbacks: list(
+      [],
+      'Older keys whose tokens stay good: each a key or `file:…`, behind `ES256:` or the like',
+      {
+        ...jwt,
+        expects: 'a list with commas of keys'
+      }
+    ),
+    keyEncryptionKey: optional(
+      'Secret of at least 32 bytes, or `file:…`: signing keys are kept in the database, encrypted with it, and rotate',
+      jwt
+    ),
+    keyRotationAge: optionalDuration('Age at which a signing key of the database gives way to the next', {
+      ...jwt,
+      minimum: 3600
+    }),
+    jwkUrl: optional("Address of others' key set, whose keys verify tokens that name one of them", {
+      ...jwt,
+      pattern: '^https?://',
+      expects: 'an address that begins with https:// or http://'
+    }),
     accessTokenLifetime: duration('5m', 'Lifetime of an access token', { ...jwt, minimum: 1 }),
     refreshTokenLifetime: duration('1d', 'Lifetime of a refresh token', { ...jwt, minimum: 1 }),
     rotateRefreshTokens: flag(true, 'A refresh also answers with a new refresh token', jwt),

@@ -1,8 +1,9 @@
 /** migrate, check and flushexpiredtokens, and what every command says of a database that it cannot use. */
-import { existsSync, readdirSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openDatabase } from '../src/database/open.ts'
-import { type Environment, emptyFolder, latchkey, SLOWLY } from './command-line.ts'
+import { type Environment, emptyFolder, latchkey, SLOWLY, serve } from './command-line.ts'
 import { SIGNING_KEY, worldOf } from './support/build.ts'
 import { theWorld } from './support/world.ts'
 
@@ -115,4 +116,57 @@ t.test('a database that cannot be used is one line, without its address, and the
     t.ok(lingered < AT_ONCE, `${lingered} s`)
   }
   t.strictSame(allIn(folder), [])
+})
+
+t.test('keys in the database are seen, made, changed and revoked by command, and a server follows', async (t) => {
+  const folder = emptyFolder(t)
+  const environment = {
+    JWT_KEY_ENCRYPTION_KEY: 'a-key-for-keys-0123456789-abcdefghijklmnop',
+    JWT_ALGORITHM: 'ES256'
+  }
+  const keys = (...args: string[]) => latchkey(folder, ['keys', ...args], { environment })
+  const { origin } = await serve(t, folder, environment)
+  const published = async () => {
+    const answer = await fetch(`${origin}/.well-known/jwks.json`)
+    t.equal(answer.headers.get('cache-control'), 'public, max-age=300')
+    t.match(answer.headers.get('content-type'), /^application\/jwk-set\+json/)
+    return ((await answer.json()) as { keys: { kid: string; d?: string }[] }).keys
+  }
+  const before = await published()
+  t.ok(before.length === 2 && before.every(({ d }) => d === undefined), 'the current one and the next, in public')
+
+  const listed = await keys('list')
+  t.match(listed, { code: 0, stdout: /^[\w-]{43} {2}ES256 {2}current .*\n[\w-]{43} {2}ES256 {2}next .*\n$/ })
+  const early = await keys('rotate')
+  t.match(early, { code: 1, stderr: /^latchkey: others may not know the next key yet; wait \d+ s, or add --now\n$/ })
+  const [, next = ''] = /\n([\w-]{43})/.exec(listed.stdout) ?? []
+  t.match(await keys('rotate', '--now'), { code: 0, stdout: `Current key: ${next}\n` })
+  t.match(await keys('generate'), { code: 0, stdout: /^Next key: [\w-]{43}\n$/ })
+  t.match(await keys('revoke', next), { code: 0, stdout: `Revoked: ${next}\n` })
+  t.match(await keys('revoke', '../x'), { code: 1, stderr: 'latchkey: there is no key ../x to revoke\n' })
+
+  const deadline = performance.now() + 15_000
+  while ((await published()).some(({ kid }) => kid === next) && performance.now() < deadline) await sleep(200)
+  const states = (await keys('list')).stdout.match(/current|next|previous|revoked/g)
+  t.strictSame(states, ['current', 'next', 'previous', 'revoked'])
+  t.notOk((await published()).some(({ kid }) => kid === next))
+  for (const args of [[], ['revoke'], ['list', 'x'], ['constructor']]) t.equal((await keys(...args)).code, 2)
+  const without = await latchkey(folder, ['keys', 'list'])
+  t.match(without, { code: 1, stderr: /the database has the signing keys only if JWT_KEY_ENCRYPTION_KEY is set/ })
+})
+
+t.test('a key can be in a file, and one that is not there is a line', async (t) => {
+  const folder = emptyFolder(t)
+  const made = await latchkey(folder, ['generatekey', '--algorithm', 'EdDSA'])
+  writeFileSync(`${folder}/key.pem`, made.stdout)
+  const environment = { JWT_ALGORITHM: 'EdDSA', JWT_SIGNING_KEY: 'file:key.pem' }
+
+  t.match(made.stdout, /^-----BEGIN PRIVATE KEY-----\n/)
+  t.match(await latchkey(folder, ['migrate'], { environment }), { code: 0 })
+  t.match(await latchkey(folder, ['check'], { environment }), { code: 0, stdout: /Key: good\./ })
+  const gone = await latchkey(folder, ['check'], { environment: { ...environment, JWT_SIGNING_KEY: 'file:no.pem' } })
+  t.match(gone, { code: 1, stderr: /^latchkey: JWT_SIGNING_KEY: ENOENT: no such file or directory, open 'no\.pem'\n$/ })
+  const wrong = await latchkey(folder, ['check'], { environment: { ...environment, JWT_ALGORITHM: 'RS256' } })
+  t.match(wrong, { code: 1, stderr: 'latchkey: JWT_SIGNING_KEY: must be an RSA key for RS256\n' })
+  t.equal((await latchkey(folder, ['generatekey', '--algorithm', 'none'])).code, 2)
 })

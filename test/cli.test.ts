@@ -1,7 +1,7 @@
 /** The command line: what it says, what it ends with, and what it leaves behind. */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import t from 'tap'
-import { weaknessOfSecret } from '../src/config.ts'
+import { weaknessOfSecret } from '../src/algorithms.ts'
 import { version } from '../src/version.ts'
 import { emptyFolder, latchkey, SLOWLY } from './command-line.ts'
 
@@ -60,7 +60,7 @@ t.test('wrong settings are one line each, and end every command with 1 before an
     t.equal(code, 1)
     t.equal(stdout, '')
     t.strictSame(stderr.trimEnd().split('\n').toSorted(), [
-      'latchkey: JWT_ALGORITHM: must be one of HS256, HS384, HS512',
+      'latchkey: JWT_ALGORITHM: must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA',
       'latchkey: JWT_SECRET: there is no such setting',
       'latchkey: JWT_SIGNING_KEY: must have at least 32 bytes; make one with `latchkey generatekey`',
       'latchkey: PORT: must be a whole number from 0 to 65535'

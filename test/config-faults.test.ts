@@ -61,11 +61,30 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
   ],
   [
     'signingKey',
-    'is a PEM or SSH key, where an HMAC algorithm needs a secret',
+    'is a PEM or SSH key, where a secret is needed',
     ...[`-----BEGIN PUBLIC KEY-----\n${GOOD_KEY}`, `junk\n-----BEGIN RSA PRIVATE KEY-----\n${GOOD_KEY}`],
     `ssh-ed25519 ${GOOD_KEY}`
   ],
-  ['algorithm', 'must be one of HS256, HS384, HS512', 'none', 'hs256', 'RS256', 'HS256,HS512', 'ES256'],
+  [
+    'algorithm',
+    'must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA',
+    'none',
+    'hs256',
+    'ES256K',
+    'HS256,HS512',
+    'RS1'
+  ],
+  ['jwkUrl', 'must be an address that begins with https:// or http://', 'ftp://keys.example', 'keys.json', 'file:x'],
+  ['keyEncryptionKey', 'must have at least 32 bytes; make one with `latchkey generatekey`', 'hunter2'],
+  ['keyRotationAge', 'is of keys in the database, which are there with JWT_KEY_ENCRYPTION_KEY only', '30d'],
+  ['keyRotationAge', DURATION, '59m', '1y', 'never'],
+  ['verifyingKey', 'has no use with HS256, whose one key signs and verifies', GOOD_KEY],
+  [
+    'signingKeyFallbacks',
+    'key 2 must have at least 32 bytes; make one with `latchkey generatekey`',
+    `${GOOD_KEY},hunter2`
+  ],
+  ['signingKeyFallbacks', 'key 1 must be a public key in PEM for ES256', `ES256:${GOOD_KEY}`],
   ['accessTokenLifetime', DURATION, '0', '5 minutes', '-5m', '1.5h', '11000d', 'off'],
   ['refreshTokenLifetime', DURATION, '0s', 'forever', '3651d'],
   ['leeway', DURATION, '3601', '61m', '-1'],
@@ -178,7 +197,8 @@ t.test('an unknown option is refused, whatever its name and value', async (t) =>
 })
 
 t.test('PostgreSQL without a key is refused, and SQLite is not', async (t) => {
-  const fault = 'JWT_SIGNING_KEY: is needed with PostgreSQL; make one with `latchkey generatekey`'
+  const fault =
+    'JWT_SIGNING_KEY: is needed with PostgreSQL; make one with `latchkey generatekey`, or have keys in the database'
   for (const url of ['postgresql://user:hunter2@db/latchkey', 'postgres://db/latchkey']) {
     t.strictSame(
       faultsOf(() => loadEnvironment({ DATABASE_URL: url })),

@@ -29,7 +29,8 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/api/token/sliding/', 'post', ['username', 'password'], ['200', '400', '401', '429', '503']],
   ['/api/token/sliding/refresh/', 'post', ['token'], ['200', '400', '401']],
   ['/api/token/blacklist/', 'post', ['refresh'], ['200', '400', '401']],
-  ['/api/protected/', 'get', [], ['200', '401']]
+  ['/api/protected/', 'get', [], ['200', '401']],
+  ['/.well-known/jwks.json', 'get', [], ['200']]
 ]
 const MEDIA_TYPES = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
 

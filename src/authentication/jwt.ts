@@ -3,16 +3,20 @@ import type { FastifyRequest } from 'fastify'
 import { BadAuthorizationHeader, InvalidToken, PasswordChanged, UserInactive, UserNotFound } from '../errors.ts'
 import type { Settings } from '../settings.ts'
 import type { Claims } from '../tokens/jwt.ts'
-import type { Tokens } from '../tokens/tokens.ts'
+import type { TokenReader } from '../tokens/reader.ts'
 import { type Caller, TokenUser } from '../users/token-user.ts'
-import { isUserId, type Users, withoutPassword } from '../users/users.ts'
+import { isUserId, withoutPassword } from '../users/user.ts'
+import type { Users } from '../users/users.ts'
 import type { Authenticator } from './authenticate.ts'
 
-/** @param TokenUserClass SimpleJWT's TOKEN_USER_CLASS, for callers known only by token */
+/**
+ * @param users null where there are none, and callers are known only by token
+ * @param TokenUserClass SimpleJWT's TOKEN_USER_CLASS, for such callers
+ */
 export function jwtAuthenticator(
   settings: Settings,
-  tokens: Tokens,
-  users: Users,
+  reader: TokenReader,
+  users: Users | null,
   TokenUserClass: typeof TokenUser = TokenUser
 ): Authenticator {
   const { userIdClaim, userIdField } = settings
@@ -23,7 +27,7 @@ export function jwtAuthenticator(
   async function authenticate(request: FastifyRequest) {
     const token = tokenOf(textOf(request))
     if (token === null) return null
-    const claims = await tokens.authenticate(token)
+    const claims = await reader.authenticate(token)
     return { user: await callerOf(claims), auth: claims }
   }
 
@@ -44,7 +48,7 @@ export function jwtAuthenticator(
   async function callerOf(claims: Claims): Promise<Caller> {
     const id = claims[userIdClaim]
     if (id === undefined) throw new InvalidToken('Token contained no recognizable user identification')
-    if (settings.stateless) {
+    if (settings.stateless || users === null) {
       // What no user can have for an id is nobody's, even where nobody looks: `[1]` would read as 1.
       if (!isUserId(userIdField, id)) throw new UserNotFound()
       return new TokenUserClass(id, userIdField, claims)

@@ -4,7 +4,15 @@ import { DatabaseUnavailable, isUnavailable } from './errors.ts'
 import type { PrismaClient } from './generated/sqlite/client.ts'
 import { createFile, pathOfUrl, sqliteAdapter } from './sqlite.ts'
 
-export type { AuthToken, Group, OutstandingToken, Permission, User } from './generated/sqlite/client.ts'
+export type {
+  AuthToken,
+  Group,
+  OutstandingToken,
+  Permission,
+  Prisma,
+  SigningKey as SigningKeyRow,
+  User
+} from './generated/sqlite/client.ts'
 export type Database = PrismaClient
 
 /** Longest wait for a connection and for a statement, in milliseconds: a slow database is a 503, not a hanging request. */

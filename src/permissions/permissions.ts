@@ -1,7 +1,8 @@
 /** Django's permissions: what a user holds, directly and through groups, as `app_label.codename`. */
 import type { Database } from '../database/open.ts'
 import { type Caller, TokenUser } from '../users/token-user.ts'
-import type { User, Users } from '../users/users.ts'
+import type { User } from '../users/user.ts'
+import type { Users } from '../users/users.ts'
 
 export class Permissions {
   readonly #database: Database

@@ -5,16 +5,13 @@
  * stands in front of fast-jwt, which lets six kinds of malformed token pass and throws errors of many kinds.
  */
 import { isUtf8 } from 'node:buffer'
-import { createHmac } from 'node:crypto'
 import { deepFreeze } from '../config.ts'
 import { InvalidToken } from '../errors.ts'
 import type { Settings } from '../settings.ts'
+import type { KeySet, VerifyingKey } from './key-set.ts'
 
 /** What is in a token. */
 export type Claims = Readonly<Record<string, unknown>>
-
-/** Throws for a signature that is wrong. */
-export type VerifySignature = (token: string) => void
 
 /** In characters, all of which are one byte. */
 const MAX_TOKEN_LENGTH = 4096
@@ -23,38 +20,29 @@ const MAX_TIME = 253_402_300_799
 /** Verified tokens remembered, so that a token seen before costs no signature check. */
 const REMEMBERED = 10_000
 
-/** One key's tokens. */
 export class Jwt {
   readonly #settings: Settings
-  readonly #sign: (input: string) => string
+  readonly #keys: KeySet
   readonly #toJson: (claims: Claims) => string
-  readonly #verifySignature: VerifySignature
-  readonly #header: string
   // Only what does not change with time is remembered; times are checked at every use.
-  readonly #verified = new Map<string, Claims>()
+  readonly #verified = new Map<string, { claims: Claims; key: VerifyingKey }>()
+  /** The header of the token verified last, which most of the next have as well. */
+  #usual: { text: string; header: Header } | null = null
 
   /** @param toJson SimpleJWT's JSON_ENCODER: the text of the claims */
-  constructor(
-    settings: Settings,
-    secret: string,
-    verifySignature: VerifySignature,
-    toJson: (claims: Claims) => string = asciiJson
-  ) {
-    const { algorithm } = settings
-    const hash = `sha${algorithm.slice(2)}`
+  constructor(settings: Settings, keys: KeySet, toJson: (claims: Claims) => string = asciiJson) {
     this.#settings = settings
-    this.#sign = (input) => createHmac(hash, secret).update(input).digest('base64url')
-    this.#verifySignature = verifySignature
+    this.#keys = keys
     this.#toJson = toJson
-    this.#header = base64url(JSON.stringify({ alg: algorithm, typ: 'JWT' }))
   }
 
   /** Claims in the order given, then `aud` and `iss`; byte for byte what PyJWT makes of them. */
   encode(claims: Claims): string {
     const { audience, issuer } = this.#settings
     const payload = { ...claims, ...(audience !== null && { aud: audience }), ...(issuer !== null && { iss: issuer }) }
-    const input = `${this.#header}.${base64url(this.#toJson(payload))}`
-    return `${input}.${this.#sign(input)}`
+    const { header, sign } = this.#keys.signing
+    const input = `${header}.${base64url(this.#toJson(payload))}`
+    return `${input}.${sign(input)}`
   }
 
   /**
@@ -63,28 +51,33 @@ export class Jwt {
    * @returns the claims, frozen
    * @throws {InvalidToken} `Token is invalid` or `Token is expired`
    */
-  decode(token: string): Claims {
+  async decode(token: string): Promise<Claims> {
     const known = this.#verified.get(token)
-    if (known !== undefined) return this.#checkTimes(known)
-    const [header, body] = partsOf(token)
-    // The header that we, and Django, write needs no look; any other has to be as good.
-    if (header !== this.#header) this.#checkHeader(readObject(header))
+    if (known !== undefined && Date.now() < known.key.acceptedUntil) return this.#checkTimes(known.claims)
+    const [text, body] = partsOf(token)
+    const header = this.#usual?.text === text ? this.#usual.header : headerOf(text)
     const claims = readObject(body)
-    try {
-      this.#verifySignature(token)
-    } catch (cause) {
-      throw new InvalidToken(undefined, {}, { cause })
-    }
+    const key = await this.#keyOf(token, header)
+    this.#usual = { text, header }
     this.#checkTimes(claims)
     if (!this.#isForUs(claims) || !this.#hasTextIds(claims)) throw new InvalidToken()
-    this.#remember(token, deepFreeze(claims))
+    this.#remember(token, deepFreeze(claims), key)
     return claims
   }
 
-  /** RFC 7515 §4.1.11: we understand no extension, so a token that has one is not ours. RFC 8725 §3.6 on `zip`. */
-  #checkHeader({ alg, kid, ...others }: Claims): void {
-    const isPlain = !('crit' in others || 'zip' in others || 'b64' in others)
-    if (alg !== this.#settings.algorithm || !isAbsentOr(kid, /^/) || !isPlain) throw new InvalidToken()
+  /** The key that has signed it: nothing but its algorithm and its name decide which are tried. */
+  async #keyOf(token: string, { alg, kid }: Header): Promise<VerifyingKey> {
+    let cause: unknown
+    for (const key of await this.#keys.find(alg, kid)) {
+      if (Date.now() >= key.acceptedUntil) continue
+      try {
+        key.verify(token)
+        return key
+      } catch (error) {
+        cause = error
+      }
+    }
+    throw new InvalidToken(undefined, {}, { cause })
   }
 
   #checkTimes(claims: Claims): Claims {
@@ -110,9 +103,9 @@ export class Jwt {
     return isAbsentOr(sub, /^/) && isAbsentOr(jti, ID) && isAbsentOr(id, ID)
   }
 
-  #remember(token: string, claims: Claims): void {
+  #remember(token: string, claims: Claims, key: VerifyingKey): void {
     if (this.#verified.size >= REMEMBERED) this.#verified.delete(this.#verified.keys().next().value as string)
-    this.#verified.set(token, claims)
+    this.#verified.set(token, { claims, key })
   }
 }
 
@@ -125,8 +118,8 @@ const isAbsentOr = (value: unknown, pattern: RegExp) =>
 const isTime = (value: unknown): value is number | undefined =>
   value === undefined || (typeof value === 'number' && value <= MAX_TIME)
 
-/** Header and claims, still encoded. With `readObject`, this is the gate. */
-function partsOf(token: string): [header: string, claims: string] {
+/** Header and claims, still encoded. With `headerOf` and `readObject`, this is the gate. */
+export function partsOf(token: string): [header: string, claims: string] {
   const isShort = token.length <= MAX_TOKEN_LENGTH
   const [header, claims, signature] = isShort && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(token) ? token.split('.') : []
   if (header === undefined || claims === undefined || signature === undefined) throw new InvalidToken()
@@ -139,6 +132,21 @@ function partsOf(token: string): [header: string, claims: string] {
  * bits where four or two belong to no byte has to leave those zero, and one that has no byte at all may not be.
  */
 const isCanonical = (text: string) => /^(?:....)*(?:.[AQgw]|..[AEIMQUYcgkosw048])?$/.test(text)
+
+/** What of a header matters. */
+interface Header {
+  alg: string
+  kid: string | undefined
+}
+
+/** RFC 7515 §4.1.11: we understand no extension, so a token that has one is not ours. RFC 8725 §3.6 on `zip`. */
+export function headerOf(text: string): Header {
+  const header = readObject(text)
+  const { alg, kid } = header
+  if (typeof alg !== 'string' || !isAbsentOr(kid, /^/)) throw new InvalidToken()
+  if ('crit' in header || 'zip' in header || 'b64' in header) throw new InvalidToken()
+  return { alg, kid: kid as string | undefined }
+}
 
 function readObject(text: string): Claims {
   const bytes = Buffer.from(text, 'base64url')

@@ -1,31 +1,43 @@
-/** The secret that signs tokens: from the settings, or made once and kept beside an embedded database. */
-import { randomBytes } from 'node:crypto'
+/** The keys that sign and verify tokens: those of the settings, or one made and kept beside an embedded database. */
+import { type KeyObject, randomBytes } from 'node:crypto'
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { weaknessOfSecret } from '../config.ts'
+import { generateSecret, publicJwk, readSigningKey, thumbprintOf, UnfitKey, verifyingPart } from '../algorithms.ts'
 import { pathOfUrl } from '../database/sqlite.ts'
 import { ImproperlyConfigured } from '../errors.ts'
 import type { Settings } from '../settings.ts'
+import { type CreateVerifier, fallbackKeys, type KeySet, signingKey } from './key-set.ts'
 
-/** 384 random bits in base64url: 64 characters. */
-export const generateKey = (): string => randomBytes(48).toString('base64url')
+/** As in SimpleJWT: one key signs, and no token names it. Others verify what was signed before. */
+export async function fixedKeys(settings: Settings, createVerifier: CreateVerifier): Promise<KeySet> {
+  const { algorithm } = settings
+  const own = loadSigningKey(settings)
+  const verifying = verifyingPart(own)
+  const keys = [{ algorithm, verify: await createVerifier(algorithm, verifying), acceptedUntil: Infinity }]
+  keys.push(...(await fallbackKeys(settings, createVerifier)))
+  const published = verifying.type === 'secret' ? [] : [publicJwk(verifying, thumbprintOf(verifying), algorithm)]
+  return {
+    signing: signingKey(algorithm, own),
+    find: async (wanted) => keys.filter((key) => key.algorithm === wanted),
+    published: () => published,
+    close: () => undefined
+  }
+}
 
 /**
- * The secret to sign with. Without `signingKey`, it is read from the file beside the embedded database, which is made
+ * The key to sign with. Without `signingKey`, a secret is read from the file beside the embedded database, which is made
  * first if it is not there, with mode 0600.
  *
  * @throws {ImproperlyConfigured} if that file cannot be read or holds no good secret
  */
-export function loadSigningKey({ signingKey, databaseUrl }: Settings): string {
-  if (signingKey !== null) return signingKey
+export function loadSigningKey({ signingKey, algorithm, databaseUrl }: Settings): KeyObject {
+  if (signingKey !== null) return readSigningKey(signingKey, algorithm)
   const path = `${pathOfUrl(databaseUrl)}.key`
   try {
-    const key = readKey(path) ?? makeKey(path)
-    const weakness = weaknessOfSecret(key)
-    if (weakness === undefined) return key
-    throw new ImproperlyConfigured([`${path}: the key in it ${weakness}`])
+    return readSigningKey(readKey(path) ?? makeKey(path), algorithm)
   } catch (error) {
-    if (error instanceof ImproperlyConfigured) throw error
-    throw new ImproperlyConfigured([`${path}: ${(error as Error).message}`], { cause: error })
+    const { message } = error as Error
+    const fault = error instanceof UnfitKey ? `the key in it ${message}` : message
+    throw new ImproperlyConfigured([`${path}: ${fault}`], { cause: error })
   }
 }
 
@@ -41,7 +53,7 @@ function readKey(path: string): string | undefined {
 /** Written aside and then linked, so that of several processes one wins and nobody reads half a key. */
 function makeKey(path: string): string {
   const draft = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`
-  writeFileSync(draft, `${generateKey()}\n`, { mode: 0o600, flag: 'wx', flush: true })
+  writeFileSync(draft, `${generateSecret()}\n`, { mode: 0o600, flag: 'wx', flush: true })
   try {
     linkSync(draft, path)
   } catch (error) {

@@ -4,6 +4,7 @@ import Type from 'typebox'
 import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
 import { view } from '../http/view.ts'
+import { PUBLISHED_FOR } from './key-set.ts'
 
 const Token = (description: string) => Type.String({ description })
 const Detail = Type.Object({ detail: Type.String(), code: Type.Optional(Type.String()) })
@@ -142,5 +143,22 @@ function refreshSlidingView(app: FastifyInstance): void {
         handler: (request) => app.auth.tokens.refreshSliding(request.body.token, request)
       }
     }
+  })
+}
+
+/**
+ * `GET /jwks.json`: the public keys, by which others verify tokens. Register it where they look for it:
+ * `app.register(wellKnownRoutes, { prefix: '/.well-known' })`.
+ */
+export async function wellKnownRoutes(app: FastifyInstance): Promise<void> {
+  const answer = Type.Object({ keys: Type.Array(Type.Record(Type.String(), Type.Unknown())) })
+  const schema = {
+    summary: 'See the public keys',
+    description: 'By these, others verify tokens. Secrets are not among them.',
+    ...{ tags: ['token'], response: { 200: answer } }
+  }
+  app.get('/jwks.json', { schema }, async (_request, reply) => {
+    reply.header('cache-control', `public, max-age=${PUBLISHED_FOR / 1000}`).type('application/jwk-set+json')
+    return { keys: app.auth.keys.published() }
   })
 }

@@ -1,12 +1,14 @@
-/** SimpleJWT's views without their HTTP: obtain, refresh, verify and blacklist tokens, and accept them from a caller. */
+/** SimpleJWT's views without their HTTP: obtain, refresh and blacklist tokens; what a reader can, they can as well. */
 
 import type { User as UserRow } from '../database/open.ts'
-import { AuthenticationFailed, InvalidToken, PasswordChanged, ValidationError } from '../errors.ts'
+import { AuthenticationFailed, InvalidToken, PasswordChanged } from '../errors.ts'
 import type { Settings } from '../settings.ts'
-import { isUserId, type User, type Users, withoutPassword } from '../users/users.ts'
+import { isUserId, type User, withoutPassword } from '../users/user.ts'
+import type { Users } from '../users/users.ts'
 import { type Blacklist, NO_ACCOUNT } from './blacklist.ts'
 import type { Claims, Jwt } from './jwt.ts'
 import { type CustomClaimsOptions, Mint } from './mint.ts'
+import { TokenReader } from './reader.ts'
 
 export interface Credentials {
   username: string
@@ -31,9 +33,7 @@ export interface TokenOptions extends CustomClaimsOptions {
   claims?(user: User, request: unknown): Awaitable<Claims>
 }
 
-const KINDS = { AccessToken: 'access', SlidingToken: 'sliding' } as const
-
-export class Tokens {
+export class Tokens extends TokenReader {
   readonly #settings: Settings
   readonly #jwt: Jwt
   readonly #users: Users
@@ -43,6 +43,7 @@ export class Tokens {
 
   /** @param blacklist null where refresh tokens are not remembered */
   constructor(settings: Settings, jwt: Jwt, users: Users, blacklist: Blacklist | null, options: TokenOptions = {}) {
+    super(settings, jwt, blacklist)
     this.#settings = settings
     this.#jwt = jwt
     this.#users = users
@@ -101,48 +102,16 @@ export class Tokens {
     return { token: this.#jwt.encode(this.#mint.renewed(claims, now, custom)) }
   }
 
-  /** @throws {InvalidToken | ValidationError} if the token, of whatever kind, is not good */
-  async verify(token: string): Promise<void> {
-    const claims = this.#jwt.decode(token)
-    this.#checkPresence(claims)
-    if (this.#settings.blacklistAfterRotation && (await this.#isBlacklisted(claims))) {
-      throw new ValidationError({ non_field_errors: ['Token is blacklisted'] })
-    }
-  }
-
   /** @throws {InvalidToken} if it is no refresh token or not good any more */
   async blacklist(token: string): Promise<void> {
     const { userIdClaim, userIdField } = this.#settings
-    const claims = await this.#read(token, 'refresh')
+    const claims = await this.read(token, 'refresh')
     const named = claims[userIdClaim] ?? null
     // Only a user who can be named can be gone; the original crashes here.
     if (named !== null && !isUserId(userIdField, named)) throw new InvalidToken()
     if (this.#blacklist === null) return
     const user = named === null ? null : await this.#users.get(userIdField, named)
     await this.#blacklist.blacklist(this.#mint.recordOf(token, claims, user?.id ?? null, Date.now()))
-  }
-
-  /**
-   * The claims of a token that comes in a header, which is of one of the accepted classes.
-   *
-   * @throws {InvalidToken} with SimpleJWT's `messages`, one for each class
-   */
-  async authenticate(token: string): Promise<Claims> {
-    const messages = []
-    for (const tokenClass of this.#settings.authTokenClasses) {
-      const kind = KINDS[tokenClass]
-      try {
-        const claims = this.#jwt.decode(token)
-        if (kind === 'sliding') await this.#checkBlacklist(claims)
-        this.#checkPresence(claims)
-        this.#checkKind(claims, kind)
-        return claims
-      } catch (error) {
-        if (!(error instanceof InvalidToken)) throw error
-        messages.push({ token_class: tokenClass, token_type: kind, message: error.message })
-      }
-    }
-    throw new InvalidToken('Given token not valid for any token type', { messages })
   }
 
   /** Deletes what is recorded of expired tokens; how many were. */
@@ -184,7 +153,7 @@ export class Tokens {
   }
 
   async #readToRefresh(token: string, kind: 'refresh' | 'sliding', request: unknown) {
-    const claims = await this.#read(token, kind)
+    const claims = await this.read(token, kind)
     const user = await this.#userOf(claims)
     if (user && !(await this.#users.isOfCurrentPassword(user, claims[this.#settings.revokeTokenClaim]))) {
       await this.#blacklist?.blacklist(this.#mint.recordOf(token, claims, user.id, Date.now()))
@@ -192,39 +161,6 @@ export class Tokens {
     }
     const custom = user && this.#mint.makesClaimsAtRefresh ? await this.#customClaims(user, request) : {}
     return { claims, user, custom }
-  }
-
-  /** SimpleJWT's order: a blacklisted token says so even if it is of the wrong kind. */
-  async #read(token: string, kind: 'refresh' | 'sliding'): Promise<Claims> {
-    const claims = this.#jwt.decode(token)
-    await this.#checkBlacklist(claims)
-    this.#checkPresence(claims)
-    this.#checkKind(claims, kind)
-    return claims
-  }
-
-  async #checkBlacklist(claims: Claims): Promise<void> {
-    if (await this.#isBlacklisted(claims)) throw new InvalidToken('Token is blacklisted')
-  }
-
-  async #isBlacklisted(claims: Claims): Promise<boolean> {
-    const { jtiClaim } = this.#settings
-    const jti = jtiClaim === null ? undefined : claims[jtiClaim]
-    return this.#blacklist !== null && typeof jti === 'string' && this.#blacklist.isBlacklisted(jti)
-  }
-
-  #checkPresence(claims: Claims): void {
-    if (claims.exp === undefined) throw new InvalidToken("Token has no 'exp' claim")
-    const { jtiClaim } = this.#settings
-    if (jtiClaim !== null && claims[jtiClaim] === undefined) throw new InvalidToken('Token has no id')
-  }
-
-  #checkKind(claims: Claims, wanted: string): void {
-    const { tokenTypeClaim } = this.#settings
-    if (tokenTypeClaim === null) return
-    const kind = claims[tokenTypeClaim]
-    if (kind === undefined) throw new InvalidToken('Token has no type')
-    if (kind !== wanted) throw new InvalidToken('Token has wrong type')
   }
 
   /** Null for a token that names nobody, which SimpleJWT refreshes; what it gets opens nothing. */

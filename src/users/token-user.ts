@@ -1,4 +1,4 @@
-import type { User, UserIdField } from './users.ts'
+import type { User, UserIdField } from './user.ts'
 
 /** SimpleJWT's TokenUser: a caller as the token says, without a look at the database. */
 export class TokenUser {

@@ -5,11 +5,7 @@ import type { Database, User as UserRow } from '../database/open.ts'
 import { ServiceUnavailable, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings.ts'
 import { type Hashers, makeUnusablePassword } from './hashers.ts'
-
-/** A user without the password hash, which never leaves this module unless asked for by name. */
-export type User = Omit<UserRow, 'password'>
-/** The columns that a token may name a user by. */
-export type UserIdField = Settings['userIdField']
+import { fitsColumn, isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
 
 export interface NewUser {
   /** At most 150 characters; stored in NFKC form. */
@@ -157,10 +153,6 @@ export class Users {
   }
 }
 
-export function withoutPassword({ password: _, ...user }: UserRow): User {
-  return user
-}
-
 /** SimpleJWT's fingerprint of a stored password. MD5 is no protection here, only a short name for what it was. */
 export const fingerprintOf = (encoded: string): string => createHash('md5').update(encoded).digest('hex').toUpperCase()
 
@@ -168,28 +160,6 @@ const renewalOf = ({ id: userId, password }: UserRow, renewed: string) => ({
   ...{ userId, before: fingerprintOf(password), after: fingerprintOf(renewed) },
   renewedAt: new Date()
 })
-
-/**
- * Reads a primary key as a token writes it: a whole number, or its canonical text.
- *
- * @returns null for everything else, such as `"1e0"`, `"１"`, `true` or what no integer column holds
- */
-export function primaryKeyOf(value: unknown): number | null {
-  const key = typeof value === 'string' && /^[1-9]\d{0,9}$/.test(value) ? Number(value) : value
-  return typeof key === 'number' && Number.isInteger(key) && key > 0 && key <= 2_147_483_647 ? key : null
-}
-
-/** True for what may be a user's id or name, whether there is such a user or not. */
-export const isUserId = (field: UserIdField, value: unknown): boolean =>
-  field === 'username' ? isName(value) : primaryKeyOf(value) !== null
-
-/** PostgreSQL stores no NUL, and a lone surrogate has no UTF-8. */
-const isName = (value: unknown): value is string =>
-  typeof value === 'string' && fitsColumn(value) && !value.includes('\0') && value.isWellFormed()
-
-const MAX_CHARACTERS = 150
-/** Django and PostgreSQL count code points, each of which is one or two units of a string. */
-const fitsColumn = (name: string) => name.length <= 2 * MAX_CHARACTERS && [...name].length <= MAX_CHARACTERS
 
 const USERNAME = /^[\p{L}\p{N}_.@+-]+$/u
 

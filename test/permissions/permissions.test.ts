@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { type Caller, TokenUser } from '../../src/users/token-user.ts'
-import { withoutPassword } from '../../src/users/users.ts'
+import { withoutPassword } from '../../src/users/user.ts'
 import { onEachDatabase } from '../support/build.ts'
 import { addUser } from '../support/journeys.ts'
 import { watchStatements } from '../tokens/statements.ts'

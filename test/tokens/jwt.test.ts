@@ -14,15 +14,15 @@ const past = { exp: NOW - 1 }
 
 t.test('tokens are written byte for byte as PyJWT writes them, and read again', async (t) => {
   for (const { alg, key, payload, token } of vectors.jwt) {
-    const jwt = await jwtWith(t, { algorithm: alg }, key)
+    const jwt = await jwtWith({ algorithm: alg }, key)
 
     t.equal(jwt.encode(payload), token, alg)
-    t.strictSame({ ...jwt.decode(token) }, payload)
+    t.strictSame({ ...(await jwt.decode(token)) }, payload)
   }
 })
 
 t.test('all that is not printable ASCII is escaped as Python escapes it', async (t) => {
-  const { encode } = await jwtWith(t)
+  const { encode } = await jwtWith()
 
   const payload = encode({ text: 'é\u2028\x7f\x00\n"\\/<🔑\ud800' }).split('.')[1] ?? ''
 
@@ -31,10 +31,10 @@ t.test('all that is not printable ASCII is escaped as Python escapes it', async 
 })
 
 t.test('audience and issuer come last, or keep the place that they have', async (t) => {
-  const { encode, decode } = await jwtWith(t, { audience: 'a,b', issuer: 'me' })
+  const { encode, decode } = await jwtWith({ audience: 'a,b', issuer: 'me' })
 
   const fresh = encode({ exp: NOW * 2, jti: 'x' })
-  const renewed = encode({ ...decode(fresh), iss: 'other', jti: 'y' })
+  const renewed = encode({ ...(await decode(fresh)), iss: 'other', jti: 'y' })
 
   const of = (token: string) => Buffer.from(token.split('.')[1] ?? '', 'base64url').toString()
   t.equal(of(fresh), '{"exp":3600000000,"jti":"x","aud":["a","b"],"iss":"me"}')
@@ -42,7 +42,7 @@ t.test('audience and issuer come last, or keep the place that they have', async 
 })
 
 t.test('a signature by anybody else, or over anything else, is invalid', async (t) => {
-  const { decode } = await jwtWith(t)
+  const { decode } = await jwtWith()
   const good = signed()
   const [header = '', payload = '', signature = ''] = good.split('.')
   const content = `${header}.${payload}`
@@ -56,13 +56,13 @@ t.test('a signature by anybody else, or over anything else, is invalid', async (
     'parts changed over': signedText(payload, header)
   }
 
-  t.strictSame({ ...decode(good) }, CLAIMS)
-  for (const [name, token] of Object.entries(forged)) t.throws(() => decode(token), INVALID, name)
+  t.strictSame({ ...(await decode(good)) }, CLAIMS)
+  for (const [name, token] of Object.entries(forged)) await t.rejects(decode(token), INVALID, name)
 })
 
 t.test('what is wrong is told in the order of PyJWT: signature, times, issuer and audience, types', async (t) => {
   stopClock(t, NOW * 1000)
-  const { decode } = await jwtWith(t, { audience: 'us', issuer: 'me' })
+  const { decode } = await jwtWith({ audience: 'us', issuer: 'me' })
   const good = { ...CLAIMS, aud: 'us', iss: 'me' }
   const badly = (claims: object) => `${signed({ ...good, ...claims }).slice(0, -20)}${'A'.repeat(20)}`
   const cases: [string, string, typeof INVALID][] = [
@@ -76,8 +76,8 @@ t.test('what is wrong is told in the order of PyJWT: signature, times, issuer an
     ['expired, jti a number', signed({ ...good, ...past, jti: 1 }), EXPIRED]
   ]
 
-  t.strictSame({ ...decode(signed(good)) }, good)
-  for (const [name, token, refusal] of cases) t.throws(() => decode(token), refusal, name)
+  t.strictSame({ ...(await decode(signed(good))) }, good)
+  for (const [name, token, refusal] of cases) await t.rejects(decode(token), refusal, name)
 })
 
 t.test('a token is for us if it names one audience of ours, and by the issuer that we name', async (t) => {
@@ -104,18 +104,18 @@ t.test('a token is for us if it names one audience of ours, and by the issuer th
   ]
 
   for (const [settings, claims, isForUs] of cases) {
-    const { decode } = await jwtWith(t, settings)
+    const { decode } = await jwtWith(settings)
     const name = `${JSON.stringify(settings)} ${JSON.stringify(claims)}`
     const token = signed({ ...CLAIMS, ...claims })
 
-    if (isForUs) t.strictSame({ ...decode(token) }, { ...CLAIMS, ...claims }, name)
-    else t.throws(() => decode(token), INVALID, name)
+    if (isForUs) t.strictSame({ ...(await decode(token)) }, { ...CLAIMS, ...claims }, name)
+    else await t.rejects(decode(token), INVALID, name)
   }
 })
 
 t.test('sub is text; an id of a token is short text of letters, digits, - and _', async (t) => {
-  const usual = await jwtWith(t)
-  const renamed = await jwtWith(t, { jtiClaim: 'tid' })
+  const usual = await jwtWith()
+  const renamed = await jwtWith({ jtiClaim: 'tid' })
   const cases: [object, boolean][] = [
     [{ sub: '' }, true],
     [{ sub: 'any text: é 🔑' }, true],
@@ -141,21 +141,21 @@ t.test('sub is text; an id of a token is short text of letters, digits, - and _'
     const token = signed({ ...CLAIMS, ...claims })
     const as = (tid: unknown) => signed({ ...CLAIMS, ...claims, tid })
 
-    if (isGood) t.match(usual.decode(token), claims, name)
-    else t.throws(() => usual.decode(token), INVALID, name)
-    if (isGood) t.match(renamed.decode(as('good')), { ...claims, tid: 'good' }, name)
-    else t.throws(() => renamed.decode(as('good')), INVALID, `${name}, though it is not the id here`)
+    if (isGood) t.match(await usual.decode(token), claims, name)
+    else await t.rejects(usual.decode(token), INVALID, name)
+    if (isGood) t.match(await renamed.decode(as('good')), { ...claims, tid: 'good' }, name)
+    else await t.rejects(renamed.decode(as('good')), INVALID, `${name}, though it is not the id here`)
   }
   for (const tid of [1, null, '', 'a b']) {
-    t.throws(() => renamed.decode(signed({ ...CLAIMS, tid })), INVALID, `tid ${tid}`)
+    await t.rejects(renamed.decode(signed({ ...CLAIMS, tid })), INVALID, `tid ${tid}`)
   }
 })
 
 t.test('claims cannot be changed, also not those within, by whoever is given them', async (t) => {
-  const { decode } = await jwtWith(t)
+  const { decode } = await jwtWith()
   const token = signed({ ...CLAIMS, roles: [{ name: 'admin' }], nothing: null })
 
-  for (const claims of [decode(token), decode(token)]) {
+  for (const claims of [await decode(token), await decode(token)]) {
     t.ok(Object.isFrozen(claims))
     t.ok(Object.isFrozen(claims.roles))
     t.ok(Object.isFrozen((claims.roles as object[])[0]))
@@ -164,11 +164,11 @@ t.test('claims cannot be changed, also not those within, by whoever is given the
 })
 
 t.test('a claim called __proto__ is a claim like any other', async (t) => {
-  const { decode, encode } = await jwtWith(t)
+  const { decode, encode } = await jwtWith()
   const text =
     '{"__proto__":{"user_id":"1","polluted":true},"constructor":{"prototype":{"polluted":true}},"exp":4102444800}'
 
-  const claims = decode(signed(text))
+  const claims = await decode(signed(text))
 
   t.equal(claims.user_id, undefined)
   t.ok(Object.hasOwn(claims, '__proto__'))
@@ -177,7 +177,7 @@ t.test('a claim called __proto__ is a claim like any other', async (t) => {
 })
 
 t.test('a token seen before costs no signature check', async (t) => {
-  const { decode, checks } = await jwtWith(t)
+  const { decode, checks } = await jwtWith()
   const token = signed()
 
   const claims = decode(token)
@@ -187,34 +187,34 @@ t.test('a token seen before costs no signature check', async (t) => {
 })
 
 t.test('a token that was refused is not remembered as good', async (t) => {
-  const { decode, checks } = await jwtWith(t, { audience: 'us' })
+  const { decode, checks } = await jwtWith({ audience: 'us' })
   const token = signed()
 
-  t.throws(() => decode(token), INVALID)
-  t.throws(() => decode(token), INVALID)
+  await t.rejects(decode(token), INVALID)
+  await t.rejects(decode(token), INVALID)
 
   t.equal(checks(), 2)
 })
 
 t.test('a remembered token is refused once it has expired', async (t) => {
   const move = stopClock(t, NOW * 1000)
-  const { decode, checks } = await jwtWith(t)
+  const { decode, checks } = await jwtWith()
   const token = signed({ ...CLAIMS, exp: NOW + 5 })
   decode(token)
 
   move((NOW + 5) * 1000 - 1)
-  t.match(decode(token), { exp: NOW + 5 })
+  t.match(await decode(token), { exp: NOW + 5 })
   move((NOW + 5) * 1000)
-  t.throws(() => decode(token), EXPIRED)
+  await t.rejects(decode(token), EXPIRED)
   // Clocks can be set back, too.
   move((CLAIMS.iat - 1) * 1000)
-  t.throws(() => decode(token), INVALID)
+  await t.rejects(decode(token), INVALID)
 
   t.equal(checks(), 1)
 })
 
 t.test('ten thousand tokens are remembered, and no more: the oldest is forgotten', async (t) => {
-  const { decode, checks } = await jwtWith(t)
+  const { decode, checks } = await jwtWith()
   const tokens = Array.from({ length: 10_001 }, (_, index) => signed({ ...CLAIMS, jti: `t${index}` }))
   const [first = '', second = ''] = tokens
   for (const token of tokens) decode(token)
@@ -229,7 +229,7 @@ t.test('ten thousand tokens are remembered, and no more: the oldest is forgotten
 })
 
 t.test('the cause of a refusal is kept for the log, and kept from the answer', async (t) => {
-  const { decode } = await jwtWith(t)
+  const { decode } = await jwtWith()
 
   for (const token of [`${signed().slice(0, -2)}AA`, signed('{')]) {
     const refusal = await Promise.resolve(token)

@@ -1,36 +1,40 @@
 /** A JWT reader by itself, and tokens of any form, however odd, with a good signature. */
-import fastifyJwt from '@fastify/jwt'
-import Fastify from 'fastify'
+import { createSecretKey } from 'node:crypto'
 import type { Test } from 'tap'
+import { createVerifier } from '../../src/authentication/signatures.ts'
 import { loadSettings } from '../../src/config.ts'
 import type { SettingsInput } from '../../src/settings.ts'
 import { Jwt } from '../../src/tokens/jwt.ts'
+import { type KeySet, signingKey } from '../../src/tokens/key-set.ts'
 import { SIGNING_KEY } from '../support/build.ts'
 import { CHEAP } from '../support/settings.ts'
 import { type Claims, signatureOf } from '../support/tokens.ts'
 
 export interface WatchedJwt {
   encode: (claims: Claims) => string
-  decode: (token: string) => Readonly<Claims>
+  decode: (token: string) => Promise<Readonly<Claims>>
   /** How many signatures have been checked. */
   checks: () => number
 }
 
 /** As the plugin makes it, with a signature check that is counted. */
-export async function jwtWith(t: Test, input: SettingsInput = {}, secret = SIGNING_KEY): Promise<WatchedJwt> {
+export async function jwtWith(input: SettingsInput = {}, secret = SIGNING_KEY): Promise<WatchedJwt> {
   const settings = loadSettings({ ...CHEAP, ...input })
-  const app = Fastify()
-  t.teardown(() => app.close())
-  await app.register(fastifyJwt, {
-    secret,
-    verify: { algorithms: [settings.algorithm], ignoreExpiration: true, ignoreNotBefore: true }
-  })
-  await app.ready()
+  const { algorithm } = settings
+  const key = createSecretKey(secret, 'utf8')
+  const verify = await createVerifier(algorithm, key)
   let count = 0
-  const jwt = new Jwt(settings, secret, (token) => {
+  const counted = (token: string) => {
     count++
-    app.jwt.verify(token)
-  })
+    verify(token)
+  }
+  const keys: KeySet = {
+    signing: signingKey(algorithm, key),
+    find: async (wanted) => (wanted === algorithm ? [{ algorithm, verify: counted, acceptedUntil: Infinity }] : []),
+    published: () => [],
+    close: () => undefined
+  }
+  const jwt = new Jwt(settings, keys)
   return { encode: (claims) => jwt.encode(claims), decode: (token) => jwt.decode(token), checks: () => count }
 }
 

@@ -1,0 +1,106 @@
+/**
+ * Latchkey for an app that has no users of its own: it verifies the tokens of another service, with its public keys, and
+ * the guards work on what these tokens say. It needs no database.
+ */
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { readVerifyingKey } from './algorithms.ts'
+import { type Authenticator, decorateRequests } from './authentication/authenticate.ts'
+import { jwtAuthenticator } from './authentication/jwt.ts'
+import { createVerifier } from './authentication/signatures.ts'
+import { loadVerifierSettings } from './config.ts'
+import { ImproperlyConfigured, ServiceUnavailable } from './errors.ts'
+import { TokenPermissions } from './permissions/token-permissions.ts'
+import type { Settings, SettingsInput } from './settings.ts'
+import { Jwt } from './tokens/jwt.ts'
+import { fallbackKeys, type KeySet, type VerifyingKey } from './tokens/key-set.ts'
+import { TokenReader } from './tokens/reader.ts'
+import { RemoteKeys, withRemoteKeys } from './tokens/remote-keys.ts'
+import type { TokenUser } from './users/token-user.ts'
+
+export { authenticateWith } from './authentication/authenticate.ts'
+export * from './errors.ts'
+export { errorHandler } from './http/error-handler.ts'
+export type { Guard, GuardOptions, Predicate } from './permissions/guards.ts'
+export {
+  allowAny,
+  and,
+  guard,
+  hasPermission,
+  isAdminUser,
+  isAuthenticated,
+  isAuthenticatedOrReadOnly,
+  not,
+  or
+} from './permissions/guards.ts'
+export type { Caller } from './users/token-user.ts'
+export { TokenUser } from './users/token-user.ts'
+
+const NAMES = [
+  ...(['jwkUrl', 'verifyingKey', 'signingKeyFallbacks', 'algorithm', 'audience', 'issuer', 'leeway'] as const),
+  ...(['authHeaderTypes', 'authHeaderName', 'userIdField', 'userIdClaim', 'tokenTypeClaim', 'jtiClaim'] as const),
+  ...(['authTokenClasses', 'slidingTokenRefreshExpClaim', 'revokeTokenClaim'] as const)
+] as const
+
+/** Of the settings those that have to do with reading a token; one of `jwkUrl` and `verifyingKey` has to be there. */
+export interface VerifierOptions extends Pick<SettingsInput, (typeof NAMES)[number]> {
+  /** An HMAC secret shared with the service that signs; who has it can sign as well. */
+  signingKey?: string
+  /** SimpleJWT's TOKEN_USER_CLASS. */
+  tokenUserClass?: typeof TokenUser
+}
+
+async function verify(app: FastifyInstance, options: VerifierOptions): Promise<void> {
+  const settings = settingsOf(options)
+  const jwt = new Jwt(settings, await keysOf(app, settings))
+  const reader = new TokenReader(settings, jwt, null)
+  const authenticator = jwtAuthenticator(settings, reader, null, options.tokenUserClass)
+  const authenticators: Record<string, Authenticator> = { jwt: authenticator }
+  const auth = { settings, tokens: reader, permissions: new TokenPermissions(), authenticators }
+  app.decorate('auth', auth as never)
+  decorateRequests(app, [authenticator])
+}
+
+function settingsOf(options: VerifierOptions): Settings {
+  const {
+    tokenUserClass: _,
+    prefix: __,
+    logLevel: ___,
+    logSerializers: ____,
+    ...input
+  } = options as VerifierOptions & Record<string, never>
+  const known = new Set<string>([...NAMES, 'signingKey'])
+  const unknown = Object.keys(input).filter((name) => !known.has(name))
+  if (unknown.length > 0) throw new ImproperlyConfigured(unknown.map((name) => `${name}: there is no such setting`))
+  // Nothing is remembered here that a token without an id could slip past.
+  const settings = loadVerifierSettings({ ...input, stateless: true, refreshStore: 'none' })
+  const { jwkUrl, verifyingKey, signingKey, signingKeyFallbacks } = settings
+  if (jwkUrl === null && verifyingKey === null && signingKey === null && signingKeyFallbacks.length === 0) {
+    throw new ImproperlyConfigured(['verifyingKey: is needed, or jwkUrl: where the public keys are published'])
+  }
+  return settings
+}
+
+/** Those of the settings and those that are fetched; none of them signs. */
+async function keysOf({ log }: FastifyInstance, settings: Settings): Promise<KeySet> {
+  const { algorithm, jwkUrl } = settings
+  const fixed: VerifyingKey[] = await fallbackKeys(settings, createVerifier)
+  const text = settings.verifyingKey ?? settings.signingKey
+  if (text !== null) {
+    const verify = await createVerifier(algorithm, readVerifyingKey(text, algorithm))
+    fixed.unshift({ algorithm, verify, acceptedUntil: Number.POSITIVE_INFINITY })
+  }
+  const own: KeySet = {
+    get signing(): never {
+      throw new ServiceUnavailable('There is no key to sign with.')
+    },
+    find: async (wanted) => fixed.filter((key) => key.algorithm === wanted),
+    published: () => [],
+    close: () => undefined
+  }
+  if (jwkUrl === null) return own
+  const onFault = (error: unknown) => log.warn(error, 'the signing keys cannot be fetched; those known go on')
+  return withRemoteKeys(own, new RemoteKeys(jwkUrl, algorithm, createVerifier, onFault))
+}
+
+export default fp(verify, { name: 'latchkey/verify', fastify: '5.x' })

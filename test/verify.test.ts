@@ -1,0 +1,265 @@
+/** `latchkey/verify`: an app without users, behind a service that has them. */
+import { readFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import Fastify, { type FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { generateKeyText, publicJwk, readSigningKey, verifyingPart } from '../src/algorithms.ts'
+import { ImproperlyConfigured } from '../src/errors.ts'
+import { wellKnownRoutes } from '../src/index.ts'
+import type { KeyRing } from '../src/tokens/ring.ts'
+import verify, {
+  errorHandler,
+  hasPermission,
+  isAdminUser,
+  isAuthenticated,
+  type VerifierOptions
+} from '../src/verify.ts'
+import { SIGNING_KEY, worldOf } from './support/build.ts'
+import { addUser, bearer, obtainPair } from './support/journeys.ts'
+import { headerOf, mint } from './support/tokens.ts'
+
+const RING = {
+  signingKey: undefined,
+  keyEncryptionKey: 'a-key-for-keys-0123456789-abcdefghijklmnop',
+  algorithm: 'ES256'
+}
+const { build } = worldOf('sqlite')
+
+/** The service that signs. */
+async function issuer(t: Test, claims = {}): Promise<FastifyInstance> {
+  const options = { ...RING, claims: () => claims }
+  const app = await build(t, options, (app) => app.register(wellKnownRoutes, { prefix: '/.well-known' }))
+  await addUser(app)
+  return app
+}
+
+/** One that only verifies. */
+async function service(t: Test, options: VerifierOptions): Promise<FastifyInstance> {
+  const app = Fastify()
+  t.teardown(() => app.close())
+  app.setErrorHandler(errorHandler)
+  await app.register(verify, options)
+  app.get('/me/', { preHandler: isAuthenticated }, async ({ user }) => ({ id: user?.id }))
+  app.get('/staff/', { preHandler: isAdminUser }, async () => 'ok')
+  app.get('/blog/', { preHandler: hasPermission('blog.add_post') }, async () => 'ok')
+  await app.ready()
+  return app
+}
+
+const ask = (app: FastifyInstance, url: string, access?: string) =>
+  app.inject({ url, headers: access === undefined ? {} : bearer(access) })
+
+interface KeyServer {
+  url: string
+  asked: () => number
+  answer: (respond: (request: IncomingMessage, response: ServerResponse) => void) => void
+}
+
+/** Publishes a key set, well or badly. */
+async function keyServer(t: Test, set: () => unknown): Promise<KeyServer> {
+  let count = 0
+  let respond = (_: IncomingMessage, response: ServerResponse): void => void response.end(JSON.stringify(set()))
+  const server = createServer((request, response) => {
+    count++
+    respond(request, response)
+  })
+  t.teardown(() => server.close().closeAllConnections())
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}/jwks.json`,
+    asked: () => count,
+    answer: (other) => {
+      respond = other
+    }
+  }
+}
+
+t.test('with a key set the guards work as they do where the users are', async (t) => {
+  const claims = { is_staff: true, permissions: ['blog.add_post'] }
+  const users = await issuer(t, claims)
+  const { url, asked } = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
+  const app = await service(t, { jwkUrl: url })
+  const { access, refresh } = await obtainPair(users)
+  const plain = (await obtainPair(await issuer(t))).access
+
+  for (const path of ['/me/', '/staff/', '/blog/']) t.equal((await ask(app, path, access)).statusCode, 200, path)
+  t.strictSame((await ask(app, '/me/', access)).json(), { id: '1' })
+  t.equal(asked(), 1)
+  const anonymous = await ask(app, '/me/')
+  t.equal(anonymous.statusCode, 401)
+  t.equal(anonymous.headers['www-authenticate'], 'Bearer realm="api"')
+  t.match((await ask(app, '/me/', refresh)).json(), { code: 'token_not_valid' })
+  t.equal((await ask(app, '/me/', plain)).statusCode, 401, 'of another service')
+})
+
+t.test('without a claim that says so, nobody is staff or holds a permission', async (t) => {
+  const users = await issuer(t, { is_staff: 'true', permissions: 'blog.add_post' })
+  const { url } = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
+  const app = await service(t, { jwkUrl: url })
+  const { access } = await obtainPair(users)
+
+  t.equal((await ask(app, '/me/', access)).statusCode, 200)
+  t.equal((await ask(app, '/staff/', access)).statusCode, 403)
+  t.equal((await ask(app, '/blog/', access)).statusCode, 403)
+})
+
+t.test('a key that is new is fetched when a token names it, once in a while whoever asks', async (t) => {
+  const users = await issuer(t)
+  const { url, asked } = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
+  const app = await service(t, { jwkUrl: url })
+  const ring = users.auth.keys as KeyRing
+  await ask(app, '/me/', (await obtainPair(users)).access)
+  await ring.rotate()
+  t.equal((await ask(app, '/me/', (await obtainPair(users)).access)).statusCode, 200, 'published ahead of its use')
+  t.equal(asked(), 1)
+
+  await ring.generate()
+  await ring.rotate()
+  const { access } = await obtainPair(users)
+  const statuses = await Promise.all([1, 2, 3].map(async () => (await ask(app, '/me/', access)).statusCode))
+
+  t.strictSame(statuses, [401, 401, 401], 'within half a minute nobody fetches again')
+  t.equal(asked(), 1)
+  const now = performance.now()
+  t.intercept(performance, 'now', { value: () => now + 31_000 })
+  const later = await Promise.all([1, 2, 3].map(async () => (await ask(app, '/me/', access)).statusCode))
+  t.strictSame(later, [200, 200, 200])
+  t.equal(asked(), 2, 'one fetch for all')
+})
+
+t.test('the absence of the key server is survived, and one that was never there is a 503', async (t) => {
+  const users = await issuer(t)
+  const server = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
+  const app = await service(t, { jwkUrl: server.url })
+  const { access } = await obtainPair(users)
+  t.equal((await ask(app, '/me/', access)).statusCode, 200)
+
+  server.answer((request) => request.socket.destroy())
+  const now = performance.now()
+  t.intercept(performance, 'now', { value: () => now + 600_000 })
+  t.equal((await ask(app, '/me/', (await obtainPair(users)).access)).statusCode, 200)
+
+  const early = await service(t, { jwkUrl: server.url })
+  const answer = await ask(early, '/me/', access)
+  t.equal(answer.statusCode, 503)
+  t.ok(answer.headers['retry-after'])
+})
+
+t.test('a key server that answers badly is one that is absent: a 503, and no key', async (t) => {
+  const { access } = await obtainPair(await issuer(t))
+  const server = await keyServer(t, () => null)
+  const good = (response: ServerResponse, text: string) => response.end(text)
+  const jwk = publicJwk(verifyingPart(readSigningKey(generateKeyText('ES256'), 'ES256')), 'x', 'ES256')
+  const answers: Record<string, (request: IncomingMessage, response: ServerResponse) => unknown> = {
+    'not JSON': (_, response) => good(response, '<html>'),
+    empty: (_, response) => good(response, ''),
+    null: (_, response) => good(response, 'null'),
+    'an empty set': (_, response) => good(response, '{"keys":[]}'),
+    'keys that are no list': (_, response) => good(response, '{"keys":{"a":1}}'),
+    'keys that are no keys': (_, response) =>
+      good(response, '{"keys":[1,null,"x",{},{"kty":"EC"},{"kty":"oct","k":"AAAA"}]}'),
+    'a secret': (_, response) =>
+      good(
+        response,
+        JSON.stringify({ keys: [{ kty: 'oct', alg: 'HS256', k: Buffer.from(SIGNING_KEY).toString('base64url') }] })
+      ),
+    'two keys of one name': (_, response) => good(response, JSON.stringify({ keys: [jwk, jwk] })),
+    'a hundred and one keys': (_, response) =>
+      good(
+        response,
+        JSON.stringify({ keys: Array.from({ length: 101 }, (_, index) => ({ ...jwk, kid: `${index}` })) })
+      ),
+    huge: (_, response) => good(response, `{"keys":[],"x":"${'x'.repeat(300_000)}"}`),
+    'invalid UTF-8': (_, response) => response.end(Buffer.from([0x7b, 0xff, 0x7d])),
+    'a 500': (_, response) => response.writeHead(500).end('{}'),
+    'a redirect': (_, response) => response.writeHead(302, { location: 'http://127.0.0.1:1/' }).end(),
+    'an end in the middle': (_, response) => {
+      response.writeHead(200, { 'content-length': 1000 }).write('{')
+      response.destroy()
+    }
+  }
+
+  for (const [name, respond] of Object.entries(answers)) {
+    server.answer(respond)
+    const app = await service(t, { jwkUrl: server.url })
+    t.equal((await ask(app, '/me/', access)).statusCode, 503, name)
+    const forged = mint({ claims: { token_type: 'access' }, header: { kid: 'x' } })
+    t.equal((await ask(app, '/me/', forged)).statusCode, 401, `${name}, and a secret signs nothing`)
+  }
+})
+
+t.test('a key server that does not answer is waited for no longer than five seconds', async (t) => {
+  const { access } = await obtainPair(await issuer(t))
+  const server = await keyServer(t, () => null)
+  server.answer(() => undefined)
+  const app = await service(t, { jwkUrl: server.url })
+
+  const answers = await Promise.all([ask(app, '/me/', access), ask(app, '/me/', access)])
+
+  t.strictSame(
+    answers.map(({ statusCode }) => statusCode),
+    [503, 503]
+  )
+  t.equal(server.asked(), 1)
+})
+
+t.test('with a public key there is nothing to fetch', async (t) => {
+  const text = generateKeyText('EdDSA')
+  const pem = verifyingPart(readSigningKey(text, 'EdDSA')).export({ type: 'spki', format: 'pem' }).toString()
+  const users = await build(t, { signingKey: text, algorithm: 'EdDSA' })
+  const { access } = await obtainPair(users, await addUser(users))
+  const app = await service(t, { verifyingKey: pem.replaceAll('\n', '\\n'), algorithm: 'EdDSA' })
+
+  t.strictSame(headerOf(access), { alg: 'EdDSA', typ: 'JWT' })
+  t.equal((await ask(app, '/me/', access)).statusCode, 200)
+  const confused = mint({ claims: { token_type: 'access' }, key: pem })
+  t.equal((await ask(app, '/me/', confused)).statusCode, 401, 'the public key is no secret to sign with')
+})
+
+t.test('a token without a name is of any key of its algorithm', async (t) => {
+  const text = generateKeyText('ES256')
+  const users = await build(t, { signingKey: text, algorithm: 'ES256' })
+  const { access } = await obtainPair(users, await addUser(users))
+  const { url } = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
+
+  t.equal((await ask(await service(t, { jwkUrl: url }), '/me/', access)).statusCode, 200)
+})
+
+t.test('options that are wrong stop the start, all at once', async (t) => {
+  const start = (options: object) => service(t, options as VerifierOptions)
+
+  await t.rejects(start({}), ImproperlyConfigured)
+  await t.rejects(start({}), { message: 'verifyingKey: is needed, or jwkUrl: where the public keys are published' })
+  await t.rejects(start({ jwkUrl: 'ftp://x', leeway: 'x' }), { message: /^jwkUrl: must be .*\nleeway: must be / })
+  await t.rejects(start({ jwkUrl: 'https://x', databaseUrl: 'file:x' }), {
+    message: 'databaseUrl: there is no such setting'
+  })
+  await t.rejects(start({ verifyingKey: 'x', algorithm: 'RS256' }), {
+    message: 'verifyingKey: must be a public key in PEM for RS256'
+  })
+})
+
+t.test('it loads no database and no password hasher', async (t) => {
+  const seen = new Map<string, string[]>()
+  const visit = (file: URL): void => {
+    if (seen.has(file.href)) return
+    const found = importsOf(readFileSync(file, 'utf8'))
+    seen.set(file.href, found)
+    for (const specifier of found.filter((one) => one.startsWith('.'))) visit(new URL(specifier, file))
+  }
+  visit(new URL('../src/verify.ts', import.meta.url))
+
+  const packages = [...seen.values()].flat().filter((specifier) => !specifier.startsWith('.'))
+  t.ok(packages.includes('@fastify/jwt') && seen.size > 15, 'the whole of it has been seen')
+  t.notMatch(packages.join(), /prisma|bcrypt|argon2|libsql|pg\b/)
+})
+
+/** What a file imports besides types. */
+function importsOf(text: string): string[] {
+  const statements = text.matchAll(/^(?:import|export)\s+([^'"()=]*?)\s*from '([^']+)'/gm)
+  return [...statements].filter(([, what = '']) => !isOfTypes(what)).map(([, , specifier = '']) => specifier)
+}
+
+const isOfTypes = (what: string) => what.startsWith('type ') || /^\{\s*(type \w+( as \w+)?,?\s*)+\}/.test(what)
