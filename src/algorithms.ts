@@ -39,9 +39,6 @@ const RSA_LENGTH = { least: 2048, most: 8192, made: 3072 }
 
 export const isSymmetric = (algorithm: string): boolean => algorithm.startsWith('HS')
 
-/** In bytes: what HMAC's hash has, which is the least that RFC 7518 §3.2 lets a secret have. */
-export const hashLength = (algorithm: Algorithm): number => Number(algorithm.slice(2)) / 8
-
 /** 384 random bits in base64url: 64 characters. */
 export const generateSecret = (): string => randomBytes(48).toString('base64url')
 
@@ -195,7 +192,7 @@ export function publicJwk(key: KeyObject, kid: string, algorithm: Algorithm): Jw
  */
 export function readJwk(jwk: Jwk, fallback: Algorithm = 'RS256'): { algorithm: Algorithm; key: KeyObject } {
   const { use = 'sig', key_ops: operations = 'verify' } = jwk
-  if (use !== 'sig' || !String(operations).includes('verify')) throw new UnfitKey('is not for signatures')
+  if (use !== 'sig' || !/\bverify\b/.test(String(operations))) throw new UnfitKey('is not for signatures')
   const algorithm = algorithmOf(jwk, fallback)
   if (algorithm === undefined || isSymmetric(algorithm)) throw new UnfitKey('is of no public algorithm')
   const { kty, crv, x, y, n, e } = jwk

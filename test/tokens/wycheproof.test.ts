@@ -1,0 +1,298 @@
+/**
+ * Wycheproof's vectors for JSON Web Signatures and keys, and tokens bent as those are.
+ *
+ * They are read where they lie: beside the project, or in the folder that WYCHEPROOF names.
+ */
+import * as crypto from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import t from 'tap'
+import {
+  ALGORITHMS,
+  type Algorithm,
+  generateKeyText,
+  isSymmetric,
+  type Jwk,
+  readJwk,
+  readSigningKey,
+  thumbprintOf,
+  UnfitKey,
+  verifyingPart,
+  weaknessOfSecret
+} from '../../src/algorithms.ts'
+import { createVerifier } from '../../src/authentication/signatures.ts'
+import { loadSettings } from '../../src/config.ts'
+import { InvalidToken } from '../../src/errors.ts'
+import { headerOf, Jwt, partsOf } from '../../src/tokens/jwt.ts'
+import { type KeySet, signingKey } from '../../src/tokens/key-set.ts'
+import { CHEAP } from '../support/settings.ts'
+import { bentTokens, changed, goodTokens, inputOf, type Signer, signatureOf, withSignatures } from './wycheproof.ts'
+
+const { WYCHEPROOF } = process.env
+const BESIDE = new URL('../../../shared/spec/wycheproof/', import.meta.url)
+const FOLDER = WYCHEPROOF ? pathToFileURL(`${resolve(WYCHEPROOF)}/`) : BESIDE
+const skip = !existsSync(FOLDER) && `no vectors in ${fileURLToPath(FOLDER)}; WYCHEPROOF may name another folder`
+
+type Keys = Jwk | { keys: Jwk[] }
+interface Group {
+  private: Keys
+  /** Of secrets there is none. */
+  public?: Keys
+  tests: { tcId: number; result: 'valid' | 'invalid'; jws: string }[]
+}
+
+const groupsOf = (file: string): Group[] => JSON.parse(readFileSync(new URL(file, FOLDER), 'utf8')).testGroups
+const signatureGroups = () => groupsOf('json_web_signature_test.json')
+const keyGroups = () => groupsOf('json_web_key_test.json')
+const listOf = (keys: Keys) => ('keys' in keys ? (keys.keys as Jwk[]) : [keys])
+
+type VerifySignature = (algorithm: Algorithm, key: crypto.KeyObject, input: string, signature: string) => boolean
+/** The copy that @fastify/jwt has; inside, as its public functions want claims, which these vectors have not. */
+const requireFastJwt = createRequire(createRequire(import.meta.url).resolve('@fastify/jwt'))
+const { verifySignature }: { verifySignature: VerifySignature } = requireFastJwt('fast-jwt/src/crypto.js')
+
+/** 32 zero bytes. No secret of ours, but if it were refused, the vectors of base64 spellings would show nothing. */
+const ZEROS = 'A'.repeat(43)
+
+function readKey(jwk: Jwk): Signer {
+  if (jwk.k === ZEROS) return { algorithm: 'HS256', key: crypto.createSecretKey(Buffer.alloc(32)) }
+  return jwk.kty === 'oct' ? readSecret(jwk) : readJwk(jwk)
+}
+
+/** Secrets we take from settings only, where 32 bytes are enough: RFC 7518 §3.2 asks for as many as the hash has. */
+function readSecret({ alg = 'HS256', use = 'sig', key_ops: operations = 'verify', k = '' }: Jwk): Signer {
+  const algorithm = ALGORITHMS.filter(isSymmetric).find((one) => one === alg)
+  if (algorithm === undefined || use !== 'sig' || !String(operations).includes('verify')) throw new UnfitKey('is other')
+  const bytes = Buffer.from(k, 'base64url')
+  const weakness = weaknessOfSecret(bytes, Number(algorithm.slice(2)) / 8)
+  if (weakness !== undefined) throw new UnfitKey(weakness)
+  return { algorithm, key: crypto.createSecretKey(bytes) }
+}
+
+function isAccepted(group: Group, jws: string): boolean {
+  try {
+    return verifies(listOf(group.public ?? group.private), jws)
+  } catch (error) {
+    const isRefusal = error instanceof InvalidToken || error instanceof UnfitKey
+    if (isRefusal || /^FAST_JWT_/.test((error as { code?: string }).code ?? '')) return false
+    throw error
+  }
+}
+
+function verifies(jwks: Jwk[], jws: string): boolean {
+  const [header, payload, signature] = anyPartsOf(jws)
+  const { alg, kid } = headerOf(header)
+  const { algorithm, key } = readKey(onlyOne(jwks, kid))
+  return alg === algorithm && verifySignature(algorithm, key, `${header}.${payload}`, signature)
+}
+
+/** The gate wants claims. A JWS may have an empty payload, for which `{}` stands in, or one that is no JSON. */
+function anyPartsOf(jws: string): [header: string, payload: string, signature: string] {
+  const [header] = partsOf(jws.replace(/^([^.]+)\.\./, '$1.e30.'))
+  const [, payload = '', signature = ''] = jws.split('.')
+  if (Buffer.from(payload, 'base64url').toString('base64url') !== payload) throw new InvalidToken()
+  return [header, payload, signature]
+}
+
+/** A set that publishes a secret beside public keys is no set to trust (JWK tc 1), nor one where a name says nothing. */
+function onlyOne(jwks: Jwk[], kid: string | undefined): Jwk {
+  const [found, ...others] = jwks.filter((jwk) => jwk.kid === kid)
+  const isMixed = new Set(jwks.map(({ kty }) => kty === 'oct')).size > 1
+  if (found === undefined || others.length > 0 || isMixed) throw new UnfitKey('is not the one key of its name')
+  return found
+}
+
+/** The vectors of which we think otherwise than their labels. */
+const DISPUTED: Record<number, string> = {
+  346: 'valid, but the key is for PS256 and the header says PS384',
+  350: 'valid, but the key is for PS256 and the header says PS384',
+  367: 'invalid, but letter by letter the valid 357',
+  370: 'invalid, but letter by letter the valid 357',
+  372: 'valid, but `?` is no letter of base64url',
+  373: 'valid, but `?` is no letter of base64url'
+}
+
+const judged = (groups: Group[]) =>
+  groups.flatMap((group) => group.tests.map((test) => ({ ...test, isAccepted: isAccepted(group, test.jws) })))
+const misjudged = (vectors: ReturnType<typeof judged>) =>
+  vectors.filter((vector) => vector.isAccepted !== (vector.result === 'valid')).map(({ tcId }) => tcId)
+
+t.test('each signature of the vectors is judged as its label says, but for those in dispute', { skip }, async (t) => {
+  const vectors = judged(signatureGroups())
+  const tokenOf = (id: number) => vectors.find(({ tcId }) => tcId === id)?.jws
+
+  t.equal(vectors.length, 401)
+  t.strictSame(misjudged(vectors), Object.keys(DISPUTED).map(Number))
+  t.strictSame([tokenOf(367), tokenOf(370)], [tokenOf(357), tokenOf(357)])
+})
+
+t.test('each key of the vectors is judged as its label says', { skip }, async (t) => {
+  const vectors = judged(keyGroups())
+
+  t.equal(vectors.length, 26)
+  t.strictSame(misjudged(vectors), [])
+})
+
+const short = (length: number) => `must have at least ${length} bytes; make one with \`latchkey generatekey\``
+/** By the vector of the key. */
+const WEAK: Record<number, string> = {
+  7: 'was made by a library whose keys can be factored (ROCA, CVE-2017-15361)',
+  8: 'must have at least 2048 bits',
+  9: 'has a public exponent that hides nothing',
+  ...{ 10: short(32), 11: short(48), 12: short(64), 16: short(32), 17: short(48), 18: short(64) }
+}
+
+function faultOf(read: () => unknown): string {
+  try {
+    read()
+    return 'none'
+  } catch (error) {
+    return error instanceof UnfitKey ? error.message : `${error}`
+  }
+}
+
+const pemOf = (jwk: Jwk) =>
+  crypto.createPrivateKey({ key: jwk, format: 'jwk' }).export({ type: 'pkcs8', format: 'pem' }).toString()
+
+t.test('a weak key of the vectors is refused for what is weak in it', { skip }, async (t) => {
+  const weak = keyGroups().flatMap(({ tests: [{ tcId = 0 } = {}], private: keys }) =>
+    tcId in WEAK ? listOf(keys).map((jwk) => ({ tcId, jwk })) : []
+  )
+  const rsa = weak.filter(({ jwk }) => jwk.kty === 'RSA')
+  const ofSigning = rsa.map(({ jwk }) => faultOf(() => readSigningKey(pemOf(jwk), 'RS256')))
+
+  t.strictSame(Object.fromEntries(weak.map(({ tcId, jwk }) => [tcId, faultOf(() => readKey(jwk))])), WEAK)
+  t.strictSame(ofSigning, [WEAK[7], WEAK[8], WEAK[9]], 'nor does it sign')
+  t.match(weaknessOfSecret(Buffer.alloc(32)), 'can be guessed', 'nor is the secret of tc 357 good')
+})
+
+const fits = (jwk: Jwk) => (jwk.d ?? jwk.k) && jwk.k !== ZEROS && faultOf(() => readKey(jwk)) === 'none'
+
+function signerOf(jwk: Jwk): Signer {
+  const { algorithm, key } = readKey(jwk)
+  return { algorithm, key: key.type === 'secret' ? key : readSigningKey(pemOf(jwk), algorithm) }
+}
+
+/** Each of the vectors' keys that fits, once; a new one where there is none. */
+function signersOf(algorithm: Algorithm): Signer[] {
+  const jwks = [...signatureGroups(), ...keyGroups()].flatMap((group) => listOf(group.private)).filter(fits)
+  const signers = jwks.map(signerOf).filter((signer) => signer.algorithm === algorithm)
+  const distinct = [...new Map(signers.map((signer) => [thumbprintOf(signer.key), signer])).values()]
+  return distinct.length > 0 ? distinct : [{ algorithm, key: readSigningKey(generateKeyText(algorithm), algorithm) }]
+}
+
+/** As the plugin makes it. */
+async function jwtOf({ algorithm, key }: Signer): Promise<Jwt> {
+  const verify = await createVerifier(algorithm, verifyingPart(key))
+  const keys: KeySet = {
+    signing: signingKey(algorithm, key),
+    find: async (wanted) => (wanted === algorithm ? [{ algorithm, verify, acceptedUntil: Infinity }] : []),
+    published: () => [],
+    close: () => undefined
+  }
+  return new Jwt(loadSettings(CHEAP), keys)
+}
+
+async function verdictOn(jwt: Jwt, token: string): Promise<string> {
+  try {
+    await jwt.decode(token)
+    return 'accepted'
+  } catch (error) {
+    return error instanceof InvalidToken && error.statusCode === 401 ? 'refused' : `failed: ${error}`
+  }
+}
+
+const numberOf = (bytes: Buffer) => BigInt(`0x${bytes.toString('hex')}`)
+const bytesOf = (value: bigint, length: number) => Buffer.from(value.toString(16).padStart(2 * length, '0'), 'hex')
+
+const ORDERS: Record<string, bigint> = {
+  ES256: 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n,
+  ES384: 2n ** 384n - 0x389cb27e0bc8d220a7e5f24db74f58851313e695333ad68dn,
+  ES512: 2n ** 521n - 0x5ae79787c40d069948033feb708f65a2fc44a36477663b851449048e16ec79bf7n
+}
+
+function bentPoints(signer: Signer): Record<string, Buffer> {
+  const good = signatureOf(signer)
+  const size = good.length / 2
+  const [r = 0n, s = 0n] = [good.subarray(0, size), good.subarray(size)].map(numberOf)
+  const n = ORDERS[signer.algorithm] as bigint
+  const beyond = 2n ** BigInt(8 * size)
+  const edges = [0n, 1n, n - 1n, n]
+  const pairs = [...edges.flatMap((one) => edges.map((other) => [one, other])), [s, r], [n - r, s]]
+  const added = [0n, n, beyond]
+  const longer = [...added.map((more) => [r + more, s]), ...added.map((more) => [r, s + more])]
+  const bytes = ([one = 0n, other = 0n]: bigint[], length: number) => [bytesOf(one, length), bytesOf(other, length)]
+  const all = [...pairs.map((pair) => bytes(pair, size)), ...longer.map((pair) => bytes(pair, size + 1))]
+  const der = crypto.sign(`sha${signer.algorithm.slice(2)}`, Buffer.from(inputOf(signer)), signer.key)
+  return Object.fromEntries([...all.map((halves) => Buffer.concat(halves)), der].entries())
+}
+
+function bentRsa(signer: Signer): Record<string, Buffer> {
+  const { key } = signer
+  const padding = crypto.constants.RSA_NO_PADDING
+  const good = signatureOf(signer)
+  const block = crypto.publicDecrypt({ key: verifyingPart(key), padding }, good)
+  const signed = (name: string, bent: Buffer) => [name, crypto.privateEncrypt({ key, padding }, bent)]
+  const ofBytes = [1, 2, 64, 128, 192, 204, 206, 220, 223, 236, 254, 255].map((index) =>
+    signed(`byte ${index} of the block`, changed(block, index, 3))
+  )
+  const behind = Buffer.concat([block.subarray(0, 2), block.subarray(10), Buffer.alloc(8)])
+  const n = numberOf(Buffer.from(`${verifyingPart(key).export({ format: 'jwk' }).n}`, 'base64url'))
+  const s = numberOf(good)
+  const numbers = { 1: 1n, 'n - 1': n - 1n, n, 'n - s': n - s, 's + n': s + n }
+  return {
+    ...Object.fromEntries([...ofBytes, signed('fill shorter, zeros behind', behind)]),
+    ...Object.fromEntries(
+      Object.entries(numbers).map(([name, one]) => [name, bytesOf(one, one < 2n ** 2048n ? 256 : 257)])
+    )
+  }
+}
+
+/** RFC 8032: of the two halves the second is a number, lowest byte first, below the order of the curve. */
+function bentEdwards(signer: Signer): Record<string, Buffer> {
+  const good = signatureOf(signer)
+  const [left, right] = [good.subarray(0, 32), good.subarray(32)]
+  const order = 2n ** 252n + 27742317777372353535851937790883648493n
+  const more = bytesOf(numberOf(Buffer.from(right).reverse()) + order, 32).reverse()
+  const zero = Buffer.alloc(32)
+  const halves = { 's + order': [left, more], swapped: [right, left], 's = 0': [left, zero], 'r = 0': [zero, right] }
+  return Object.fromEntries(Object.entries(halves).map(([name, both]) => [name, Buffer.concat(both)]))
+}
+
+const BENDS: Record<string, typeof bentRsa> = { RS: bentRsa, PS: bentRsa, ES: bentPoints, Ed: bentEdwards }
+
+function allBent(signer: Signer): Record<string, string> {
+  const signatures = BENDS[signer.algorithm.slice(0, 2)]?.(signer) ?? {}
+  return { ...bentTokens(signer), ...withSignatures(signer, signatures) }
+}
+
+async function misjudgedBy(jwt: Jwt, tokens: Record<string, string>, wanted: string): Promise<string[]> {
+  const verdicts = Object.entries(tokens).map(async ([name, token]) => [name, await verdictOn(jwt, token)])
+  return (await Promise.all(verdicts)).filter(([, verdict]) => verdict !== wanted).map((pair) => pair.join(': '))
+}
+
+/** Of how many keys, and how many tokens, good and bent; none is counted twice. */
+const RUN: Record<Algorithm, [keys: number, good: number, bent: number]> = {
+  ...{ HS256: [5, 55, 1070], HS384: [1, 11, 214], HS512: [1, 11, 214] },
+  ...{ RS256: [3, 33, 771], RS384: [1, 11, 257], RS512: [1, 11, 257] },
+  ...{ PS256: [2, 22, 514], PS384: [1, 11, 257], PS512: [1, 11, 257] },
+  ...{ ES256: [1, 11, 256], ES384: [1, 11, 256], ES512: [1, 11, 256], EdDSA: [1, 11, 234] }
+}
+
+for (const algorithm of ALGORITHMS) {
+  t.test(`${algorithm}: a token bent in any way is refused, one that only looks odd is not`, { skip }, async (t) => {
+    const run = [0, 0, 0]
+    const wrong = []
+    for (const signer of signersOf(algorithm)) {
+      const jwt = await jwtOf(signer)
+      const [good, bent] = [goodTokens(signer), allBent(signer)]
+      wrong.push(...(await misjudgedBy(jwt, good, 'accepted')), ...(await misjudgedBy(jwt, bent, 'refused')))
+      for (const [index, tokens] of [[''], Object.values(good), Object.values(bent)].entries())
+        run[index] = (run[index] ?? 0) + new Set(tokens).size
+    }
+    t.strictSame(wrong, [])
+    t.strictSame(run, RUN[algorithm])
+  })
+}
