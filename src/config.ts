@@ -159,8 +159,9 @@ const CHECKS: Checks = {
     const [why, option] = isSymmetric(algorithm) ? ['PostgreSQL', ''] : [algorithm, ` --algorithm ${algorithm}`]
     return `is needed with ${why}; make one with \`latchkey generatekey${option}\`, or have keys in the database`
   },
-  verifyingKey: ({ verifyingKey, signingKey, algorithm }) => {
+  verifyingKey: ({ verifyingKey, signingKey, keyEncryptionKey, algorithm }) => {
     if (verifyingKey === null) return undefined
+    if (keyEncryptionKey !== null) return 'has no use where the database has the keys; name it in the fallbacks'
     if (isSymmetric(algorithm)) return `has no use with ${algorithm}, whose one key signs and verifies`
     return complaintAbout(() => {
       const thumbprint = thumbprintOf(readVerifyingKey(verifyingKey, algorithm))

@@ -1,6 +1,7 @@
 /** Latchkey: Django's authentication for Fastify. */
 export type { Authenticator, Scheme } from './authentication/authenticate.ts'
 export { authenticateWith } from './authentication/authenticate.ts'
+export { anonRateThrottle, userRateThrottle } from './authentication/throttles.ts'
 export * from './errors.ts'
 export { errorHandler } from './http/error-handler.ts'
 export type { Guard, GuardOptions, Predicate } from './permissions/guards.ts'

@@ -2,13 +2,17 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type Authenticator, decorateRequests, type Scheme } from './authentication/authenticate.ts'
+import { basicAuthenticator } from './authentication/basic.ts'
 import { jwtAuthenticator } from './authentication/jwt.ts'
 import { createVerifier } from './authentication/signatures.ts'
+import { tokenAuthenticator } from './authentication/token.ts'
 import { loadSettings } from './config.ts'
 import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/open.ts'
+import { createFailureThrottle, type FailureThrottle } from './http/throttle.ts'
 import { Permissions } from './permissions/permissions.ts'
 import type { Settings, SettingsInput } from './settings.ts'
+import { AuthTokens } from './tokens/auth-tokens.ts'
 import { Blacklist } from './tokens/blacklist.ts'
 import { type Claims, Jwt } from './tokens/jwt.ts'
 import type { KeySet } from './tokens/key-set.ts'
@@ -29,6 +33,8 @@ export interface Auth {
   readonly users: Users
   readonly permissions: Permissions
   readonly tokens: Tokens
+  /** DRF's keys that never expire. */
+  readonly authTokens: AuthTokens
   /** The keys that tokens are signed and verified with; a `KeyRing` if they are in the database. */
   readonly keys: KeySet
   readonly authenticators: Readonly<Record<Scheme, Authenticator>>
@@ -66,9 +72,13 @@ async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise
   app.addHook('onClose', () => database.$disconnect())
   const keys = await openKeys(app, settings, database)
   app.addHook('onClose', async () => keys.close())
-  const auth = createAuth(settings, database, keys, callables)
+  const failures = await createFailureThrottle(settings.loginRate)
+  const auth = createAuth(settings, database, { keys, failures, callables })
   app.decorate('auth', auth)
-  decorateRequests(app, [auth.authenticators.jwt])
+  decorateRequests(
+    app,
+    settings.authenticationSchemes.map((scheme) => auth.authenticators[scheme])
+  )
 }
 
 /** `register` has options of its own, `prefix` and the like, and passes them on to the plugin. */
@@ -92,19 +102,26 @@ async function openKeys({ log }: FastifyInstance, settings: Settings, database: 
   return withRemoteKeys(own, new RemoteKeys(settings.jwkUrl, settings.algorithm, createVerifier, onFault))
 }
 
-function createAuth(settings: Settings, database: Database, keys: KeySet, callables: LatchkeyCallables): Auth {
+interface Parts {
+  keys: KeySet
+  failures: FailureThrottle
+  callables: LatchkeyCallables
+}
+
+function createAuth(settings: Settings, database: Database, { keys, failures, callables }: Parts): Auth {
   const jwt = new Jwt(settings, keys, callables.jsonEncoder)
   const users = new Users(database, createHashers(settings), settings)
   const blacklist = settings.refreshStore === 'blacklist' ? new Blacklist(database) : null
   const tokens = new Tokens(settings, jwt, users, blacklist, callables)
+  const authTokens = new AuthTokens(database)
   return {
-    settings,
-    database,
-    users,
+    ...{ settings, database, users, tokens, authTokens, keys },
     permissions: new Permissions(database, users),
-    tokens,
-    keys,
-    authenticators: { jwt: jwtAuthenticator(settings, tokens, users, callables.tokenUserClass) }
+    authenticators: {
+      jwt: jwtAuthenticator(settings, tokens, users, callables.tokenUserClass),
+      basic: basicAuthenticator(users, failures),
+      token: tokenAuthenticator(authTokens)
+    }
   }
 }
 

@@ -96,7 +96,13 @@ async function documentation(app: FastifyInstance): Promise<void> {
     openapi: {
       openapi: '3.1.0',
       info: { title: 'Latchkey', version, description: "Django's authentication as an API." },
-      components: { securitySchemes: { jwt: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' } } }
+      components: {
+        securitySchemes: {
+          jwt: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
+          basic: { type: 'http', scheme: 'basic' },
+          token: { type: 'apiKey', in: 'header', name: 'Authorization', description: '`Token` and the key' }
+        }
+      }
     }
   })
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })

@@ -125,6 +125,11 @@ export const SettingsSchema = Type.Object(
       ['ModelBackend'],
       'Who may sign in: active users, or with AllowAllUsersModelBackend also inactive ones'
     ),
+    authenticationSchemes: listOf(
+      ['jwt', 'basic', 'token'],
+      ['jwt'],
+      'How callers may say who they are, tried in this order; a route can name others'
+    ),
     signingKey: optional(
       'HMAC secret or private PEM, or `file:…`; an HMAC secret is made and kept beside an embedded database if absent',
       jwt
@@ -147,7 +152,7 @@ export const SettingsSchema = Type.Object(
       ...jwt,
       minimum: 3600
     }),
-    jwkUrl: optional("Address of others' key set, whose keys verify tokens that name one of them", {
+    jwkUrl: optional("Address of others' key set, whose tokens are accepted as well", {
       ...jwt,
       pattern: '^https?://',
       expects: 'an address that begins with https:// or http://'

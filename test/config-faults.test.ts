@@ -53,6 +53,7 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
     'must be a list with commas of ModelBackend, AllowAllUsersModelBackend',
     ...['django.contrib.auth.backends.ModelBackend', 'none', 'ModelBackend,ModelBackend']
   ],
+  ['authenticationSchemes', 'must be a list with commas of jwt, basic, token', 'session', 'JWT', 'jwt,jwt', 'none'],
   ['signingKey', 'must have at least 32 bytes; make one with `latchkey generatekey`', 'hunter2', GOOD_KEY.slice(1)],
   [
     'signingKey',

@@ -25,6 +25,7 @@ const EVERY_SETTING: [name: SettingName, environment: string, fallback: unknown]
   ['bcryptRounds', 'BCRYPT_ROUNDS', 12],
   ['passwordTrim', 'PASSWORD_TRIM', true],
   ['authenticationBackends', 'AUTHENTICATION_BACKENDS', ['ModelBackend']],
+  ['authenticationSchemes', 'AUTHENTICATION_SCHEMES', ['jwt']],
   ['signingKey', 'JWT_SIGNING_KEY', null],
   ['algorithm', 'JWT_ALGORITHM', 'HS256'],
   ['verifyingKey', 'JWT_VERIFYING_KEY', null],

@@ -18,7 +18,7 @@ export interface Authenticator {
 }
 
 /** The schemes that have a name. */
-export type Scheme = 'jwt'
+export type Scheme = 'jwt' | 'basic' | 'token'
 
 declare module '@fastify/jwt' {
   interface FastifyJWT {

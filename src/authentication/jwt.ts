@@ -8,6 +8,7 @@ import { type Caller, TokenUser } from '../users/token-user.ts'
 import { isUserId, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import type { Authenticator } from './authenticate.ts'
+import { wordsOf } from './header.ts'
 
 /**
  * @param users null where there are none, and callers are known only by token
@@ -25,21 +26,14 @@ export function jwtAuthenticator(
   const schemes = new Set(settings.authHeaderTypes.map((scheme) => scheme.toLowerCase()))
 
   async function authenticate(request: FastifyRequest) {
-    const token = tokenOf(textOf(request))
+    const token = tokenOf(wordsOf(request, header))
     if (token === null) return null
     const claims = await reader.authenticate(token)
     return { user: await callerOf(claims), auth: claims }
   }
 
-  /** All that was sent, joined as WSGI does; Node passes over the second of two, which another may have gone by. */
-  function textOf({ raw: { rawHeaders } }: FastifyRequest): string {
-    return rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === header).join()
-  }
-
   /** Null for another scheme's credentials, which another authenticator may know. */
-  function tokenOf(value: string): string | null {
-    // Of ASCII's white space only: a header is made of bytes, and a no-break space is none of its blanks.
-    const [scheme, token, ...rest] = value.split(/[ \t\n\v\f\r]+/).filter(Boolean)
+  function tokenOf([scheme, token, ...rest]: string[]): string | null {
     if (scheme === undefined || !schemes.has(scheme.toLowerCase())) return null
     if (token === undefined || rest.length > 0) throw new BadAuthorizationHeader()
     return token

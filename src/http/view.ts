@@ -60,6 +60,8 @@ export interface View<Given extends Bodies = Bodies> {
   tags: string[]
   /** The `WWW-Authenticate` of this view's 401s, such as `Bearer realm="api"`. */
   challenge?: string
+  /** False where there was never another form to choose than JSON, so that the answer does not depend on `Accept`. */
+  vary?: boolean
   /**
    * Run in this order for every method, OPTIONS and refused ones included: who is calling, may they, how often.
    * A limit belongs here, where both spellings of the URL share it, and not into a route's own configuration.
@@ -121,13 +123,13 @@ function plansFor(scope: FastifyInstance, options: View): Plan[] {
   ]
 }
 
-function commonPlan({ challenge, before = [] }: View, allowed: string[]): CommonPlan {
+function commonPlan({ challenge, vary = true, before = [] }: View, allowed: string[]): CommonPlan {
   return {
     schema: { hide: true },
     config: { readsBody: false, ...(challenge ? { challenge } : {}) },
     exposeHeadRoute: false,
     onRequest: [negotiateAnswer, ...before],
-    onSend: finisher(allowed.join(', ')),
+    onSend: finisher(allowed.join(', '), vary),
     // The fields are read below. Left alone, Fastify would have ajv check them, and coerce what they hold.
     validatorCompiler: () => () => true
   }
@@ -176,9 +178,10 @@ const fieldReader = (body: TObject) => async (request: FastifyRequest) => {
 }
 
 /** Gives every answer of a view, refusals included, the headers and the looks of DRF's. */
-function finisher(allow: string): onSendHookHandler<unknown> {
+function finisher(allow: string, varies: boolean): onSendHookHandler<unknown> {
   return (request, reply, payload, done) => {
-    reply.header('allow', allow).header('vary', withAccept(reply.getHeader('vary')))
+    reply.header('allow', allow)
+    if (varies) reply.header('vary', withAccept(reply.getHeader('vary')))
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
     if (typeof payload !== 'string' || !isJson(reply)) return done(null, payload)
     const text = escapeSeparators(indented(payload, indents.get(request)))

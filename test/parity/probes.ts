@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import {
   allowAny,
   and,
+  anonRateThrottle,
   authenticateWith,
   errorHandler,
   type Guard,
@@ -12,7 +13,8 @@ import {
   isAuthenticatedOrReadOnly,
   type LatchkeyOptions,
   not,
-  or
+  or,
+  userRateThrottle
 } from '../../src/index.ts'
 
 const GUARDED: Record<string, Guard> = {
@@ -45,7 +47,11 @@ export const ELSEWHERE: Record<string, { settings: LatchkeyOptions; path: string
 export async function addProbes(app: FastifyInstance): Promise<void> {
   await app.register(async (scope) => {
     scope.setErrorHandler(errorHandler)
-    for (const [name, preHandler] of Object.entries({ ...GUARDED, ...guardedBySchemes(app) })) {
+    const throttled = {
+      'throttle-user': [isAuthenticated, userRateThrottle('2/minute')],
+      'throttle-anon': [allowAny, anonRateThrottle('2/minute')]
+    }
+    for (const [name, preHandler] of Object.entries({ ...GUARDED, ...guardedBySchemes(app), ...throttled })) {
       scope.route({ method: ['GET', 'POST'], url: `/probe/${name}/`, preHandler, handler: whoAmI })
     }
   })

@@ -1,0 +1,179 @@
+/** Basic and token authentication, DRF's key, and limits by caller, on routes of a host's own. */
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { anonRateThrottle, authenticateWith, errorHandler, isAuthenticated, userRateThrottle } from '../../src/index.ts'
+import { onEachDatabase } from '../support/build.ts'
+import { addUser, bearer, obtainPair, PASSWORD } from '../support/journeys.ts'
+
+const basic = (username: string, password: string, encoding: 'utf8' | 'latin1' = 'utf8') => ({
+  authorization: `Basic ${Buffer.from(`${username}:${password}`, encoding).toString('base64')}`
+})
+const token = (key: string) => ({ authorization: `Token ${key}` })
+
+function routes(app: FastifyInstance): void {
+  app.setErrorHandler(errorHandler)
+  const who = async ({ user, auth }: { user: { id: unknown } | null; auth: unknown }) => ({
+    id: user?.id ?? null,
+    auth
+  })
+  app.get('/basic/', { preHandler: authenticateWith(['basic'], isAuthenticated) }, who)
+  app.get('/token/', { preHandler: authenticateWith(['token'], isAuthenticated) }, who)
+  app.get('/any/', { preHandler: isAuthenticated }, who)
+  app.get('/users/', { preHandler: [isAuthenticated, userRateThrottle('2/minute')] }, who)
+  const shared = anonRateThrottle('2/minute')
+  app.get('/anonymous/', { preHandler: shared }, who)
+  app.get('/anonymous/too/', { preHandler: shared }, who)
+}
+
+onEachDatabase(t, (t, { build }) => {
+  const ask = (app: FastifyInstance, url: string, headers = {}, remoteAddress = '192.0.2.1') =>
+    app.inject({ url, headers, remoteAddress })
+
+  t.test('a name and a password open a route, in UTF-8 or Latin-1, with colons in the password', async (t) => {
+    const app = await build(t, {}, routes)
+    const { id } = await addUser(app, { password: 'a:b:ü' })
+
+    for (const encoding of ['utf8', 'latin1'] as const) {
+      const answer = await ask(app, '/basic/', basic('alice', 'a:b:ü', encoding))
+      t.strictSame([answer.statusCode, answer.json()], [200, { id, auth: null }], encoding)
+    }
+    t.equal((await ask(app, '/any/', basic('alice', 'a:b:ü'))).statusCode, 401, 'but only where it is asked for')
+  })
+
+  t.test('bad Basic credentials are refused with the words of DRF', async (t) => {
+    const app = await build(t, {}, routes)
+    await addUser(app)
+    await addUser(app, { username: 'ina', isActive: false })
+    const malformed = 'Invalid basic header. Credentials not correctly base64 encoded.'
+    const refusals: [header: string, detail: string][] = [
+      ['Basic', 'Invalid basic header. No credentials provided.'],
+      ['Basic a b', 'Invalid basic header. Credentials string should not contain spaces.'],
+      ['Basic !!!!', malformed],
+      ['Basic YWxpY2U', malformed],
+      [`Basic ${Buffer.from('no colon').toString('base64')}`, malformed],
+      ['Basic', 'Invalid basic header. No credentials provided.'],
+      [basic('alice', 'wrong').authorization, 'Invalid username/password.'],
+      [basic('nobody', PASSWORD).authorization, 'Invalid username/password.'],
+      [basic('ina', PASSWORD).authorization, 'Invalid username/password.'],
+      [basic('a\0', PASSWORD).authorization, 'Invalid username/password.'],
+      [basic('alice', 'x'.repeat(5000)).authorization, 'Invalid username/password.'],
+      ['Bearer x', 'Authentication credentials were not provided.']
+    ]
+    for (const [authorization, detail] of refusals) {
+      const answer = await ask(app, '/basic/', { authorization })
+      t.strictSame([answer.statusCode, answer.json()], [401, { detail }], authorization.slice(0, 40))
+      t.equal(answer.headers['www-authenticate'], 'Basic realm="api"')
+    }
+  })
+
+  t.test('an address that has guessed too often is refused before its next guess, right or wrong', async (t) => {
+    const app = await build(t, { loginRate: '3/minute' }, routes)
+    await addUser(app)
+    for (let count = 0; count < 5; count++)
+      t.equal((await ask(app, '/basic/', basic('alice', PASSWORD))).statusCode, 200)
+
+    const guesses = []
+    for (let count = 0; count < 5; count++) guesses.push((await ask(app, '/basic/', basic('alice', 'no'))).statusCode)
+
+    t.strictSame(guesses, [401, 401, 401, 429, 429])
+    const right = await ask(app, '/basic/', basic('alice', PASSWORD))
+    t.equal(right.statusCode, 429)
+    t.match(right.headers['retry-after'], /^\d+$/)
+    t.equal((await ask(app, '/basic/', basic('alice', PASSWORD), '192.0.2.2')).statusCode, 200, 'others go on')
+    for (let count = 0; count < 4; count++) await ask(app, '/basic/', basic('alice', 'no'), '2001:db8:1:2::1')
+    t.equal((await ask(app, '/basic/', basic('alice', PASSWORD), '2001:db8:1:2:ffff::9')).statusCode, 429, 'one /64')
+    t.equal((await ask(app, '/basic/', basic('alice', PASSWORD), '2001:db8:1:3::1')).statusCode, 200)
+  })
+
+  t.test('a key is the same each time, opens routes, and is gone with its row', async (t) => {
+    const app = await build(t, {}, routes)
+    const { id } = await addUser(app)
+    const payload = { username: ' alice ', password: PASSWORD }
+    const obtain = () => app.inject({ method: 'POST', url: '/api/api-token-auth/', payload })
+    const [first, ...others] = await Promise.all([obtain(), obtain(), obtain()])
+    const { token: key } = first?.json() ?? {}
+
+    t.match(key, /^[0-9a-f]{40}$/)
+    for (const other of others) t.equal(other.json().token, key)
+    t.notOk(first?.headers.vary)
+    t.strictSame((await ask(app, '/token/', token(key))).json(), { id, auth: key })
+    t.equal((await ask(app, '/token/', { authorization: `tOkEn ${key}` })).statusCode, 200)
+    await app.auth.authTokens.delete(id)
+    t.strictSame((await ask(app, '/token/', token(key))).json(), { detail: 'Invalid token.' })
+  })
+
+  t.test('bad keys and bad logins are refused with the words of DRF', async (t) => {
+    const app = await build(t, {}, routes)
+    const ina = await addUser(app, { username: 'ina', isActive: false })
+    await app.auth.database.authToken.create({ data: { key: 'ina', userId: ina.id, created: new Date() } })
+    const refusals: [header: string, detail: string][] = [
+      ['Token', 'Invalid token header. No credentials provided.'],
+      ['Token a b', 'Invalid token header. Token string should not contain spaces.'],
+      ['Token \xff', 'Invalid token header. Token string should not contain invalid characters.'],
+      ['Token x', 'Invalid token.'],
+      [`Token ${'x'.repeat(5000)}`, 'Invalid token.'],
+      ['Token ina', 'User inactive or deleted.']
+    ]
+    for (const [authorization, detail] of refusals) {
+      const answer = await ask(app, '/token/', { authorization })
+      t.strictSame([answer.statusCode, answer.json()], [401, { detail }], authorization.slice(0, 20))
+      t.equal(answer.headers['www-authenticate'], 'Token')
+    }
+    const login = async (payload: object) => {
+      const answer = await app.inject({ method: 'POST', url: '/api/api-token-auth/', payload })
+      return [answer.statusCode, answer.json()]
+    }
+    const unable = [400, { non_field_errors: ['Unable to log in with provided credentials.'] }]
+    t.strictSame(await login({ username: 'ina', password: PASSWORD }), unable)
+    t.strictSame(await login({ username: 'nobody', password: PASSWORD }), unable)
+    t.strictSame(await login({ username: { contains: '' } }), [
+      400,
+      { username: ['Not a valid string.'], password: ['This field is required.'] }
+    ])
+  })
+
+  t.test('the settings name the schemes of all routes, and the first one decides between 401 and 403', async (t) => {
+    const app = await build(t, { authenticationSchemes: ['token', 'jwt', 'basic'] }, routes)
+    const { id } = await addUser(app)
+    const key = await app.auth.authTokens.obtain(id)
+    const { access } = await obtainPair(app)
+
+    for (const headers of [token(key), bearer(access), basic('alice', PASSWORD)]) {
+      t.equal((await ask(app, '/any/', headers)).statusCode, 200)
+    }
+    t.equal((await ask(app, '/any/', basic('alice', 'no'))).headers['www-authenticate'], 'Token')
+  })
+
+  t.test('a user has so many requests wherever it comes from, and an anonymous caller by its address', async (t) => {
+    const app = await build(t, {}, routes)
+    await addUser(app)
+    await addUser(app, { username: 'bob' })
+    const [alice, bob] = [
+      bearer((await obtainPair(app)).access),
+      bearer((await obtainPair(app, { username: 'bob', password: PASSWORD })).access)
+    ]
+    const statuses = async (requests: Parameters<typeof ask>[]) => {
+      const found = []
+      for (const request of requests) found.push((await ask(...request)).statusCode)
+      return found
+    }
+
+    const users = await statuses([1, 2, 3].map((count) => [app, '/users/', alice, `192.0.2.${count}`]))
+    t.strictSame(users, [200, 200, 429])
+    t.strictSame(await statuses([[app, '/users/', bob]]), [200])
+    t.strictSame(await statuses([[app, '/users/']]), [401], 'permission comes before the limit')
+    const anonymous = await statuses([
+      [app, '/anonymous/'],
+      [app, '/anonymous/too/'],
+      [app, '/anonymous/'],
+      [app, '/anonymous/', {}, '192.0.2.9'],
+      [app, '/anonymous/', bob]
+    ])
+    t.strictSame(anonymous, [200, 200, 429, 200, 200], 'routes share a limit, and those who sign in are exempt')
+  })
+})
+
+t.test('a rate that is none stops the start', async (t) => {
+  for (const rate of ['', '5', '0/minute', '5/fortnight', 'off'])
+    t.throws(() => anonRateThrottle(rate), /must be a rate/)
+})
