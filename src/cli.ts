@@ -45,6 +45,7 @@ const COMMANDS: Record<string, Command> = {
     options: { algorithm: { type: 'string' } },
     run: printKey
   },
+  'sync-permissions': { help: "Make the permissions of Django's own models that are missing.", run: syncPermissions },
   keys: {
     usage: 'list | generate | rotate [--now] | revoke KID',
     names: [1, 2],
@@ -163,6 +164,14 @@ async function changePassword(_values: unknown, [username = '']: string[]): Prom
     await users.setPassword(user.id, await askForPassword())
   })
   say(`Password changed successfully for user '${username}'`)
+}
+
+async function syncPermissions(): Promise<void> {
+  const { AUTH_MODELS } = await import('./permissions/content-types.ts')
+  await withAuth(async ({ permissions }) => {
+    const made = await permissions.syncPermissions(AUTH_MODELS)
+    say(made.length === 0 ? 'No permissions to make.' : made.map((name) => `Made ${name}.`).join('\n'))
+  })
 }
 
 async function flushExpiredTokens(): Promise<void> {

@@ -4,6 +4,9 @@ export { authenticateWith } from './authentication/authenticate.ts'
 export { anonRateThrottle, userRateThrottle } from './authentication/throttles.ts'
 export * from './errors.ts'
 export { errorHandler } from './http/error-handler.ts'
+export type { Action, ModelDefinition } from './permissions/content-types.ts'
+export { AUTH_MODELS } from './permissions/content-types.ts'
+export type { Groups } from './permissions/groups.ts'
 export type { Guard, GuardOptions, Predicate } from './permissions/guards.ts'
 export {
   allowAny,
@@ -16,10 +19,12 @@ export {
   not,
   or
 } from './permissions/guards.ts'
-export type { Permissions } from './permissions/permissions.ts'
+export type { ModelPermissionsOptions, ObjectPermissionsOptions, PermissionMap } from './permissions/model-guards.ts'
+export { modelPermissions, objectPermissions } from './permissions/model-guards.ts'
+export type { Permissions, WithPermOptions } from './permissions/permissions.ts'
 export type { Auth, LatchkeyOptions } from './plugin.ts'
 export { default } from './plugin.ts'
-export { authRoutes } from './routes.ts'
+export { accountRoutes, authRoutes } from './routes.ts'
 export type { Settings, SettingsInput } from './settings.ts'
 export { KeyRing } from './tokens/ring.ts'
 export { wellKnownRoutes } from './tokens/routes.ts'

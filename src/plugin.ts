@@ -10,6 +10,8 @@ import { loadSettings } from './config.ts'
 import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/open.ts'
 import { createFailureThrottle, type FailureThrottle } from './http/throttle.ts'
+import { AUTH_MODELS } from './permissions/content-types.ts'
+import { Groups } from './permissions/groups.ts'
 import { Permissions } from './permissions/permissions.ts'
 import type { Settings, SettingsInput } from './settings.ts'
 import { AuthTokens } from './tokens/auth-tokens.ts'
@@ -32,6 +34,7 @@ export interface Auth {
   readonly database: Database
   readonly users: Users
   readonly permissions: Permissions
+  readonly groups: Groups
   readonly tokens: Tokens
   /** DRF's keys that never expire. */
   readonly authTokens: AuthTokens
@@ -67,13 +70,15 @@ export type LatchkeyOptions = Omit<SettingsInput, 'logLevel'> & LatchkeyCallable
 async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise<void> {
   const { input, callables } = partsOf(options)
   const settings = loadSettings(input)
-  await migrate(settings.databaseUrl)
+  const applied = await migrate(settings.databaseUrl)
   const database = await openDatabase(settings.databaseUrl)
   app.addHook('onClose', () => database.$disconnect())
   const keys = await openKeys(app, settings, database)
   app.addHook('onClose', async () => keys.close())
   const failures = await createFailureThrottle(settings.loginRate)
   const auth = createAuth(settings, database, { keys, failures, callables })
+  // As Django does after its migrations.
+  if (applied.length > 0) await auth.permissions.syncPermissions(AUTH_MODELS)
   app.decorate('auth', auth)
   decorateRequests(
     app,
@@ -117,6 +122,7 @@ function createAuth(settings: Settings, database: Database, { keys, failures, ca
   return {
     ...{ settings, database, users, tokens, authTokens, keys },
     permissions: new Permissions(database, users),
+    groups: new Groups(database),
     authenticators: {
       jwt: jwtAuthenticator(settings, tokens, users, callables.tokenUserClass),
       basic: basicAuthenticator(users, failures),

@@ -1,14 +1,18 @@
 /** Every endpoint, in one encapsulated scope with its own parsers and error handler. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
-import { authTokenRoute } from './authentication/routes.ts'
+import { userRoutes } from './accounts/routes.ts'
+import { authTokenRoute, tokenLoginRoutes } from './authentication/routes.ts'
+import { pageByNumber } from './http/pagination.ts'
 import { createThrottle } from './http/throttle.ts'
 import { drfScope, view } from './http/view.ts'
-import { isAuthenticated } from './permissions/guards.ts'
-import { tokenRoutes } from './tokens/routes.ts'
+import { and, isAdminUser, isAuthenticated } from './permissions/guards.ts'
+import { modelPermissions } from './permissions/model-guards.ts'
+import { groupRoutes } from './permissions/routes.ts'
+import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
 
 /**
- * The endpoints below `/token/`, `/api-token-auth/`, and `/protected/`, which shows a guard at work.
+ * The endpoints below `/token/`, `/api-token-auth/`, `/groups/` for staff, and `/protected/`, which shows a guard at work.
  *
  * Register it after the plugin, with the prefix where Django projects have them:
  * `app.register(authRoutes, { prefix: '/api' })`.
@@ -18,6 +22,10 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
   const throttle = await createThrottle(app.auth.settings.loginRate)
   tokenRoutes(app, throttle)
   authTokenRoute(app, throttle)
+  groupRoutes(app, '/groups/', {
+    before: [and(isAdminUser, modelPermissions('auth.group', { map: { GET: ['view'] } }))],
+    paginate: (request, rows) => pageByNumber(request, rows, { size: 50, max: 500 })
+  })
   view(app, '/protected/', {
     name: 'Protected',
     description: 'A view for those who are signed in.',
@@ -32,4 +40,17 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
       }
     }
   })
+}
+
+/**
+ * djoser's endpoints: `/users/`, `/jwt/` and `/token/`. Anybody can make an account there.
+ *
+ * Register it after the plugin: `app.register(accountRoutes, { prefix: '/auth' })`.
+ */
+export async function accountRoutes(app: FastifyInstance): Promise<void> {
+  drfScope(app)
+  const throttle = await createThrottle(app.auth.settings.loginRate)
+  userRoutes(app, throttle)
+  jwtRoutes(app, throttle)
+  tokenLoginRoutes(app, throttle)
 }

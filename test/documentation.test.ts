@@ -11,6 +11,7 @@ interface Operation {
   description?: string
   tags?: string[]
   security?: Record<string, string[]>[]
+  parameters?: { name: string }[]
   requestBody?: { required?: boolean; content: Record<string, { schema: Json }> }
   responses: Record<string, { description?: string; content?: Record<string, { schema: Json }> }>
 }
@@ -22,6 +23,7 @@ interface OpenApi {
   paths: Record<string, Record<string, Operation>>
 }
 
+const REFUSALS = ['400', '401', '403', '404']
 const ROUTES: [path: string, method: string, fields: string[], statuses: string[]][] = [
   ['/api/token/', 'post', ['username', 'password'], ['200', '400', '401', '429', '503']],
   ['/api/token/refresh/', 'post', ['refresh'], ['200', '400', '401']],
@@ -30,6 +32,12 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/api/token/sliding/refresh/', 'post', ['token'], ['200', '400', '401']],
   ['/api/token/blacklist/', 'post', ['refresh'], ['200', '400', '401']],
   ['/api/protected/', 'get', [], ['200', '401']],
+  ['/api/groups/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/groups/', 'post', ['name'], ['201', ...REFUSALS]],
+  ['/api/groups/{id}/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/groups/{id}/', 'put', ['name'], ['200', ...REFUSALS]],
+  ['/api/groups/{id}/', 'patch', ['name'], ['200', ...REFUSALS]],
+  ['/api/groups/{id}/', 'delete', [], ['204', ...REFUSALS]],
   ['/api/api-token-auth/', 'post', ['username', 'password'], ['200', '400', '429', '503']],
   ['/.well-known/jwks.json', 'get', [], ['200']]
 ]
@@ -52,16 +60,17 @@ t.test('/openapi.json has every route with its fields, its answers and what it a
     const operation = document.paths[path]?.[method] as Operation
     t.match(operation, { summary: /\w/, description: /\w/ }, path)
     t.equal(operation.tags?.length, 1)
-    t.strictSame(operation.security, path === '/api/protected/' ? [{ jwt: [] }] : undefined)
+    t.strictSame(operation.security, /protected|groups/.test(path) ? [{ jwt: [] }] : undefined)
     t.strictSame(Object.keys(operation.responses).toSorted(), statuses)
-    for (const { description, content } of Object.values(operation.responses)) {
+    for (const [status, { description, content }] of Object.entries(operation.responses)) {
       t.type(description, 'string')
+      if (status === '204') continue
       t.match(content?.['application/json']?.schema, { type: 'object' })
     }
     const content = operation.requestBody?.content ?? {}
     t.strictSame(Object.keys(content), fields.length > 0 ? MEDIA_TYPES : [])
     for (const { schema } of Object.values(content)) {
-      t.strictSame(schema.required, fields)
+      t.strictSame(schema.required, method === 'patch' ? undefined : fields)
       for (const field of fields) t.match((schema.properties as Json)[field], { type: 'string' })
     }
   }
@@ -86,10 +95,13 @@ t.test(
       for (const name of security.flatMap((schemes) => Object.keys(schemes)))
         t.ok(document.components.securitySchemes[name])
     }
-    t.ok(
-      Object.keys(document.paths).every((path) => path.startsWith('/') && !/[:*{]/.test(path)),
-      'no parameters so far'
-    )
+    for (const [path, item] of Object.entries(document.paths)) {
+      t.match(path, /^\/[^:*]*$/)
+      for (const { parameters = [] } of Object.values(item)) {
+        const named = parameters.map(({ name }) => `{${name}}`)
+        t.strictSame(named, path.match(/\{\w+\}/g) ?? [], path)
+      }
+    }
     t.notMatch(text, /undefined|\[object /)
   }
 )

@@ -10,7 +10,7 @@ import t from 'tap'
 /** From left to right: a file may import what stands left of it, or its own folder. */
 const ORDER = [
   ...['errors', 'algorithms', 'settings', 'config', 'version', 'prompt', 'cli-error'],
-  ...['database', 'http', 'users', 'permissions', 'sessions', 'tokens', 'authentication'],
+  ...['database', 'http', 'users', 'permissions', 'sessions', 'tokens', 'authentication', 'accounts'],
   ...['plugin', 'verify', 'routes', 'server', 'index', 'cli-keys', 'cli']
 ]
 /** Files that stand by themselves: what they may import of ours. */
@@ -43,7 +43,7 @@ const placeOf = (path: string) => path.replace(/\/.*$/s, '').replace(/\.ts$/, ''
 
 function mayKnowHttp(path: string): boolean {
   const isRight = ORDER.indexOf(placeOf(path)) >= ORDER.indexOf('authentication')
-  return isRight || path.startsWith('http/') || /\/(routes|guards)\.ts$/.test(path)
+  return isRight || path.startsWith('http/') || /[/-](routes|guards)\.ts$/.test(path)
 }
 
 function faultOf(path: string, specifier: string): string | undefined {

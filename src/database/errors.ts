@@ -56,6 +56,11 @@ export function isForeignKeyViolation(error: unknown): boolean {
   return (error as { code?: unknown }).code === 'P2003' || driverErrorOf(error).kind === 'ForeignKeyConstraintViolation'
 }
 
+/** True if transactions have waited for each other, and this one had to give way; it can be tried again. */
+export function isDeadlock(error: unknown): boolean {
+  return error instanceof DatabaseUnavailable && (error.cause as { code?: unknown } | undefined)?.code === 'P2034'
+}
+
 /** True if SQLite's one writer is another process; the statement has done nothing and can be tried again. */
 export function isBusy(error: unknown): boolean {
   if (!(error instanceof Error)) return false

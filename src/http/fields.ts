@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import Type, { type Static, type TObject, type TOptional, type TString } from 'typebox'
 import { ValidationError } from '../errors.ts'
 
@@ -8,8 +9,11 @@ export interface CharFieldOptions {
   maxBytes?: number
   /** White space around the value is cut off; on by default. */
   trim?: boolean
-  /** On by default. What is not required may be left out, but not be blank or null. */
+  /** On by default. What is not required may be left out, but not be null, nor blank unless that is allowed as well. */
   required?: boolean
+  allowBlank?: boolean
+  /** DRF's EmailField. */
+  format?: 'email'
   /** Shown in answers and metadata, ignored in what is sent. */
   readOnly?: boolean
   writeOnly?: boolean
@@ -23,8 +27,10 @@ type CharFieldOf<Options> = Options extends { required: false } | { readOnly: tr
 interface Rules {
   readOnly?: boolean
   maxLength?: number
+  format?: string
   'x-max-bytes'?: number
   'x-trim'?: boolean
+  'x-allow-blank'?: boolean
 }
 
 /**
@@ -32,11 +38,12 @@ interface Rules {
  * Never null, never blank.
  */
 export function CharField<const Options extends CharFieldOptions>(options?: Options): CharFieldOf<Options> {
-  const { maxBytes, trim, required, ...standard }: CharFieldOptions = options ?? {}
+  const { maxBytes, trim, required, allowBlank, ...standard }: CharFieldOptions = options ?? {}
   const field = Type.String({
     ...standard,
     ...(maxBytes === undefined ? {} : { 'x-max-bytes': maxBytes }),
-    ...(trim === false ? { 'x-trim': false } : {})
+    ...(trim === false ? { 'x-trim': false } : {}),
+    ...(allowBlank === true ? { 'x-allow-blank': true } : {})
   })
   const isOptional = required === false || standard.readOnly === true
   return (isOptional ? Type.Optional(field) : field) as CharFieldOf<Options>
@@ -110,12 +117,13 @@ function pythonNumber(value: number): string | undefined {
 function complaintsAbout(value: unknown, text: string | undefined, rules: Rules): string[] {
   if (value === null) return ['This field may not be null.']
   if (text === undefined) return ['Not a valid string.']
-  if (text === '') return ['This field may not be blank.']
+  if (text === '') return rules['x-allow-blank'] ? [] : ['This field may not be blank.']
   return VALIDATORS.flatMap((validate) => validate(text, rules) ?? [])
 }
 
 /** DRF's validators of a CharField in its order; all of them are heard. */
 const VALIDATORS: ((text: string, rules: Rules) => string | undefined)[] = [
+  (text, { format }) => (format === 'email' && !isEmail(text) ? 'Enter a valid email address.' : undefined),
   (text, { maxLength = Number.POSITIVE_INFINITY }) =>
     isLonger(text, maxLength) ? `Ensure this field has no more than ${maxLength} characters.` : undefined,
   (text, { 'x-max-bytes': maxBytes = Number.POSITIVE_INFINITY }) =>
@@ -127,6 +135,20 @@ const VALIDATORS: ((text: string, rules: Rules) => string | undefined)[] = [
     return surrogate && `Surrogate characters are not allowed: U+${surrogate.charCodeAt(0).toString(16).toUpperCase()}.`
   }
 ]
+
+/** Django's EmailValidator: a dot-atom or a quoted string, and a domain, `localhost`, or an address in brackets. */
+function isEmail(text: string): boolean {
+  const at = text.lastIndexOf('@')
+  if (at < 1 || text.length > 320) return false
+  const [local, domain] = [text.slice(0, at), text.slice(at + 1)]
+  const isLocal = /^[-!#$%&'*+/=?^_`{}|~\w]+(\.[-!#$%&'*+/=?^_`{}|~\w]+)*$/i.test(local) || QUOTED.test(local)
+  const [, address] = /^\[([0-9a-f:.]+)\]$/i.exec(domain) ?? []
+  return isLocal && (domain === 'localhost' || DOMAIN.test(domain) || (address !== undefined && isIP(address) > 0))
+}
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: RFC 5321's quoted string has them.
+const QUOTED = /^"([\x01-\x08\x0b\x0c\x0e-\x1f!#-[\]-\x7f]|\\[\x01-\x09\x0b\x0c\x0e-\x7f])*"$/
+const DOMAIN = /^((?!-)[a-z0-9-]{1,63}(?<!-)\.)+((?!-)[a-z\u00a1-\uffff-]{2,63}(?<!-)|xn--[a-z0-9]{1,59})$/i
 
 const isLonger = (text: string, maxLength: number) => text.length > maxLength && [...text].length > maxLength
 

@@ -3,13 +3,33 @@ import type { Database } from '../database/open.ts'
 import { type Caller, TokenUser } from '../users/token-user.ts'
 import type { User } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
+import { type ModelDefinition, syncPermissions } from './content-types.ts'
+import { grantToUser, revokeFromUser, type UserKey } from './grants.ts'
+import { NAME, nameOf, partsOf } from './names.ts'
+
+export interface WithPermOptions {
+  /** Left out: the active ones; null: whether active or not. */
+  isActive?: boolean | null
+  /** Left out: with superusers, who hold every permission. */
+  includeSuperusers?: boolean
+}
+
+type Names = ReadonlySet<string>
+
+interface Held {
+  readonly all: Names
+  readonly own: Names
+}
+
+const NOTHING: Held = { all: new Set(), own: new Set() }
 
 export class Permissions {
   readonly #database: Database
   readonly #users: Users
   // As in Django, what was found out about a caller lasts as long as that object: one request.
   readonly #rows = new WeakMap<TokenUser, Promise<User | null>>()
-  readonly #held = new WeakMap<Caller, Promise<Set<string>>>()
+  readonly #held = new WeakMap<Caller, Promise<Held>>()
+  readonly #byGroup = new WeakMap<Caller, Promise<Names>>()
 
   constructor(database: Database, users: Users) {
     this.#database = database
@@ -22,10 +42,43 @@ export class Permissions {
    * A caller known only by token is looked up: rights are what the database says now, not what a token said once.
    */
   async hasPerm(caller: Caller, permission: string): Promise<boolean> {
+    return (await this.#isRoot(caller)) || (await this.#heldBy(caller)).all.has(permission)
+  }
+
+  /**
+   * Django's has_perms: all of these, which is true of none at all.
+   *
+   * @param caller null for nobody
+   * @throws {TypeError} for a single permission in place of a list
+   */
+  async hasPerms(caller: Caller | null, permissions: readonly string[] | ReadonlySet<string>): Promise<boolean> {
+    if (!isList(permissions)) throw new TypeError('perm_list must be an iterable of permissions.')
+    for (const permission of permissions) if (!caller || !(await this.hasPerm(caller, permission))) return false
+    return true
+  }
+
+  /** Django's has_module_perms: any permission of an app; an active superuser has some of every app. */
+  async hasModulePerms(caller: Caller | null, appLabel: string): Promise<boolean> {
+    if (await this.#isRoot(caller)) return true
+    const { all } = await this.#heldBy(caller)
+    return [...all].some((permission) => permission.slice(0, permission.indexOf('.')) === appLabel)
+  }
+
+  /** Django's get_all_permissions. A superuser gets every one that there is, an inactive user none. */
+  async getAllPermissions(caller: Caller | null): Promise<Set<string>> {
+    return new Set((await this.#heldBy(caller)).all)
+  }
+
+  /** Django's get_user_permissions: those that were given to the user, whether a group has them or not. */
+  async getUserPermissions(caller: Caller | null): Promise<Set<string>> {
+    return new Set((await this.#heldBy(caller)).own)
+  }
+
+  /** Django's get_group_permissions: those of the user's groups, by a query of its own, which nobody else has to pay. */
+  async getGroupPermissions(caller: Caller | null): Promise<Set<string>> {
     const user = await this.#rowOf(caller)
-    if (!user?.isActive) return false
-    if (user.isSuperuser) return true
-    return (await remember(this.#held, caller, () => this.#load(user.id))).has(permission)
+    if (!caller || !user?.isActive || user.isSuperuser) return this.getAllPermissions(caller)
+    return new Set(await remember(this.#byGroup, caller, () => this.#loadByGroup(user.id)))
   }
 
   /** Django's is_staff: what the token says of it, or else the user's row. */
@@ -35,21 +88,105 @@ export class Permissions {
     return user?.isActive === true && user.isStaff
   }
 
-  async #rowOf(caller: Caller): Promise<User | null> {
+  /**
+   * Django's with_perm: who holds this permission, directly or through a group, in the order of ids.
+   *
+   * @param permission `app_label.codename`, with one dot
+   * @throws {TypeError} for anything else
+   */
+  async withPerm(permission: string, options: WithPermOptions = {}): Promise<User[]> {
+    const { isActive = true, includeSuperusers = true } = options
+    if (isActive !== null && typeof isActive !== 'boolean') throw new TypeError('isActive must be a boolean or null.')
+    if (typeof permission !== 'string' || permission.split('.').length !== 2) {
+      throw new TypeError('Permission name should be in the form app_label.permission_codename.')
+    }
+    const OR = [...(includeSuperusers ? [{ isSuperuser: true }] : []), ...holdersOf(permission)]
+    const where = isActive === null ? { OR } : { OR, isActive }
+    return this.#database.user.findMany({ where, omit: { password: true }, orderBy: { id: 'asc' } })
+  }
+
+  /**
+   * Gives a user permissions, those it has already among them; all or none.
+   *
+   * @param permissions each as `app_label.codename`
+   * @throws {ValidationError} for a user or permissions that do not exist, which it names
+   */
+  grant(userId: UserKey, ...permissions: string[]): Promise<void> {
+    return grantToUser(this.#database, userId, permissions)
+  }
+
+  /**
+   * Takes permissions from a user, but not those of its groups.
+   *
+   * @throws {ValidationError} for a user or permissions that do not exist, which it names
+   */
+  revoke(userId: UserKey, ...permissions: string[]): Promise<void> {
+    return revokeFromUser(this.#database, userId, permissions)
+  }
+
+  /**
+   * Makes the content types and permissions of these models that are missing; see content-types.ts.
+   *
+   * @returns the permissions that it has made, each as `app_label.codename`
+   * @throws {ValidationError} for a name that does not fit
+   */
+  syncPermissions(models: readonly ModelDefinition[]): Promise<string[]> {
+    return syncPermissions(this.#database, models)
+  }
+
+  async #rowOf(caller: Caller | null): Promise<User | null> {
     if (!(caller instanceof TokenUser)) return caller
     return remember(this.#rows, caller, () => this.#users.get(caller.idField, caller.id))
   }
 
-  async #load(userId: number): Promise<Set<string>> {
-    const permissions = await this.#database.permission.findMany({
-      where: {
-        OR: [{ users: { some: { userId } } }, { groups: { some: { group: { users: { some: { userId } } } } } }]
-      },
-      select: { codename: true, contentType: { select: { appLabel: true } } }
+  async #isRoot(caller: Caller | null): Promise<boolean> {
+    const user = await this.#rowOf(caller)
+    return user?.isActive === true && user.isSuperuser
+  }
+
+  async #heldBy(caller: Caller | null): Promise<Held> {
+    const user = await this.#rowOf(caller)
+    if (!caller || !user?.isActive) return NOTHING
+    return remember(this.#held, caller, () => (user.isSuperuser ? this.#loadAll() : this.#load(user.id)))
+  }
+
+  async #loadAll(): Promise<Held> {
+    const all = new Set((await this.#database.permission.findMany({ select: NAME })).map(nameOf))
+    return { all, own: all }
+  }
+
+  async #load(userId: number): Promise<Held> {
+    const rows = await this.#database.permission.findMany({
+      where: { OR: [ofUser(userId), ofGroupsOf(userId)] },
+      // Counted by the same statement, where the rows themselves would take one more.
+      select: { ...NAME, _count: { select: { users: { where: { userId } } } } }
     })
-    return new Set(permissions.map(({ codename, contentType }) => `${contentType.appLabel}.${codename}`))
+    const own = rows.filter(({ _count }) => _count.users > 0)
+    return { all: new Set(rows.map(nameOf)), own: new Set(own.map(nameOf)) }
+  }
+
+  async #loadByGroup(userId: number): Promise<Names> {
+    const rows = await this.#database.permission.findMany({ where: ofGroupsOf(userId), select: NAME })
+    return new Set(rows.map(nameOf))
   }
 }
+
+const ofUser = (userId: number) => ({ users: { some: { userId } } })
+const ofGroupsOf = (userId: number) => ({ groups: { some: { group: { users: { some: { userId } } } } } })
+
+/** Conditions of which a user who holds this permission meets one; none for what no permission can be called. */
+function holdersOf(name: string) {
+  const parts = partsOf(name)
+  if (parts === null) return []
+  const permission = { codename: parts.codename, contentType: { appLabel: parts.appLabel } }
+  return [
+    { userPermissions: { some: { permission } } },
+    { groups: { some: { group: { permissions: { some: { permission } } } } } }
+  ]
+}
+
+const isList = (value: unknown): value is Iterable<string> =>
+  typeof value === 'object' && value !== null && Symbol.iterator in value
 
 function remember<Key extends object, Value>(memory: WeakMap<Key, Value>, key: Key, find: () => Value): Value {
   const known = memory.get(key)

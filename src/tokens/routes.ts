@@ -22,6 +22,13 @@ export function tokenRoutes(app: FastifyInstance, throttle: Throttle): void {
   refreshSlidingView(app)
 }
 
+/** djoser's names for three of them. @param throttle of logins */
+export function jwtRoutes(app: FastifyInstance, throttle: Throttle): void {
+  obtainView(app, throttle, '/jwt/create/')
+  refreshView(app, '/jwt/refresh/')
+  verifyView(app, '/jwt/verify/')
+}
+
 const common = ({ auth }: FastifyInstance) => ({
   tags: ['token'],
   challenge: `${auth.settings.authHeaderTypes[0]} realm="api"`
@@ -33,8 +40,8 @@ const credentials = ({ auth }: FastifyInstance) =>
     password: CharField({ trim: auth.settings.passwordTrim, writeOnly: true })
   })
 
-function obtainView(app: FastifyInstance, throttle: Throttle): void {
-  view(app, '/token/', {
+function obtainView(app: FastifyInstance, throttle: Throttle, url: `/${string}/` = '/token/'): void {
+  view(app, url, {
     ...common(app),
     name: 'Token Obtain Pair',
     description: 'A name and a password become a pair of tokens: one to show, one to renew it with.',
@@ -56,8 +63,8 @@ function obtainView(app: FastifyInstance, throttle: Throttle): void {
   })
 }
 
-function refreshView(app: FastifyInstance): void {
-  view(app, '/token/refresh/', {
+function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/refresh/'): void {
+  view(app, url, {
     ...common(app),
     name: 'Token Refresh',
     description: 'A refresh token that is still good becomes a new access token.',
@@ -75,8 +82,8 @@ function refreshView(app: FastifyInstance): void {
   })
 }
 
-function verifyView(app: FastifyInstance): void {
-  view(app, '/token/verify/', {
+function verifyView(app: FastifyInstance, url: `/${string}/` = '/token/verify/'): void {
+  view(app, url, {
     ...common(app),
     name: 'Token Verify',
     description: 'Says whether a token is good, of whatever kind it is and whoever it is of.',

@@ -46,12 +46,7 @@ export class Users {
       dateJoined: new Date(),
       lastLogin: null
     }
-    try {
-      return withoutPassword(await this.#database.user.create({ data }))
-    } catch (error) {
-      if (!isUniqueViolation(error)) throw error
-      throw new ValidationError({ username: ['A user with that username already exists.'] })
-    }
+    return withoutPassword(await named(this.#database.user.create({ data })))
   }
 
   /** createUser, with is_staff and is_superuser. */
@@ -87,6 +82,22 @@ export class Users {
   async setPassword(id: number, password: string | null): Promise<void> {
     const data = { password: await this.#encode(password) }
     await this.#database.user.update({ where: { id }, data, select: { id: true } })
+  }
+
+  /** @throws {ValidationError} `{ username: […] }` for a name that is malformed or taken */
+  async setUsername(id: number, username: string): Promise<void> {
+    const data = { username: cleanUsername(username) }
+    await named(this.#database.user.update({ where: { id }, data, select: { id: true } }))
+  }
+
+  async setEmail(id: number, email: string): Promise<void> {
+    await this.#database.user.updateMany({ where: { id }, data: { email } })
+  }
+
+  /** Django's check_password; a hash that is outdated stays. */
+  async checkPassword({ id }: Pick<User, 'id'>, password: string): Promise<boolean> {
+    const user = await this.get('id', id)
+    return user !== null && (await this.#hashers.checkPassword(password, user.password)).correct
   }
 
   /** Sets `last_login` to now. */
@@ -160,6 +171,16 @@ const renewalOf = ({ id: userId, password }: UserRow, renewed: string) => ({
   ...{ userId, before: fingerprintOf(password), after: fingerprintOf(renewed) },
   renewedAt: new Date()
 })
+
+/** Of a row's unique columns a name is the only one that is chosen. */
+async function named<Row>(change: Promise<Row>): Promise<Row> {
+  try {
+    return await change
+  } catch (error) {
+    if (!isUniqueViolation(error)) throw error
+    throw new ValidationError({ username: ['A user with that username already exists.'] })
+  }
+}
 
 const USERNAME = /^[\p{L}\p{N}_.@+-]+$/u
 

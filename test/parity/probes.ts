@@ -1,6 +1,9 @@
 /** The routes besides Latchkey's own that the cases ask for. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { pageByLimit, pageByNumber } from '../../src/http/pagination.ts'
+import { drfScope } from '../../src/http/view.ts'
 import {
+  accountRoutes,
   allowAny,
   and,
   anonRateThrottle,
@@ -12,10 +15,13 @@ import {
   isAuthenticated,
   isAuthenticatedOrReadOnly,
   type LatchkeyOptions,
+  modelPermissions,
   not,
+  objectPermissions,
   or,
   userRateThrottle
 } from '../../src/index.ts'
+import { groupRoutes } from '../../src/permissions/routes.ts'
 
 const GUARDED: Record<string, Guard> = {
   any: allowAny,
@@ -45,6 +51,8 @@ export const ELSEWHERE: Record<string, { settings: LatchkeyOptions; path: string
 
 /** Answers GET and POST under `/probe/` with who is calling. */
 export async function addProbes(app: FastifyInstance): Promise<void> {
+  await addGroups(app)
+  await app.register(accountRoutes, { prefix: '/auth' })
   await app.register(async (scope) => {
     scope.setErrorHandler(errorHandler)
     const throttled = {
@@ -54,6 +62,27 @@ export async function addProbes(app: FastifyInstance): Promise<void> {
     for (const [name, preHandler] of Object.entries({ ...GUARDED, ...guardedBySchemes(app), ...throttled })) {
       scope.route({ method: ['GET', 'POST'], url: `/probe/${name}/`, preHandler, handler: whoAmI })
     }
+  })
+}
+
+/** Answers under `/r/` with groups. */
+async function addGroups(app: FastifyInstance): Promise<void> {
+  await app.register(async (scope) => {
+    drfScope(scope)
+    const group = 'auth.group'
+    const size = { size: 2, max: 3 }
+    groupRoutes(scope, '/r/groups/', { before: [modelPermissions(group)] })
+    groupRoutes(scope, '/r/groups-anon/', { before: [modelPermissions(group, { anonymousReads: true })] })
+    groupRoutes(scope, '/r/groups-obj/', { before: [objectPermissions(group, { hasPerm: () => false })] })
+    groupRoutes(scope, '/r/groups-view/', { before: [modelPermissions(group, { map: { GET: ['view'] } })] })
+    groupRoutes(scope, '/r/groups-page/', {
+      before: [],
+      paginate: (request, rows) => pageByNumber(request, rows, size)
+    })
+    groupRoutes(scope, '/r/groups-limit/', {
+      before: [],
+      paginate: (request, rows) => pageByLimit(request, rows, size)
+    })
   })
 }
 

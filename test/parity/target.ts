@@ -1,6 +1,7 @@
 /** An app on a database of its own with the recordings' four users, for one case. */
 import { createHash, createHmac } from 'node:crypto'
 import type { FastifyInstance, InjectOptions } from 'fastify'
+import { AUTH_MODELS } from '../../src/permissions/content-types.ts'
 import type { Scope, TestWorld } from '../support/build.ts'
 import { PASSWORD } from '../support/journeys.ts'
 import { SIGNING_KEY } from '../support/settings.ts'
@@ -25,6 +26,7 @@ export async function makeFixture(scope: Scope, world: TestWorld): Promise<strin
   for (const user of USERS) {
     await app.auth.users.createUser({ ...user, email: `${user.username}@example.com`, password: PASSWORD })
   }
+  await app.auth.permissions.syncPermissions(AUTH_MODELS)
   await app.close()
   return databaseUrl
 }

@@ -1,0 +1,209 @@
+/** djoser's endpoints for one's own account. */
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import Type from 'typebox'
+import { NotFound, PermissionDenied, UserInactive, UserNotFound } from '../errors.ts'
+import { CharField } from '../http/fields.ts'
+import type { Throttle } from '../http/throttle.ts'
+import { view } from '../http/view.ts'
+import { isAuthenticated } from '../permissions/guards.ts'
+import { primaryKeyOf, type User, withoutPassword } from '../users/user.ts'
+import { Accounts } from './accounts.ts'
+
+const Detail = Type.Object({ detail: Type.String() })
+const Refusals = {
+  400: Type.Record(Type.String(), Type.Array(Type.String())),
+  401: Detail,
+  403: Detail,
+  404: Detail,
+  429: Detail
+}
+const Shape = Type.Object({ email: Type.String(), id: Type.Integer(), username: Type.String() })
+const Made = Type.Object({ email: Type.String(), username: Type.String(), id: Type.Integer() })
+const Nothing = { response: { 204: Type.Null(), ...Refusals } }
+const SIGNED_IN = [{ jwt: [] }]
+
+const email = CharField({ required: false, allowBlank: true, maxLength: 254, format: 'email' })
+const secret = () => CharField({ writeOnly: true })
+const Change = Type.Object({ email })
+const Confirmation = Type.Object({ current_password: secret() })
+
+const shown = ({ email, id, username }: User) => ({ email, id, username })
+
+/** @param throttle of logins, since each of these takes a password */
+export function userRoutes(app: FastifyInstance, throttle: Throttle): void {
+  const accounts = new Accounts(app.auth.users)
+  listRoute(app, accounts, throttle)
+  meRoute(app, accounts, throttle)
+  passwordRoute(app, accounts, throttle)
+  usernameRoute(app, accounts, throttle)
+  oneRoute(app, accounts, throttle)
+}
+
+/** A view's parts that are the same for all; reading takes no password, and is not counted. */
+const common = ({ auth }: FastifyInstance, throttle: Throttle) => ({
+  tags: ['account'],
+  challenge: `${auth.settings.authHeaderTypes[0]} realm="api"`,
+  before: [isAuthenticated, limited(throttle)]
+})
+
+const limited = (throttle: Throttle) => async (request: FastifyRequest) => {
+  if (request.method === 'POST' || request.method === 'DELETE') await throttle(request)
+}
+
+function listRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
+  const { before, ...rest } = common(app, throttle)
+  const anybodyPosts = async (request: FastifyRequest) => {
+    if (request.method !== 'POST') await isAuthenticated(request)
+  }
+  view(app, '/users/', {
+    ...{ ...rest, name: 'User List', description: 'Accounts: staff sees all, others their own.' },
+    before: [anybodyPosts, limited(throttle)],
+    methods: {
+      GET: {
+        ...{ summary: 'List accounts', security: SIGNED_IN, response: { 200: Type.Array(Shape), ...Refusals } },
+        handler: list
+      },
+      POST: {
+        summary: 'Make an account',
+        body: Type.Object({ email, username: CharField({ maxLength: 150 }), password: secret() }),
+        response: { 201: Made, ...Refusals },
+        handler: async ({ body }, reply) => {
+          reply.code(201)
+          return shown(await accounts.create(body))
+        }
+      }
+    }
+  })
+}
+
+function meRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
+  const one = { security: SIGNED_IN, response: { 200: Shape, ...Refusals }, body: Change }
+  view(app, '/users/me/', {
+    ...{ ...common(app, throttle), name: 'User Me', description: "The caller's own account." },
+    methods: {
+      GET: {
+        ...{ summary: 'Read your account', security: SIGNED_IN, response: { 200: Shape, ...Refusals } },
+        handler: async (request) => shown(await callerOf(request))
+      },
+      PUT: {
+        ...one,
+        summary: 'Change your account',
+        handler: async (request) => change(request, await callerOf(request))
+      },
+      PATCH: {
+        ...one,
+        summary: 'Change your account',
+        handler: async (request) => change(request, await callerOf(request))
+      },
+      DELETE: {
+        ...{ summary: 'Delete your account', security: SIGNED_IN, body: Confirmation, ...Nothing },
+        handler: async (request, reply) => {
+          const caller = await callerOf(request)
+          await accounts.delete(caller, caller, request.body.current_password)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+}
+
+function oneRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
+  const one = { security: SIGNED_IN, response: { 200: Shape, ...Refusals }, body: Change }
+  view(app, '/users/:id/', {
+    ...{ ...common(app, throttle), name: 'User Instance', description: 'One account: your own, or for staff any.' },
+    methods: {
+      GET: {
+        ...{ summary: 'Read an account', security: SIGNED_IN, response: { 200: Shape, ...Refusals } },
+        handler: async (request) => shown(await userOf(request))
+      },
+      PUT: { ...one, summary: 'Change an account', handler: async (request) => change(request, await userOf(request)) },
+      PATCH: {
+        ...one,
+        summary: 'Change an account',
+        handler: async (request) => change(request, await userOf(request))
+      },
+      DELETE: {
+        ...{
+          summary: 'Delete an account, with your own password',
+          security: SIGNED_IN,
+          body: Confirmation,
+          ...Nothing
+        },
+        handler: async (request, reply) => {
+          const user = await userOf(request, new PermissionDenied())
+          await accounts.delete(user, await callerOf(request), request.body.current_password)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+}
+
+function passwordRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
+  view(app, '/users/set_password/', {
+    ...{ ...common(app, throttle), name: 'User Set Password', description: 'A new password in place of the old one.' },
+    methods: {
+      POST: {
+        ...{ summary: 'Change your password', security: SIGNED_IN, ...Nothing },
+        body: Type.Object({ new_password: secret(), current_password: secret() }),
+        handler: async (request, reply) => {
+          const { current_password, new_password } = request.body
+          await accounts.setPassword(await callerOf(request), current_password, new_password)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+}
+
+function usernameRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
+  view(app, '/users/set_username/', {
+    ...{ ...common(app, throttle), name: 'User Set Username', description: 'A new name in place of the old one.' },
+    methods: {
+      POST: {
+        ...{ summary: 'Change your name', security: SIGNED_IN, ...Nothing },
+        body: Type.Object({ current_password: secret(), new_username: CharField({ maxLength: 150 }) }),
+        handler: async (request, reply) => {
+          const { current_password, new_username } = request.body
+          await accounts.setUsername(await callerOf(request), current_password, new_username)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+}
+
+type Asked = Pick<FastifyRequest, 'user' | 'server' | 'params'>
+
+async function list(request: Asked): Promise<object[]> {
+  const caller = await callerOf(request)
+  if (!caller.isStaff) return [shown(caller)]
+  const { user } = request.server.auth.database
+  return user.findMany({ orderBy: { id: 'asc' }, select: { email: true, id: true, username: true } })
+}
+
+async function change({ body, server }: Asked & { body: { email?: string } }, user: User): Promise<object> {
+  if (body.email === undefined) return shown(user)
+  await server.auth.users.setEmail(user.id, body.email)
+  return shown({ ...user, email: body.email })
+}
+
+/** The caller's row, whatever a token says of it. @throws {UserNotFound | UserInactive} if it is no longer good */
+async function callerOf({ user, server }: Asked): Promise<User> {
+  const field = user !== null && 'idField' in user ? user.idField : 'id'
+  const row = await server.auth.users.get(field, user?.id)
+  if (row === null) throw new UserNotFound()
+  if (!row.isActive) throw new UserInactive()
+  return withoutPassword(row)
+}
+
+/** @throws what hides another's account from who is not staff, whether there is one or not */
+async function userOf(request: Asked, hidden: Error = new NotFound()): Promise<User> {
+  const caller = await callerOf(request)
+  const id = primaryKeyOf((request.params as { id?: string }).id)
+  if (id === caller.id) return caller
+  if (!caller.isStaff) throw hidden
+  const user = await request.server.auth.users.get('id', id)
+  if (user === null) throw new NotFound()
+  return withoutPassword(user)
+}

@@ -1,0 +1,126 @@
+/** Which models there are, and which permissions that makes: what Django does after migrating. */
+import type { Database } from '../database/open.ts'
+import { ValidationError } from '../errors.ts'
+import { amongRivals } from './grants.ts'
+import { checkText, MAX_LABEL } from './names.ts'
+
+const ACTIONS = ['add', 'change', 'delete', 'view'] as const
+export type Action = (typeof ACTIONS)[number]
+
+/** What Django knows of a model: whose it is, and what may be done to it. */
+export interface ModelDefinition {
+  /** At most 100 characters, without a dot. */
+  readonly appLabel: string
+  /** Its name in lower case, at most 100 characters. */
+  readonly model: string
+  /** As permissions call it; left out: the model's name. */
+  readonly verboseName?: string
+  /** Its own permissions, after the default ones. */
+  readonly permissions?: readonly (readonly [codename: string, name: string])[]
+  /** Left out: all four. */
+  readonly defaultPermissions?: readonly Action[]
+}
+
+const model = (appLabel: string, model: string, verboseName = model): ModelDefinition => ({
+  ...{ appLabel, model, verboseName }
+})
+
+/** Django's own models, REST framework's and SimpleJWT's, in the order in which a project installs their apps. */
+export const AUTH_MODELS: readonly ModelDefinition[] = [
+  model('auth', 'permission'),
+  model('auth', 'group'),
+  model('auth', 'user'),
+  model('contenttypes', 'contenttype', 'content type'),
+  model('sessions', 'session'),
+  model('authtoken', 'token', 'Token'),
+  model('authtoken', 'tokenproxy', 'Token'),
+  model('token_blacklist', 'outstandingtoken', 'Outstanding Token'),
+  model('token_blacklist', 'blacklistedtoken', 'Blacklisted Token')
+]
+
+/** A content type with the permissions it is to have, or those that it lacks: names by codename. */
+interface Entry {
+  readonly appLabel: string
+  readonly model: string
+  /** Missing while there is no row. */
+  readonly id?: number
+  readonly permissions: Map<string, string>
+}
+
+/**
+ * Makes the content types and permissions that are missing, in the order given, all at once; what is there stays as it
+ * is. Of processes that do it at the same time one makes each.
+ *
+ * @returns the permissions that it has made, each as `app_label.codename`
+ * @throws {ValidationError} for a name that does not fit
+ */
+export function syncPermissions(database: Database, models: readonly ModelDefinition[]): Promise<string[]> {
+  return amongRivals(async () => {
+    const missing = await missingOf(database, entriesOf(models))
+    if (missing.length > 0) await make(database, missing)
+    return missing.flatMap(({ appLabel, permissions }) => [...permissions.keys()].map((name) => `${appLabel}.${name}`))
+  })
+}
+
+async function missingOf(database: Database, wanted: readonly Entry[]): Promise<Entry[]> {
+  const types = await database.contentType.findMany({
+    where: { appLabel: { in: [...new Set(wanted.map(({ appLabel }) => appLabel))] } },
+    select: { id: true, appLabel: true, model: true, permissions: { select: { codename: true } } }
+  })
+  const known = new Map(types.map((type) => [keyOf(type), type]))
+  return wanted.flatMap((entry) => {
+    const type = known.get(keyOf(entry))
+    if (type === undefined) return [entry]
+    const permissions = new Map(entry.permissions)
+    for (const { codename } of type.permissions) permissions.delete(codename)
+    return permissions.size > 0 ? [{ ...entry, id: type.id, permissions }] : []
+  })
+}
+
+async function make(database: Database, missing: readonly Entry[]): Promise<void> {
+  const types = missing.filter(({ id }) => id === undefined).map(({ appLabel, model }) => ({ appLabel, model }))
+  await database.$transaction(async ({ contentType, permission }) => {
+    const made = types.length > 0 ? await contentType.createManyAndReturn({ data: types }) : []
+    const ids = new Map(made.map((type) => [keyOf(type), type.id]))
+    const data = missing.flatMap(({ permissions, ...type }) => {
+      const contentTypeId = type.id ?? (ids.get(keyOf(type)) as number)
+      return Array.from(permissions, ([codename, name]) => ({ codename, name, contentTypeId }))
+    })
+    if (data.length > 0) await permission.createMany({ data })
+  })
+}
+
+const keyOf = ({ appLabel, model }: { appLabel: string; model: string }) => `${appLabel}.${model}`
+
+/** One for each model. Of definitions of the same model, and of the same codename, the first counts, as it does later. */
+function entriesOf(models: readonly ModelDefinition[]): Entry[] {
+  const entries = new Map<string, Entry>()
+  for (const { appLabel, model, ...definition } of models) {
+    checkModel(appLabel, model)
+    const entry = entries.get(keyOf({ appLabel, model })) ?? { appLabel, model, permissions: new Map() }
+    entries.set(keyOf(entry), entry)
+    for (const [codename, name] of permissionsOf(model, definition)) {
+      checkText('codename', codename, MAX_LABEL)
+      checkText('name', name, 255)
+      if (!entry.permissions.has(codename)) entry.permissions.set(codename, name)
+    }
+  }
+  return [...entries.values()]
+}
+
+function checkModel(appLabel: string, model: string): void {
+  checkText('appLabel', appLabel, MAX_LABEL)
+  checkText('model', model, MAX_LABEL)
+  // Where `app_label.codename` is taken apart.
+  if (appLabel.includes('.')) throw new ValidationError({ appLabel: ['Ensure this field has no dots.'] })
+  if (model !== model.toLowerCase()) throw new ValidationError({ model: ['Ensure this field is in lower case.'] })
+}
+
+function permissionsOf(model: string, definition: Omit<ModelDefinition, 'appLabel' | 'model'>) {
+  const { verboseName = model, permissions = [], defaultPermissions = ACTIONS } = definition
+  checkText('verboseName', verboseName, 255)
+  const odd = defaultPermissions.find((action) => !ACTIONS.includes(action))
+  if (odd !== undefined) throw new ValidationError({ defaultPermissions: [`"${String(odd)}" is not a valid choice.`] })
+  const standard = defaultPermissions.map((action) => [`${action}_${model}`, `Can ${action} ${verboseName}`] as const)
+  return [...standard, ...permissions]
+}
