@@ -1,6 +1,10 @@
 /** Every endpoint, in one encapsulated scope with its own parsers and error handler. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
+import { Accounts } from './accounts/accounts.ts'
+import { createMailer } from './accounts/mail.ts'
+import { mailRoutes } from './accounts/mail-routes.ts'
+import { ResetTokens } from './accounts/reset-tokens.ts'
 import { userRoutes } from './accounts/routes.ts'
 import { authTokenRoute, tokenLoginRoutes } from './authentication/routes.ts'
 import { pageByNumber } from './http/pagination.ts'
@@ -9,6 +13,7 @@ import { drfScope, view } from './http/view.ts'
 import { and, isAdminUser, isAuthenticated } from './permissions/guards.ts'
 import { modelPermissions } from './permissions/model-guards.ts'
 import { groupRoutes } from './permissions/routes.ts'
+import { loadSigningKey } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
 
 /**
@@ -50,7 +55,22 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
 export async function accountRoutes(app: FastifyInstance): Promise<void> {
   drfScope(app)
   const throttle = await createThrottle(app.auth.settings.loginRate)
-  userRoutes(app, throttle)
+  const accounts = accountsOf(app)
+  userRoutes(app, accounts, throttle)
+  mailRoutes(app, accounts, throttle)
   jwtRoutes(app, throttle)
   tokenLoginRoutes(app, throttle)
+}
+
+function accountsOf({ auth, log }: FastifyInstance): Accounts {
+  const { settings, users } = auth
+  const { signingKey, keyEncryptionKey } = settings
+  // Django's SECRET_KEY, which SimpleJWT signs with as well unless it is told otherwise.
+  const secret = signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
+  const send = createMailer(settings, (path) =>
+    log.info({ path }, 'mail was put into a file; to send it, set MAIL_URL')
+  )
+  return new Accounts(settings, users, new ResetTokens([secret], settings.passwordResetTimeout), (mail) =>
+    send(mail).catch((error) => log.error(error, 'mail could not be sent'))
+  )
 }

@@ -54,6 +54,13 @@ const integer = (fallback: number, minimum: number, maximum: number, description
 const text = (fallback: string, description: string, extra = {}) =>
   Type.String(about('text', 'some text', fallback, description, { minLength: 1, ...extra }))
 
+/** Where a page of the host's is, below its address. */
+const path = (fallback: string, description: string) =>
+  text(fallback, description, {
+    pattern: '^[^\\s]*\\{uid\\}[^\\s]*\\{token\\}[^\\s]*$',
+    expects: 'a path with {uid} and {token} in it'
+  })
+
 const optional = (
   description: string,
   { pattern = '.', ...extra }: { pattern?: string; [more: string]: unknown } = {}
@@ -124,6 +131,32 @@ export const SettingsSchema = Type.Object(
       ['ModelBackend', 'AllowAllUsersModelBackend'],
       ['ModelBackend'],
       'Who may sign in: active users, or with AllowAllUsersModelBackend also inactive ones'
+    ),
+    passwordResetTimeout: duration('3d', 'How long the links in mail are good', { minimum: 60 }),
+    mailUrl: optional('Where mail is handed over, `smtp://user:password@host:587`; files in `data/mail/` if absent', {
+      pattern: '^smtps?://[^/\\s]+$',
+      expects: 'an address such as smtp://user:password@host:587'
+    }),
+    mailFrom: text('webmaster@localhost', 'Sender of mail', {
+      pattern: '^[^\\r\\n]+@[^\\r\\n]+$',
+      expects: 'an e-mail address'
+    }),
+    accountsSiteName: text('Latchkey', 'Name of the site, in mail', {
+      pattern: '^[^\\r\\n]{1,100}$',
+      expects: 'a line of at most 100 characters'
+    }),
+    accountsSiteUrl: text('http://127.0.0.1:3000', 'Address that the links in mail begin with', {
+      pattern: '^https?://[^?#\\s]+$',
+      expects: 'an address such as https://app.example.com'
+    }),
+    accountsActivationUrl: path('activate/{uid}/{token}', 'Link that activates an account'),
+    accountsPasswordResetUrl: path('password-reset/{uid}/{token}', 'Link to set a new password'),
+    accountsUsernameResetUrl: path('username-reset/{uid}/{token}', 'Link to set a new name'),
+    accountsSendActivationEmail: flag(false, 'New accounts are inactive until a link in a mail is followed'),
+    accountsPasswordRetype: flag(false, 'New passwords are asked for twice, as `re_password` and `re_new_password`'),
+    accountsShowEmailNotFound: flag(
+      false,
+      'Tell whoever asks for a reset that nobody has that address: reveals who is here'
     ),
     authenticationSchemes: listOf(
       ['jwt', 'basic', 'token'],

@@ -10,6 +10,7 @@ const ORIGINS = 'must be a list with commas of origins such as https://app.examp
 const DURATION = 'must be a duration such as 30s, 5m, 12h or 1d, or whole seconds'
 const CLAIM = 'must be a name of letters, digits and _ . : / -'
 const FLAG = 'must be on or off'
+const LINK = 'must be a path with {uid} and {token} in it'
 const RATE = 'must be a rate such as 20/minute, or off'
 const DATABASE = 'must be file:… for SQLite or postgresql://… for PostgreSQL'
 const COLLISION = 'the names of the claims must differ from each other'
@@ -53,6 +54,23 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
     'must be a list with commas of ModelBackend, AllowAllUsersModelBackend',
     ...['django.contrib.auth.backends.ModelBackend', 'none', 'ModelBackend,ModelBackend']
   ],
+  ['mailUrl', 'must be an address such as smtp://user:password@host:587', 'http://mail', 'mail.example', 'smtp://a b'],
+  ['mailFrom', 'must be an e-mail address', 'nobody', 'a@b.c\nBcc: x@y.z'],
+  ['accountsSiteName', 'must be a line of at most 100 characters', 'a\nb', 'x'.repeat(101)],
+  [
+    'accountsSiteUrl',
+    'must be an address such as https://app.example.com',
+    'app.example',
+    'https://a.example?x',
+    'ftp://a'
+  ],
+  ['accountsActivationUrl', LINK, 'activate/{uid}', 'activate/{token}/{uid}', 'a b/{uid}/{token}'],
+  ['accountsPasswordResetUrl', LINK, 'reset'],
+  ['accountsUsernameResetUrl', LINK, '{uid}'],
+  ['accountsSendActivationEmail', FLAG, 'maybe'],
+  ['accountsPasswordRetype', FLAG, 'maybe'],
+  ['accountsShowEmailNotFound', FLAG, 'maybe'],
+  ['passwordResetTimeout', DURATION, '59s', 'never'],
   ['authenticationSchemes', 'must be a list with commas of jwt, basic, token', 'session', 'JWT', 'jwt,jwt', 'none'],
   ['signingKey', 'must have at least 32 bytes; make one with `latchkey generatekey`', 'hunter2', GOOD_KEY.slice(1)],
   [

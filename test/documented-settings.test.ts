@@ -13,7 +13,7 @@ interface Entry {
 }
 
 /** Nobody's example may become everybody's key. */
-const SECRETS = ['JWT_SIGNING_KEY', 'JWT_SIGNING_KEY_FALLBACKS', 'JWT_KEY_ENCRYPTION_KEY']
+const SECRETS = ['JWT_SIGNING_KEY', 'JWT_SIGNING_KEY_FALLBACKS', 'JWT_KEY_ENCRYPTION_KEY', 'MAIL_URL']
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 
 /** The rows `| \`NAME\` | default | meaning |` of the section `## Settings`. */

@@ -1,16 +1,16 @@
 /** djoser's endpoints for one's own account. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { NotFound, PermissionDenied, UserInactive, UserNotFound } from '../errors.ts'
+import { NotFound, PermissionDenied, UserInactive, UserNotFound, ValidationError } from '../errors.ts'
 import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
 import { view } from '../http/view.ts'
 import { isAuthenticated } from '../permissions/guards.ts'
 import { primaryKeyOf, type User, withoutPassword } from '../users/user.ts'
-import { Accounts } from './accounts.ts'
+import type { Accounts } from './accounts.ts'
 
 const Detail = Type.Object({ detail: Type.String() })
-const Refusals = {
+export const Refusals = {
   400: Type.Record(Type.String(), Type.Array(Type.String())),
   401: Detail,
   403: Detail,
@@ -19,19 +19,29 @@ const Refusals = {
 }
 const Shape = Type.Object({ email: Type.String(), id: Type.Integer(), username: Type.String() })
 const Made = Type.Object({ email: Type.String(), username: Type.String(), id: Type.Integer() })
-const Nothing = { response: { 204: Type.Null(), ...Refusals } }
+export const Nothing = { response: { 204: Type.Null(), ...Refusals } }
 const SIGNED_IN = [{ jwt: [] }]
 
 const email = CharField({ required: false, allowBlank: true, maxLength: 254, format: 'email' })
-const secret = () => CharField({ writeOnly: true })
+export const secret = () => CharField({ writeOnly: true })
 const Change = Type.Object({ email })
 const Confirmation = Type.Object({ current_password: secret() })
+
+/** The field to type a password into once more, where that is asked for. */
+export const again = <Name extends string>({ auth }: FastifyInstance, name: Name) =>
+  (auth.settings.accountsPasswordRetype ? { [name]: secret() } : {}) as { [Key in Name]?: ReturnType<typeof secret> }
+
+/** @throws {ValidationError} if the two differ */
+export function assertSame(body: object, name: string, other: string): void {
+  const fields = body as Record<string, string>
+  if (!(other in fields) || fields[name] === fields[other]) return
+  throw new ValidationError({ non_field_errors: ["The two password fields didn't match."] })
+}
 
 const shown = ({ email, id, username }: User) => ({ email, id, username })
 
 /** @param throttle of logins, since each of these takes a password */
-export function userRoutes(app: FastifyInstance, throttle: Throttle): void {
-  const accounts = new Accounts(app.auth.users)
+export function userRoutes(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
   listRoute(app, accounts, throttle)
   meRoute(app, accounts, throttle)
   passwordRoute(app, accounts, throttle)
@@ -65,9 +75,15 @@ function listRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle)
       },
       POST: {
         summary: 'Make an account',
-        body: Type.Object({ email, username: CharField({ maxLength: 150 }), password: secret() }),
+        body: Type.Object({
+          email,
+          username: CharField({ maxLength: 150 }),
+          password: secret(),
+          ...again(app, 're_password')
+        }),
         response: { 201: Made, ...Refusals },
         handler: async ({ body }, reply) => {
+          assertSame(body, 'password', 're_password')
           reply.code(201)
           return shown(await accounts.create(body))
         }
@@ -88,12 +104,12 @@ function meRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): 
       PUT: {
         ...one,
         summary: 'Change your account',
-        handler: async (request) => change(request, await callerOf(request))
+        handler: async (request) => change(accounts, request.body, await callerOf(request))
       },
       PATCH: {
         ...one,
         summary: 'Change your account',
-        handler: async (request) => change(request, await callerOf(request))
+        handler: async (request) => change(accounts, request.body, await callerOf(request))
       },
       DELETE: {
         ...{ summary: 'Delete your account', security: SIGNED_IN, body: Confirmation, ...Nothing },
@@ -116,11 +132,15 @@ function oneRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle):
         ...{ summary: 'Read an account', security: SIGNED_IN, response: { 200: Shape, ...Refusals } },
         handler: async (request) => shown(await userOf(request))
       },
-      PUT: { ...one, summary: 'Change an account', handler: async (request) => change(request, await userOf(request)) },
+      PUT: {
+        ...one,
+        summary: 'Change an account',
+        handler: async (request) => change(accounts, request.body, await userOf(request))
+      },
       PATCH: {
         ...one,
         summary: 'Change an account',
-        handler: async (request) => change(request, await userOf(request))
+        handler: async (request) => change(accounts, request.body, await userOf(request))
       },
       DELETE: {
         ...{
@@ -145,9 +165,10 @@ function passwordRoute(app: FastifyInstance, accounts: Accounts, throttle: Throt
     methods: {
       POST: {
         ...{ summary: 'Change your password', security: SIGNED_IN, ...Nothing },
-        body: Type.Object({ new_password: secret(), current_password: secret() }),
+        body: Type.Object({ new_password: secret(), ...again(app, 're_new_password'), current_password: secret() }),
         handler: async (request, reply) => {
           const { current_password, new_password } = request.body
+          assertSame(request.body, 'new_password', 're_new_password')
           await accounts.setPassword(await callerOf(request), current_password, new_password)
           return reply.code(204).send()
         }
@@ -182,10 +203,10 @@ async function list(request: Asked): Promise<object[]> {
   return user.findMany({ orderBy: { id: 'asc' }, select: { email: true, id: true, username: true } })
 }
 
-async function change({ body, server }: Asked & { body: { email?: string } }, user: User): Promise<object> {
-  if (body.email === undefined) return shown(user)
-  await server.auth.users.setEmail(user.id, body.email)
-  return shown({ ...user, email: body.email })
+async function change(accounts: Accounts, { email }: { email?: string }, user: User): Promise<object> {
+  if (email === undefined) return shown(user)
+  await accounts.setEmail(user, email)
+  return shown({ ...user, email })
 }
 
 /** The caller's row, whatever a token says of it. @throws {UserNotFound | UserInactive} if it is no longer good */

@@ -90,8 +90,34 @@ export class Users {
     await named(this.#database.user.update({ where: { id }, data, select: { id: true } }))
   }
 
-  async setEmail(id: number, email: string): Promise<void> {
-    await this.#database.user.updateMany({ where: { id }, data: { email } })
+  /** @param isActive if left out, it stays as it is */
+  async setEmail(id: number, email: string, isActive?: boolean): Promise<void> {
+    const data = { email, ...(isActive !== undefined && { isActive }) }
+    await this.#database.user.updateMany({ where: { id }, data })
+  }
+
+  /** Who has this address, whatever the case of its letters; several may. At most fifty. */
+  async withEmail(email: string): Promise<UserRow[]> {
+    if (email === '' || email.includes('\0')) return []
+    const found = await this.#database.$queryRaw<{ id: number }[]>`
+      SELECT id FROM auth_user WHERE LOWER(email) = LOWER(${email}) ORDER BY id LIMIT 50`
+    const users = await this.#database.user.findMany({ where: { id: { in: found.map(({ id }) => Number(id)) } } })
+    // Databases fold letters that are different to a mail server.
+    return users.filter((user) => folded(user.email) === folded(email)).sort((a, b) => a.id - b.id)
+  }
+
+  /**
+   * A new password and a login, for who has shown a link; nothing if the password has changed since the row was read.
+   *
+   * @returns whether it was set
+   */
+  async resetPassword({ id, password: before }: UserRow, password: string): Promise<boolean> {
+    const data = { password: await this.#encode(password), lastLogin: new Date() }
+    return (await this.#database.user.updateMany({ where: { id, password: before }, data })).count === 1
+  }
+
+  async activate(id: number): Promise<void> {
+    await this.#database.user.updateMany({ where: { id }, data: { isActive: true } })
   }
 
   /** Django's check_password; a hash that is outdated stays. */
@@ -171,6 +197,9 @@ const renewalOf = ({ id: userId, password }: UserRow, renewed: string) => ({
   ...{ userId, before: fingerprintOf(password), after: fingerprintOf(renewed) },
   renewedAt: new Date()
 })
+
+/** Django's, against addresses that look the same and are not. */
+const folded = (email: string) => email.normalize('NFKC').toLowerCase()
 
 /** Of a row's unique columns a name is the only one that is chosen. */
 async function named<Row>(change: Promise<Row>): Promise<Row> {

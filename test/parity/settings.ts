@@ -11,14 +11,26 @@ const SIMPLEJWT_DEFAULTS: LatchkeyOptions = {
 
 /** @throws for a setting that Latchkey does not have yet */
 export function settingsOf({ blacklist_app = true, simple_jwt = {}, backends, djoser }: Config = {}): LatchkeyOptions {
-  if (djoser) throw new Error(`there are no settings yet for djoser's ${Object.keys(djoser)}`)
   const settings: Record<string, unknown> = {
     ...SIMPLEJWT_DEFAULTS,
     refreshStore: blacklist_app ? 'blacklist' : 'none'
   }
   for (const [name, value] of Object.entries(simple_jwt)) settings[camelCase(name)] = translated(name, value)
+  for (const [name, value] of Object.entries(djoser ?? {})) settings[djoserSetting(name)] = value
   if (backends) settings.authenticationBackends = backends.map(lastPart)
   return settings
+}
+
+const DJOSER: Record<string, keyof LatchkeyOptions> = {
+  USER_CREATE_PASSWORD_RETYPE: 'accountsPasswordRetype',
+  PASSWORD_RESET_SHOW_EMAIL_NOT_FOUND: 'accountsShowEmailNotFound',
+  SEND_ACTIVATION_EMAIL: 'accountsSendActivationEmail'
+}
+
+function djoserSetting(name: string): string {
+  const ours = DJOSER[name]
+  if (ours === undefined) throw new Error(`there is no setting yet for djoser's ${name}`)
+  return ours
 }
 
 /** `ACCESS_TOKEN_LIFETIME` is `accessTokenLifetime`. */

@@ -1,7 +1,10 @@
 /** An app on a database of its own with the recordings' four users, for one case. */
 import { createHash, createHmac } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, InjectOptions } from 'fastify'
+import tap from 'tap'
 import { AUTH_MODELS } from '../../src/permissions/content-types.ts'
+import { type Postbox, startSmtp } from '../accounts/smtp.ts'
 import type { Scope, TestWorld } from '../support/build.ts'
 import { PASSWORD } from '../support/journeys.ts'
 import { SIGNING_KEY } from '../support/settings.ts'
@@ -31,8 +34,20 @@ export async function makeFixture(scope: Scope, world: TestWorld): Promise<strin
   return databaseUrl
 }
 
+let count = 0
+let started: Promise<Postbox> | undefined
+
+/** One for all cases, which tell their mails apart by the sender. */
+function postbox(): Promise<Postbox> {
+  started ??= startSmtp(tap)
+  return started
+}
+
 export async function openTarget(scope: Scope, world: TestWorld, fixture: string, config?: Config): Promise<Target> {
-  const settings = { ...settingsOf(config), databaseUrl: await world.copyOf(scope, fixture) }
+  const smtp = await postbox()
+  const mailFrom = `case-${++count}@example.com`
+  const ours = { databaseUrl: await world.copyOf(scope, fixture), mailUrl: smtp.url, mailFrom }
+  const settings = { ...settingsOf(config), ...ours }
   const app = await world.build(scope, settings, addProbes)
   const others = new Map<string, FastifyInstance>()
 
@@ -53,7 +68,11 @@ export async function openTarget(scope: Scope, world: TestWorld, fixture: string
     },
     change: async (change) => void (await makeChange(app, change)),
     query: (sql) => rowsOf(app, sql),
-    mails: () => undefined,
+    mails: async () => {
+      // They are sent behind the answer.
+      await sleep(200)
+      return smtp.mails.filter(({ from }) => from === mailFrom).length
+    },
     resetToken: (username) => resetToken(app, username)
   }
 }

@@ -1,0 +1,105 @@
+/** djoser's endpoints that send mail, and those that its links lead to. */
+import type { FastifyInstance } from 'fastify'
+import Type from 'typebox'
+import { CharField } from '../http/fields.ts'
+import type { Throttle } from '../http/throttle.ts'
+import { view } from '../http/view.ts'
+import type { Accounts } from './accounts.ts'
+import { again, assertSame, Nothing, secret } from './routes.ts'
+
+const Email = Type.Object({ email: CharField({ maxLength: 320, format: 'email' }) })
+const LINK = { uid: CharField({ maxLength: 100 }), token: CharField({ maxLength: 100 }) }
+
+/** @param throttle of logins: who asks for mail has it sent to others */
+export function mailRoutes(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
+  const common = { tags: ['account'], before: [throttle] }
+  view(app, '/users/activation/', {
+    ...{ ...common, name: 'User Activation', description: 'Where the link of a new account leads.' },
+    methods: {
+      POST: {
+        ...{ summary: 'Activate an account', body: Type.Object(LINK), ...Nothing },
+        handler: async ({ body }, reply) => {
+          await accounts.activate(body)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+  view(app, '/users/resend_activation/', {
+    ...{ ...common, name: 'User Resend Activation', description: 'The mail of a new account once more.' },
+    methods: {
+      POST: {
+        ...{ summary: 'Have the mail sent again', body: Email, ...Nothing },
+        handler: async ({ body }, reply) => {
+          if (!app.auth.settings.accountsSendActivationEmail) return reply.code(400).send()
+          await accounts.resendActivation(body.email)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+  passwordViews(app, accounts, common)
+  usernameViews(app, accounts, common)
+}
+
+interface Common {
+  tags: string[]
+  before: Throttle[]
+}
+
+function passwordViews(app: FastifyInstance, accounts: Accounts, common: Common): void {
+  view(app, '/users/reset_password/', {
+    ...{ ...common, name: 'User Reset Password', description: 'A link to set a new password, by mail.' },
+    methods: {
+      POST: {
+        ...{ summary: 'Ask for a new password', body: Email, ...Nothing },
+        handler: async ({ body }, reply) => {
+          await accounts.requestReset('passwordReset', body.email)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+  view(app, '/users/reset_password_confirm/', {
+    ...{ ...common, name: 'User Reset Password Confirm', description: 'Where that link leads.' },
+    methods: {
+      POST: {
+        ...{ summary: 'Set a new password', ...Nothing },
+        body: Type.Object({ ...LINK, new_password: secret(), ...again(app, 're_new_password') }),
+        handler: async ({ body }, reply) => {
+          assertSame(body, 'new_password', 're_new_password')
+          await accounts.confirmPasswordReset(body, body.new_password)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+}
+
+function usernameViews(app: FastifyInstance, accounts: Accounts, common: Common): void {
+  view(app, '/users/reset_username/', {
+    ...{ ...common, name: 'User Reset Username', description: 'A link to set a new name, by mail.' },
+    methods: {
+      POST: {
+        ...{ summary: 'Ask for a new name', body: Email, ...Nothing },
+        handler: async ({ body }, reply) => {
+          await accounts.requestReset('usernameReset', body.email)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+  view(app, '/users/reset_username_confirm/', {
+    ...{ ...common, name: 'User Reset Username Confirm', description: 'Where that link leads.' },
+    methods: {
+      POST: {
+        ...{ summary: 'Set a new name', ...Nothing },
+        body: Type.Object({ ...LINK, new_username: CharField({ maxLength: 150 }) }),
+        handler: async ({ body }, reply) => {
+          await accounts.confirmUsernameReset(body, body.new_username)
+          return reply.code(204).send()
+        }
+      }
+    }
+  })
+}
