@@ -7,21 +7,35 @@ export async function askForText(question: string): Promise<string> {
   return (await ask(question, false)).trim()
 }
 
+/** What is wrong with a password, in lines. */
+export type Validate = (password: string) => Promise<string[]>
+
 /**
  * Asks twice, and shows nothing of what is typed.
  *
- * @throws {ImproperlyConfigured} after three tries that were blank or did not match
+ * @param mayInsist a password that is weak can be had all the same, as Django's createsuperuser allows
+ * @throws {ImproperlyConfigured} after three tries that were blank, weak or did not match
  */
-export async function askForPassword(): Promise<string> {
+export async function askForPassword(validate: Validate, mayInsist = false): Promise<string> {
   for (let tries = 0; tries < 3; tries++) {
     const password = await ask('Password: ', true)
-    if ((await ask('Password (again): ', true)) !== password)
-      process.stderr.write("Error: Your passwords didn't match.\n")
-    else if (password.trim() === '') process.stderr.write("Error: Blank passwords aren't allowed.\n")
-    else return password
+    const faults = await faultsOf(password, await ask('Password (again): ', true), validate)
+    if (faults === null) return password
+    process.stderr.write(`${faults.join('\n')}\n`)
+    if (mayInsist && !faults[0]?.startsWith('Error: ') && (await insists())) return password
   }
   throw new ImproperlyConfigured(['gave up after 3 tries'])
 }
+
+async function faultsOf(password: string, again: string, validate: Validate): Promise<string[] | null> {
+  if (again !== password) return ["Error: Your passwords didn't match."]
+  if (password.trim() === '') return ["Error: Blank passwords aren't allowed."]
+  const faults = await validate(password)
+  return faults.length > 0 ? faults : null
+}
+
+const insists = async (): Promise<boolean> =>
+  (await askForText('Bypass password validation and create user anyway? [y/N]: ')).toLowerCase() === 'y'
 
 let lines: AsyncIterator<string> | undefined
 let reader: Interface | undefined

@@ -126,7 +126,9 @@ export const SettingsSchema = Type.Object(
     }),
     passwordHashers: listOf(HASHERS, [...HASHERS], 'Accepted password hashes; the first one makes new ones'),
     bcryptRounds: integer(12, 4, 20, 'Cost of new bcrypt hashes, as a power of two'),
+    passwordMinLength: integer(8, 1, 128, 'Fewest characters of a new password'),
     passwordTrim: flag(true, 'Cut white space around a password at sign-in, as SimpleJWT; off for OWASP ASVS 6.2.8'),
+    loginField: oneOf(['username', 'email'], 'username', 'What users sign in with; an address in whatever letters'),
     authenticationBackends: listOf(
       ['ModelBackend', 'AllowAllUsersModelBackend'],
       ['ModelBackend'],

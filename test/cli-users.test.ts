@@ -167,3 +167,22 @@ t.test('at a terminal', { skip: isBlind && 'there is no `script` here to make on
     t.strictSame(await canSignIn(t, url, [['root', 's3c']]), [null])
   })
 })
+
+t.test('a weak password is told what is wrong with it; a superuser may insist, a change may not', async (t) => {
+  const url = await databaseUrl(t)
+  const environment = environmentFor(url)
+  const weak = 'This password is too short. It must contain at least 8 characters.\nThis password is too common.\n'
+
+  const input = 'root\n\nrooty\nrooty\nn\nsecret\nsecret\ny\n'
+  const made = await run(emptyFolder(t), ['createsuperuser'], { environment, input })
+  t.equal(made.code, 0)
+  t.match(made.stderr, 'The password is too similar to the username.\n')
+  t.match(made.stderr, `${weak}Bypass password validation and create user anyway? [y/N]: `)
+  const changed = await run(emptyFolder(t), ['changepassword', 'root'], {
+    environment,
+    input: 'secret\nsecret\n'.repeat(3)
+  })
+  t.equal(changed.code, 1)
+  t.match(changed.stderr, `${weak}Password: `)
+  t.match(await canSignIn(t, url, [['root', 'secret']]), [{ isSuperuser: true }])
+})

@@ -48,7 +48,9 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
     ...['sha1', 'none', 'md5,md5', 'md5,,argon2', 'md5;argon2']
   ],
   ['bcryptRounds', 'must be a whole number from 4 to 20', '3', '21', '1e1'],
+  ['passwordMinLength', 'must be a whole number from 1 to 128', '0', '129', 'x'],
   ['passwordTrim', FLAG, 'maybe', '2', 'constructor', 'y'],
+  ['loginField', 'must be one of username, email', 'Email', 'id'],
   [
     'authenticationBackends',
     'must be a list with commas of ModelBackend, AllowAllUsersModelBackend',
@@ -159,6 +161,7 @@ t.test('an option of the wrong type is a fault too', async (t) => {
     ['databaseUrl', DATABASE, new URL('file:///x'), null],
     ['trustProxy', PROXIES, true, 1, 2, () => true, [true], [['::1']], null],
     ['corsOrigins', ORIGINS, true, /./, ['*'], [null]],
+    ['passwordMinLength', 'must be a whole number from 1 to 128', '0', '129', 'x'],
     ['passwordTrim', FLAG, 1, null, 'null'],
     ['signingKey', 'must be some text', Buffer.from(GOOD_KEY), 1, ['a'], ''],
     ['accessTokenLifetime', DURATION, 0, -1, 1.5, Number.POSITIVE_INFINITY, '', 5n],

@@ -175,7 +175,7 @@ export class Accounts {
   }
 
   async #checkStrength(field: string, password: string, owner: Partial<User>): Promise<void> {
-    const faults = await faultsOfPassword(password, owner)
+    const faults = await faultsOfPassword(password, owner, { minLength: this.#settings.passwordMinLength })
     if (faults.length > 0) throw new ValidationError({ [field]: faults.map(({ message }) => message) })
   }
 }

@@ -34,11 +34,18 @@ const common = ({ auth }: FastifyInstance) => ({
   challenge: `${auth.settings.authHeaderTypes[0]} realm="api"`
 })
 
-const credentials = ({ auth }: FastifyInstance) =>
-  Type.Object({
-    username: CharField({}),
-    password: CharField({ trim: auth.settings.passwordTrim, writeOnly: true })
-  })
+/** What is asked for is called as Django calls it: after the field that users sign in with. */
+const credentials = ({ auth }: FastifyInstance) => {
+  const password = CharField({ trim: auth.settings.passwordTrim, writeOnly: true })
+  return Type.Object({ [auth.settings.loginField as 'username']: CharField({}), password })
+}
+
+const credentialsOf = ({ settings }: Auth, body: { username: string; password: string }) => {
+  const given = body as unknown as Record<string, string>
+  return { username: given[settings.loginField] as string, password: body.password }
+}
+
+type Auth = FastifyInstance['auth']
 
 function obtainView(app: FastifyInstance, throttle: Throttle, url: `/${string}/` = '/token/'): void {
   view(app, url, {
@@ -57,7 +64,7 @@ function obtainView(app: FastifyInstance, throttle: Throttle, url: `/${string}/`
           }),
           ...loginRefusals
         },
-        handler: (request) => app.auth.tokens.obtainPair(request.body, request)
+        handler: (request) => app.auth.tokens.obtainPair(credentialsOf(app.auth, request.body), request)
       }
     }
   })
@@ -131,7 +138,7 @@ function obtainSlidingView(app: FastifyInstance, throttle: Throttle): void {
         summary: 'Exchange a name and a password for a sliding token',
         body: credentials(app),
         response: { 200: Type.Object({ token: Token('Lives for five minutes by default') }), ...loginRefusals },
-        handler: (request) => app.auth.tokens.obtainSliding(request.body, request)
+        handler: (request) => app.auth.tokens.obtainSliding(credentialsOf(app.auth, request.body), request)
       }
     }
   })

@@ -21,6 +21,9 @@ export interface NewUser {
   isActive?: boolean
 }
 
+/** In characters; Django's validator takes no longer ones. */
+const MAX_EMAIL = 320
+
 export class Users {
   readonly #database: Database
   readonly #hashers: Hashers
@@ -57,10 +60,11 @@ export class Users {
   /**
    * Django's authenticate. Takes as long for a name that does not exist as for a wrong password.
    *
+   * @param username or the address, where users sign in with that
    * @returns the user, or null for any reason why these credentials are not good
    */
   async authenticate(username: string, password: string): Promise<UserRow | null> {
-    const user = await this.get('username', username)
+    const user = await this.#named(username)
     if (user === null) {
       await this.#hashers.runDummyHash(password)
       return null
@@ -98,10 +102,12 @@ export class Users {
 
   /** Who has this address, whatever the case of its letters; several may. At most fifty. */
   async withEmail(email: string): Promise<UserRow[]> {
-    if (email === '' || email.includes('\0')) return []
+    if (email === '' || email.length > MAX_EMAIL || email.includes('\0') || !email.isWellFormed()) return []
     const found = await this.#database.$queryRaw<{ id: number }[]>`
       SELECT id FROM auth_user WHERE LOWER(email) = LOWER(${email}) ORDER BY id LIMIT 50`
-    const users = await this.#database.user.findMany({ where: { id: { in: found.map(({ id }) => Number(id)) } } })
+    // Also where nobody was found, so that it takes as long: there is no user 0.
+    const ids = [0, ...found.map(({ id }) => Number(id))]
+    const users = await this.#database.user.findMany({ where: { id: { in: ids } } })
     // Databases fold letters that are different to a mail server.
     return users.filter((user) => folded(user.email) === folded(email)).sort((a, b) => a.id - b.id)
   }
@@ -163,6 +169,13 @@ export class Users {
   async forgetRenewals(lifetime: number): Promise<void> {
     const renewedAt = { lt: new Date(Date.now() - 1000 * lifetime) }
     await this.#database.renewedPassword.deleteMany({ where: { renewedAt } })
+  }
+
+  /** An address that several users have is nobody's: it cannot be told who is meant. */
+  async #named(login: string): Promise<UserRow | null> {
+    if (this.#settings.loginField === 'username') return this.get('username', login)
+    const [user, another] = await this.withEmail(login)
+    return user !== undefined && another === undefined ? user : null
   }
 
   #acceptsInactive(): boolean {

@@ -52,6 +52,33 @@ onEachDatabase(t, (t, { build }) => {
     for (const [username, password] of refused) t.equal(await users.authenticate(username, password), null, username)
   })
 
+  t.test('where that is set, users sign in with their address, which has to be of one user only', async (t) => {
+    const app = await build(t, { loginField: 'email' })
+    const { id } = await addUser(app, { email: 'Alice@example.com' })
+    for (const username of ['bob', 'carol']) await addUser(app, { username, email: 'both@example.com' })
+    await addUser(app, { username: 'none', email: '' })
+    const logIn = async (payload: object) =>
+      (await app.inject({ method: 'POST', url: '/api/token/', payload })).statusCode
+
+    for (const email of ['alice@example.com', ' ALICE@EXAMPLE.COM '])
+      t.equal(await logIn({ email, password: PASSWORD }), 200)
+    const refused = [
+      'alice',
+      'both@example.com',
+      'nobody@example.com',
+      "x' OR 1=1 --",
+      '%',
+      'x'.repeat(500),
+      'ａlice@example.com'
+    ]
+    for (const email of refused) t.equal(await logIn({ email, password: PASSWORD }), 401, email.slice(0, 20))
+    t.equal(await logIn({ username: 'alice', password: PASSWORD }), 400, 'the field is called email')
+    t.equal(await logIn({ email: { contains: '@' }, password: PASSWORD }), 400)
+    t.match(await app.auth.users.authenticate('alice@EXAMPLE.com', PASSWORD), { id })
+    for (const email of ['', '\0', '\ud800@example.com'])
+      t.equal(await app.auth.users.authenticate(email, PASSWORD), null)
+  })
+
   t.test('inactive users get in where the backend lets all users in', async (t) => {
     const app = await build(t, { authenticationBackends: 'AllowAllUsersModelBackend' })
     await addUser(app, { username: 'ina', isActive: false })
