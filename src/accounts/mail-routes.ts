@@ -47,18 +47,34 @@ interface Common {
   before: Throttle[]
 }
 
-function passwordViews(app: FastifyInstance, accounts: Accounts, common: Common): void {
-  view(app, '/users/reset_password/', {
-    ...{ ...common, name: 'User Reset Password', description: 'A link to set a new password, by mail.' },
+interface ResetRequest extends Common {
+  url: `/${string}/`
+  purpose: 'passwordReset' | 'usernameReset'
+  name: string
+  description: string
+  summary: string
+}
+
+function requestView(app: FastifyInstance, accounts: Accounts, request: ResetRequest): void {
+  const { url, purpose, summary, ...rest } = request
+  view(app, url, {
+    ...rest,
     methods: {
       POST: {
-        ...{ summary: 'Ask for a new password', body: Email, ...Nothing },
+        ...{ summary, body: Email, ...Nothing },
         handler: async ({ body }, reply) => {
-          await accounts.requestReset('passwordReset', body.email)
+          await accounts.requestReset(purpose, body.email)
           return reply.code(204).send()
         }
       }
     }
+  })
+}
+
+function passwordViews(app: FastifyInstance, accounts: Accounts, common: Common): void {
+  requestView(app, accounts, {
+    ...{ ...common, url: '/users/reset_password/', purpose: 'passwordReset', name: 'User Reset Password' },
+    ...{ description: 'A link to set a new password, by mail.', summary: 'Ask for a new password' }
   })
   view(app, '/users/reset_password_confirm/', {
     ...{ ...common, name: 'User Reset Password Confirm', description: 'Where that link leads.' },
@@ -77,17 +93,9 @@ function passwordViews(app: FastifyInstance, accounts: Accounts, common: Common)
 }
 
 function usernameViews(app: FastifyInstance, accounts: Accounts, common: Common): void {
-  view(app, '/users/reset_username/', {
-    ...{ ...common, name: 'User Reset Username', description: 'A link to set a new name, by mail.' },
-    methods: {
-      POST: {
-        ...{ summary: 'Ask for a new name', body: Email, ...Nothing },
-        handler: async ({ body }, reply) => {
-          await accounts.requestReset('usernameReset', body.email)
-          return reply.code(204).send()
-        }
-      }
-    }
+  requestView(app, accounts, {
+    ...{ ...common, url: '/users/reset_username/', purpose: 'usernameReset', name: 'User Reset Username' },
+    ...{ description: 'A link to set a new name, by mail.', summary: 'Ask for a new name' }
   })
   view(app, '/users/reset_username_confirm/', {
     ...{ ...common, name: 'User Reset Username Confirm', description: 'Where that link leads.' },

@@ -43,10 +43,16 @@ const shown = ({ email, id, username }: User) => ({ email, id, username })
 /** @param throttle of logins, since each of these takes a password */
 export function userRoutes(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
   listRoute(app, accounts, throttle)
-  meRoute(app, accounts, throttle)
+  accountRoute(app, accounts, throttle, {
+    ...{ url: '/users/me/', name: 'User Me', description: "The caller's own account." },
+    userOf: callerOf
+  })
   passwordRoute(app, accounts, throttle)
   usernameRoute(app, accounts, throttle)
-  oneRoute(app, accounts, throttle)
+  accountRoute(app, accounts, throttle, {
+    ...{ url: '/users/:id/', name: 'User Instance', description: 'One account: your own, or for staff any.' },
+    userOf: userNamed
+  })
 }
 
 /** A view's parts that are the same for all; reading takes no password, and is not counted. */
@@ -92,56 +98,28 @@ function listRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle)
   })
 }
 
-function meRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
-  const one = { security: SIGNED_IN, response: { 200: Shape, ...Refusals }, body: Change }
-  view(app, '/users/me/', {
-    ...{ ...common(app, throttle), name: 'User Me', description: "The caller's own account." },
-    methods: {
-      GET: {
-        ...{ summary: 'Read your account', security: SIGNED_IN, response: { 200: Shape, ...Refusals } },
-        handler: async (request) => shown(await callerOf(request))
-      },
-      PUT: {
-        ...one,
-        summary: 'Change your account',
-        handler: async (request) => change(accounts, request.body, await callerOf(request))
-      },
-      PATCH: {
-        ...one,
-        summary: 'Change your account',
-        handler: async (request) => change(accounts, request.body, await callerOf(request))
-      },
-      DELETE: {
-        ...{ summary: 'Delete your account', security: SIGNED_IN, body: Confirmation, ...Nothing },
-        handler: async (request, reply) => {
-          const caller = await callerOf(request)
-          await accounts.delete(caller, caller, request.body.current_password)
-          return reply.code(204).send()
-        }
-      }
-    }
-  })
+interface OneAccount {
+  url: `/${string}/`
+  name: string
+  description: string
+  /** Whose account it is. @param hidden what is thrown in place of NotFound */
+  userOf: (request: Asked, hidden?: Error) => Promise<User>
 }
 
-function oneRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
-  const one = { security: SIGNED_IN, response: { 200: Shape, ...Refusals }, body: Change }
-  view(app, '/users/:id/', {
-    ...{ ...common(app, throttle), name: 'User Instance', description: 'One account: your own, or for staff any.' },
+function accountRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle, one: OneAccount): void {
+  const { url, name, description, userOf } = one
+  const seen = { security: SIGNED_IN, response: { 200: Shape, ...Refusals } }
+  const changed = {
+    ...{ ...seen, summary: 'Change an account', body: Change },
+    handler: async (request: Asked & { body: { email?: string } }) =>
+      change(accounts, request.body, await userOf(request))
+  }
+  view(app, url, {
+    ...{ ...common(app, throttle), name, description },
     methods: {
-      GET: {
-        ...{ summary: 'Read an account', security: SIGNED_IN, response: { 200: Shape, ...Refusals } },
-        handler: async (request) => shown(await userOf(request))
-      },
-      PUT: {
-        ...one,
-        summary: 'Change an account',
-        handler: async (request) => change(accounts, request.body, await userOf(request))
-      },
-      PATCH: {
-        ...one,
-        summary: 'Change an account',
-        handler: async (request) => change(accounts, request.body, await userOf(request))
-      },
+      GET: { ...seen, summary: 'Read an account', handler: async (request) => shown(await userOf(request)) },
+      PUT: changed,
+      PATCH: changed,
       DELETE: {
         ...{
           summary: 'Delete an account, with your own password',
@@ -219,7 +197,7 @@ async function callerOf({ user, server }: Asked): Promise<User> {
 }
 
 /** @throws what hides another's account from who is not staff, whether there is one or not */
-async function userOf(request: Asked, hidden: Error = new NotFound()): Promise<User> {
+async function userNamed(request: Asked, hidden: Error = new NotFound()): Promise<User> {
   const caller = await callerOf(request)
   const id = primaryKeyOf((request.params as { id?: string }).id)
   if (id === caller.id) return caller

@@ -28,12 +28,13 @@ export class Groups {
    */
   async createGroup(name: string): Promise<Group> {
     checkText('name', name, MAX_NAME)
-    try {
-      return await this.#database.group.create({ data: { name } })
-    } catch (error) {
-      if (!isUniqueViolation(error)) throw error
-      throw new ValidationError({ name: ['group with this name already exists.'] })
-    }
+    return named(this.#database.group.create({ data: { name } }))
+  }
+
+  /** @throws {ValidationError} as createGroup */
+  async renameGroup(groupId: number, name: string): Promise<Group> {
+    checkText('name', name, MAX_NAME)
+    return named(this.#database.group.update({ where: { id: checkKey('group', groupId) }, data: { name } }))
   }
 
   /** Deletes a group with what hangs on it, at once; one that is gone is no error. */
@@ -80,5 +81,15 @@ export class Groups {
 
   async #membership(user: UserKey, group: GroupKey): Promise<{ userId: number; groupId: number }> {
     return { userId: await findUser(this.#database, user), groupId: await findGroup(this.#database, group) }
+  }
+}
+
+/** A name is the only column of a group's that has to be its own. */
+async function named(change: Promise<Group>): Promise<Group> {
+  try {
+    return await change
+  } catch (error) {
+    if (!isUniqueViolation(error)) throw error
+    throw new ValidationError({ name: ['group with this name already exists.'] })
   }
 }

@@ -1,9 +1,8 @@
 /** Groups as DRF's ModelViewSet serves them. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { isUniqueViolation } from '../database/errors.ts'
 import type { Group } from '../database/open.ts'
-import { NotFound, ValidationError } from '../errors.ts'
+import { NotFound } from '../errors.ts'
 import { CharField } from '../http/fields.ts'
 import { PageOf, type Rows } from '../http/pagination.ts'
 import { view } from '../http/view.ts'
@@ -98,11 +97,5 @@ async function groupOf({ params, server }: Asked): Promise<Group> {
 
 async function rename(request: Asked, name: string | undefined): Promise<{ id: number; name: string }> {
   const group = await groupOf(request)
-  if (name === undefined) return shown(group)
-  try {
-    return shown(await request.server.auth.database.group.update({ where: { id: group.id }, data: { name } }))
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error
-    throw new ValidationError({ name: ['group with this name already exists.'] })
-  }
+  return shown(name === undefined ? group : await request.server.auth.groups.renameGroup(group.id, name))
 }
