@@ -19,7 +19,10 @@ const DUE = [
   'token',
   'throttle',
   'modelperm',
-  'page'
+  'page',
+  'authtoken',
+  'djoser',
+  'users'
 ]
 
 const CASES = readCases()
