@@ -200,7 +200,8 @@ const CHECKS: Checks = {
     // A `jti` is never handed on to an access token, whatever the id's own claim is called.
     const ids = new Set(['jti', settings.jtiClaim])
     const own = [settings.tokenTypeClaim, settings.userIdClaim, settings.revokeTokenClaim]
-    const names = ['exp', 'iat', 'nbf', 'aud', 'iss', settings.slidingTokenRefreshExpClaim, ...ids, ...own]
+    const sid = settings.refreshStore === 'session' ? ['sid'] : []
+    const names = ['exp', 'iat', 'nbf', 'aud', 'iss', ...sid, settings.slidingTokenRefreshExpClaim, ...ids, ...own]
     const given = names.filter((name) => name !== null)
     return new Set(given).size === given.length ? undefined : 'the names of the claims must differ from each other'
   }

@@ -13,6 +13,9 @@ import { createFailureThrottle, type FailureThrottle } from './http/throttle.ts'
 import { AUTH_MODELS } from './permissions/content-types.ts'
 import { Groups } from './permissions/groups.ts'
 import { Permissions } from './permissions/permissions.ts'
+import { keepFlushing } from './sessions/expired.ts'
+import { Revocations } from './sessions/revocations.ts'
+import { Sessions } from './sessions/sessions.ts'
 import type { Settings, SettingsInput } from './settings.ts'
 import { AuthTokens } from './tokens/auth-tokens.ts'
 import { Blacklist } from './tokens/blacklist.ts'
@@ -36,6 +39,10 @@ export interface Auth {
   readonly permissions: Permissions
   readonly groups: Groups
   readonly tokens: Tokens
+  /** Logins, where `JWT_REFRESH_STORE` is `session`. */
+  readonly sessions: Sessions
+  /** What access tokens are refused before they expire. */
+  readonly revocations: Revocations
   /** DRF's keys that never expire. */
   readonly authTokens: AuthTokens
   /** The keys that tokens are signed and verified with; a `KeyRing` if they are in the database. */
@@ -76,7 +83,8 @@ async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise
   const keys = await openKeys(app, settings, database)
   app.addHook('onClose', async () => keys.close())
   const failures = await createFailureThrottle(settings.loginRate)
-  const auth = createAuth(settings, database, { keys, failures, callables })
+  const revocations = followRevocations(app, settings, database)
+  const auth = createAuth(settings, database, { log: app.log, keys, failures, revocations, callables })
   // As Django does after its migrations.
   if (applied.length > 0) await auth.permissions.syncPermissions(AUTH_MODELS)
   app.decorate('auth', auth)
@@ -107,20 +115,53 @@ async function openKeys({ log }: FastifyInstance, settings: Settings, database: 
   return withRemoteKeys(own, new RemoteKeys(settings.jwkUrl, settings.algorithm, createVerifier, onFault))
 }
 
+/** From when the app is ready until it closes; a command line that only calls a domain has no use for it. */
+function followRevocations(app: FastifyInstance, settings: Settings, database: Database): Revocations {
+  const { log } = app
+  const revocations = new Revocations(settings, database, (error) =>
+    log.warn(error, 'the list of what was revoked cannot be read; what is known of it is refused all the same')
+  )
+  app.addHook('onReady', () => revocations.follow())
+  app.addHook('onClose', () => revocations.close())
+  if (settings.refreshStore === 'session') {
+    app.addHook('onReady', async () => {
+      const end = keepFlushing(database, (error) => log.warn(error, 'expired sessions cannot be deleted'))
+      app.addHook('onClose', async () => end())
+    })
+  }
+  return revocations
+}
+
 interface Parts {
+  log: FastifyInstance['log']
   keys: KeySet
   failures: FailureThrottle
+  revocations: Revocations
   callables: LatchkeyCallables
 }
 
-function createAuth(settings: Settings, database: Database, { keys, failures, callables }: Parts): Auth {
+function createAuth(settings: Settings, database: Database, parts: Parts): Auth {
+  const { log, keys, failures, revocations, callables } = parts
   const jwt = new Jwt(settings, keys, callables.jsonEncoder)
-  const users = new Users(database, createHashers(settings), settings)
-  const blacklist = settings.refreshStore === 'blacklist' ? new Blacklist(database) : null
-  const tokens = new Tokens(settings, jwt, users, blacklist, callables)
+  const sessions = new Sessions(database, settings, revocations, (reuse) =>
+    log.warn({ event: 'refresh_reuse', ...reuse }, 'a refresh token was used again, and its session has ended')
+  )
+  const users = new Users(database, createHashers(settings), settings, sessions)
+  const { refreshStore } = settings
+  const tokens = new Tokens(
+    settings,
+    jwt,
+    users,
+    {
+      blacklist: refreshStore === 'none' ? null : new Blacklist(database),
+      sessions: refreshStore === 'session' ? sessions : null,
+      revocations
+    },
+    callables
+  )
   const authTokens = new AuthTokens(database)
   return {
-    ...{ settings, database, users, tokens, authTokens, keys },
+    ...{ settings, database, users, tokens, sessions, revocations, authTokens, keys },
     permissions: new Permissions(database, users),
     groups: new Groups(database),
     authenticators: {

@@ -13,11 +13,12 @@ import { drfScope, view } from './http/view.ts'
 import { and, isAdminUser, isAuthenticated } from './permissions/guards.ts'
 import { modelPermissions } from './permissions/model-guards.ts'
 import { groupRoutes } from './permissions/routes.ts'
+import { sessionRoutes } from './sessions/routes.ts'
 import { loadSigningKey } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
 
 /**
- * The endpoints below `/token/`, `/api-token-auth/`, `/groups/` for staff, and `/protected/`, which shows a guard at work.
+ * The endpoints below `/token/`, `/sessions/`, `/api-token-auth/`, `/groups/` for staff, and `/protected/`, which shows a guard at work.
  *
  * Register it after the plugin, with the prefix where Django projects have them:
  * `app.register(authRoutes, { prefix: '/api' })`.
@@ -27,6 +28,7 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
   const throttle = await createThrottle(app.auth.settings.loginRate)
   tokenRoutes(app, throttle)
   authTokenRoute(app, throttle)
+  if (app.auth.settings.refreshStore === 'session') sessionRoutes(app)
   groupRoutes(app, '/groups/', {
     before: [and(isAdminUser, modelPermissions('auth.group', { map: { GET: ['view'] } }))],
     paginate: (request, rows) => pageByNumber(request, rows, { size: 50, max: 500 })

@@ -119,6 +119,10 @@ function health(app: FastifyInstance, isClosing: () => boolean): void {
       // Whatever it is, this is no server to send requests to.
       throw new ServiceUnavailable(undefined, { cause })
     })
+    const { revocations, settings } = app.auth
+    if (revocations.silence > settings.revocationMaxLag) {
+      throw new ServiceUnavailable('What was revoked elsewhere cannot be heard of.')
+    }
     return { status: 'ok' }
   })
 }

@@ -2,7 +2,7 @@
 import Type, { type Static, type TSchema } from 'typebox'
 import { ALGORITHMS } from './algorithms.ts'
 
-const UNITS: Record<string, number> = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
+const UNITS: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
 
 export type Reader = 'boolean' | 'claim' | 'duration' | 'list' | 'number' | 'text' | 'texts'
 
@@ -196,7 +196,29 @@ export const SettingsSchema = Type.Object(
     refreshTokenLifetime: duration('1d', 'Lifetime of a refresh token', { ...jwt, minimum: 1 }),
     rotateRefreshTokens: flag(true, 'A refresh also answers with a new refresh token', jwt),
     blacklistAfterRotation: flag(true, 'A rotated refresh token can be used no more', jwt),
-    refreshStore: oneOf(['blacklist', 'none'], 'blacklist', 'How refresh tokens are remembered', jwt),
+    refreshStore: oneOf(['session', 'blacklist', 'none'], 'session', 'How refresh tokens are remembered', jwt),
+    rotationGrace: duration(
+      '30s',
+      'How long a refresh token that was just rotated gets the same successor again; 0: never',
+      {
+        ...jwt,
+        maximum: 3600
+      }
+    ),
+    sessionMaxAge: duration('90d', 'Age at which a session ends, however often it is refreshed', {
+      ...jwt,
+      minimum: 60
+    }),
+    sessionLimit: Type.Union(
+      [Type.Integer({ minimum: 1, maximum: 1000 }), Type.Null()],
+      about('number', 'a whole number from 1 to 1000', null, 'Sessions that a user may have; the oldest ends', jwt)
+    ),
+    revocationPoll: Type.Number(
+      about('duration', 'a duration from 50ms to 1m', 0.5, 'How often the list of what was revoked is read', {
+        ...{ ...jwt, minimum: 0.05, maximum: 60 }
+      })
+    ),
+    revocationMaxLag: duration('10s', 'How long that may fail before `/health/ready` says so', { ...jwt, minimum: 1 }),
     stateless: flag(true, 'The caller is what the token says; off: the user row is read on each request', jwt),
     updateLastLogin: flag(false, 'Obtaining a token sets `last_login`', jwt),
     audience: Type.Union([Type.String({ minLength: 1 }), Type.Array(Type.String({ minLength: 1 })), Type.Null()], {
@@ -249,8 +271,8 @@ export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[]
 
 export const settingOf = (name: SettingName): Setting & { default: unknown } => SETTINGS[name]
 
-/** Reads `90`, `90s`, `5m`, `12h`, `1d` or `2w` as seconds; anything else comes back as NaN. */
+/** Reads `90`, `90s`, `500ms`, `5m`, `12h`, `1d` or `2w` as seconds; anything else comes back as NaN. */
 export function parseDuration(value: string): number {
-  const [, amount, unit = 's'] = /^(\d{1,9})([smhdw])?$/.exec(value.trim()) ?? []
+  const [, amount, unit = 's'] = /^(\d{1,9})(ms|[smhdw])?$/.exec(value.trim()) ?? []
   return amount === undefined ? Number.NaN : Number(amount) * (UNITS[unit] as number)
 }

@@ -14,7 +14,7 @@ import { TokenPermissions } from './permissions/token-permissions.ts'
 import type { Settings, SettingsInput } from './settings.ts'
 import { Jwt } from './tokens/jwt.ts'
 import { fallbackKeys, type KeySet, type VerifyingKey } from './tokens/key-set.ts'
-import { TokenReader } from './tokens/reader.ts'
+import { NO_MEMORY, TokenReader } from './tokens/reader.ts'
 import { RemoteKeys, withRemoteKeys } from './tokens/remote-keys.ts'
 import type { TokenUser } from './users/token-user.ts'
 
@@ -53,7 +53,7 @@ export interface VerifierOptions extends Pick<SettingsInput, (typeof NAMES)[numb
 async function verify(app: FastifyInstance, options: VerifierOptions): Promise<void> {
   const settings = settingsOf(options)
   const jwt = new Jwt(settings, await keysOf(app, settings))
-  const reader = new TokenReader(settings, jwt, null)
+  const reader = new TokenReader(settings, jwt, NO_MEMORY)
   const authenticator = jwtAuthenticator(settings, reader, null, options.tokenUserClass)
   const authenticators: Record<string, Authenticator> = { jwt: authenticator }
   const auth = { settings, tokens: reader, permissions: new TokenPermissions(), authenticators }

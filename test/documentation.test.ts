@@ -31,6 +31,15 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/api/token/sliding/', 'post', ['username', 'password'], ['200', '400', '401', '429', '503']],
   ['/api/token/sliding/refresh/', 'post', ['token'], ['200', '400', '401']],
   ['/api/token/blacklist/', 'post', ['refresh'], ['200', '400', '401']],
+  ['/api/token/logout/', 'post', [], ['204', ...REFUSALS]],
+  ['/api/sessions/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/sessions/', 'delete', [], ['204', ...REFUSALS]],
+  ['/api/sessions/{id}/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/sessions/{id}/', 'patch', ['label'], ['200', ...REFUSALS]],
+  ['/api/sessions/{id}/', 'delete', [], ['204', ...REFUSALS]],
+  ['/api/users/{id}/sessions/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/users/{id}/sessions/', 'delete', [], ['204', ...REFUSALS]],
+  ['/api/users/{id}/sessions/{sid}/', 'delete', [], ['204', ...REFUSALS]],
   ['/api/protected/', 'get', [], ['200', '401']],
   ['/api/groups/', 'get', [], ['200', ...REFUSALS]],
   ['/api/groups/', 'post', ['name'], ['201', ...REFUSALS]],
@@ -60,12 +69,12 @@ t.test('/openapi.json has every route with its fields, its answers and what it a
     const operation = document.paths[path]?.[method] as Operation
     t.match(operation, { summary: /\w/, description: /\w/ }, path)
     t.equal(operation.tags?.length, 1)
-    t.strictSame(operation.security, /protected|groups/.test(path) ? [{ jwt: [] }] : undefined)
+    t.strictSame(operation.security, /protected|groups|sessions|logout/.test(path) ? [{ jwt: [] }] : undefined)
     t.strictSame(Object.keys(operation.responses).toSorted(), statuses)
     for (const [status, { description, content }] of Object.entries(operation.responses)) {
       t.type(description, 'string')
       if (status === '204') continue
-      t.match(content?.['application/json']?.schema, { type: 'object' })
+      t.match(content?.['application/json']?.schema, { type: /^(object|array)$/ })
     }
     const content = operation.requestBody?.content ?? {}
     t.strictSame(Object.keys(content), fields.length > 0 ? MEDIA_TYPES : [])

@@ -24,9 +24,9 @@ onEachDatabase(t, (t, { build }) => {
     const next = refreshed.json()
     t.strictSame(Object.keys(next), ['access', 'refresh'])
     t.equal((await app.inject({ url: '/api/protected/', headers: bearer(next.access) })).statusCode, 200)
-    const reused = await refreshWith(app, refresh)
-    t.equal(reused.statusCode, 401)
-    t.equal(reused.body, '{"detail":"Token is blacklisted","code":"token_not_valid"}')
+    const retried = await refreshWith(app, refresh)
+    t.equal(retried.statusCode, 200)
+    t.equal(retried.json().refresh, next.refresh, 'a retry gets the same successor')
     for (const token of [next.access, next.refresh]) {
       const verified = await post(app, '/api/token/verify/', { token })
       t.equal(verified.statusCode, 200)
@@ -40,6 +40,9 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await refreshWith(app, next.refresh)).statusCode, 401)
     t.equal((await post(app, '/api/token/verify/', { token: next.refresh })).statusCode, 400)
     t.equal((await post(app, '/api/token/blacklist/', { refresh: next.refresh })).statusCode, 401)
+    const late = await app.inject({ url: '/api/protected/', headers: bearer(next.access) })
+    t.equal(late.statusCode, 401)
+    t.equal(late.json().messages[0].message, 'Token is blacklisted')
   })
 
   t.test('both spellings of each URL are the same endpoint', async (t) => {
@@ -53,8 +56,8 @@ onEachDatabase(t, (t, { build }) => {
         await post(app, spell('/api/token/refresh/'), { refresh: pair.json().refresh })
       ).json()
       t.equal((await post(app, spell('/api/token/verify/'), { token: access })).body, '{}')
-      t.equal((await post(app, spell('/api/token/blacklist/'), { refresh })).body, '{}')
       t.equal((await app.inject({ url: spell('/api/protected/'), headers: bearer(access) })).statusCode, 200)
+      t.equal((await post(app, spell('/api/token/blacklist/'), { refresh })).body, '{}')
     }
   })
 })

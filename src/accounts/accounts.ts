@@ -40,11 +40,14 @@ export class Accounts {
     return user
   }
 
-  /** @throws {ValidationError} if the current password is wrong, or the new one weak */
-  async setPassword(user: User, current: string, password: string): Promise<void> {
+  /**
+   * @param sid the session that stays; the user's others end
+   * @throws {ValidationError} if the current password is wrong, or the new one weak
+   */
+  async setPassword(user: User, current: string, password: string, sid: string | null): Promise<void> {
     await this.#checkCurrent(user, current)
     await this.#checkStrength('new_password', password, user)
-    await this.#users.setPassword(user.id, password)
+    await this.#users.setPassword(user.id, password, sid)
   }
 
   /** @throws {ValidationError} if the password is wrong, or the name malformed or taken */

@@ -1,11 +1,12 @@
 /** djoser's endpoints for one's own account. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { NotFound, PermissionDenied, UserInactive, UserNotFound, ValidationError } from '../errors.ts'
+import { NotFound, PermissionDenied, ValidationError } from '../errors.ts'
 import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
 import { view } from '../http/view.ts'
 import { isAuthenticated } from '../permissions/guards.ts'
+import { callerOf, sidOf } from '../users/caller.ts'
 import { primaryKeyOf, type User, withoutPassword } from '../users/user.ts'
 import type { Accounts } from './accounts.ts'
 
@@ -147,7 +148,7 @@ function passwordRoute(app: FastifyInstance, accounts: Accounts, throttle: Throt
         handler: async (request, reply) => {
           const { current_password, new_password } = request.body
           assertSame(request.body, 'new_password', 're_new_password')
-          await accounts.setPassword(await callerOf(request), current_password, new_password)
+          await accounts.setPassword(await callerOf(request), current_password, new_password, sidOf(request))
           return reply.code(204).send()
         }
       }
@@ -185,15 +186,6 @@ async function change(accounts: Accounts, { email }: { email?: string }, user: U
   if (email === undefined) return shown(user)
   await accounts.setEmail(user, email)
   return shown({ ...user, email })
-}
-
-/** The caller's row, whatever a token says of it. @throws {UserNotFound | UserInactive} if it is no longer good */
-async function callerOf({ user, server }: Asked): Promise<User> {
-  const field = user !== null && 'idField' in user ? user.idField : 'id'
-  const row = await server.auth.users.get(field, user?.id)
-  if (row === null) throw new UserNotFound()
-  if (!row.isActive) throw new UserInactive()
-  return withoutPassword(row)
 }
 
 /** @throws what hides another's account from who is not staff, whether there is one or not */

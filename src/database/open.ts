@@ -10,6 +10,7 @@ export type {
   OutstandingToken,
   Permission,
   Prisma,
+  Session as SessionRow,
   SigningKey as SigningKeyRow,
   User
 } from './generated/sqlite/client.ts'

@@ -1,6 +1,6 @@
 /** SimpleJWT's blacklist app: what it records of refresh tokens, and which of them may be used no more. */
 import { isForeignKeyViolation, isUniqueViolation } from '../database/errors.ts'
-import type { Database } from '../database/open.ts'
+import type { Database, Prisma } from '../database/open.ts'
 import { AuthenticationFailed, InvalidToken } from '../errors.ts'
 
 /** A token as its row has it. */
@@ -46,6 +46,13 @@ export class Blacklist {
    */
   blacklist(token: TokenRecord, successor?: TokenRecord): Promise<void> {
     return withUser(this.#idOf(token).then((id) => this.#claim(id, successor)))
+  }
+
+  /** What blacklists a token, for a transaction of somebody else's; it is recorded first if it is not known. */
+  async spending(token: TokenRecord): Promise<Prisma.PrismaPromise<unknown>[]> {
+    const tokenId = await this.#idOf(token)
+    // In a list, since a promise would be waited for, which is what starts it.
+    return [this.#database.blacklistedToken.create({ data: { tokenId, blacklistedAt: new Date() } })]
   }
 
   /**

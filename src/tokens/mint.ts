@@ -25,6 +25,8 @@ export class Mint {
   readonly #ownClaims: Set<string | null>
   /** What no claim of one's own may be called. */
   readonly #reserved: Set<string | null>
+  /** What an access token takes over whatever else it does not. */
+  readonly #always: Set<string>
 
   constructor(settings: Settings, { claimsIn = 'both', freshClaims = false }: CustomClaimsOptions) {
     const { tokenTypeClaim, jtiClaim, userIdClaim, revokeTokenClaim, slidingTokenRefreshExpClaim } = settings
@@ -32,8 +34,9 @@ export class Mint {
     this.#claimsIn = claimsIn
     this.#freshClaims = freshClaims
     this.#ownClaims = new Set([tokenTypeClaim, jtiClaim, 'jti', 'exp', 'iat'])
-    const others = ['nbf', 'aud', 'iss', userIdClaim, revokeTokenClaim, slidingTokenRefreshExpClaim]
-    this.#reserved = new Set([...this.#ownClaims, ...others])
+    const others = ['nbf', 'aud', 'iss', slidingTokenRefreshExpClaim]
+    this.#always = new Set([userIdClaim, revokeTokenClaim, ...(settings.refreshStore === 'session' ? ['sid'] : [])])
+    this.#reserved = new Set([...this.#ownClaims, ...others, ...this.#always])
   }
 
   /** True if a refresh has to make the claims of one's own, which the refresh token does not have or has from before. */
@@ -88,12 +91,10 @@ export class Mint {
     }
   }
 
-  /** All that is not a token's own; where claims of one's own may be stale or are not to be seen, only the user's. */
+  /** All that is not a token's own; where claims of one's own may be stale or are not to be seen, only whose it is. */
   #handedOn(claims: Claims): Claims {
-    const { userIdClaim, revokeTokenClaim } = this.#settings
     const isPicky = this.#freshClaims || this.#claimsIn === 'refresh'
-    const goesOn = (name: string) =>
-      isPicky ? name === userIdClaim || name === revokeTokenClaim : !this.#ownClaims.has(name)
+    const goesOn = (name: string) => (isPicky ? this.#always.has(name) : !this.#ownClaims.has(name))
     return Object.fromEntries(Object.entries(claims).filter(([name]) => goesOn(name)))
   }
 

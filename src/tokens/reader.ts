@@ -1,5 +1,7 @@
 /** Tells whether a token is good, of what kind and whose: all that needs no user. */
 import { InvalidToken, ValidationError } from '../errors.ts'
+import type { Revocations } from '../sessions/revocations.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings.ts'
 import type { Claims, Jwt } from './jwt.ts'
 
@@ -10,23 +12,34 @@ interface Refused {
   isBlacklisted: (jti: string) => Promise<boolean>
 }
 
+/** What is remembered of tokens. */
+export interface Memory<Blacklist extends Refused = Refused> {
+  /** Null where refresh tokens are not remembered. Beside sessions it is of tokens from before there were any. */
+  blacklist: Blacklist | null
+  /** Null where logins are not sessions. */
+  sessions: Sessions | null
+  /** Null where nobody can tell what was revoked. */
+  revocations: Pick<Revocations, 'refuses'> | null
+}
+
+export const NO_MEMORY: Memory = { blacklist: null, sessions: null, revocations: null }
+
 export class TokenReader {
   readonly #settings: Settings
   readonly #jwt: Jwt
-  readonly #blacklist: Refused | null
+  readonly #memory: Memory
 
-  /** @param blacklist null where refresh tokens are not remembered */
-  constructor(settings: Settings, jwt: Jwt, blacklist: Refused | null) {
+  constructor(settings: Settings, jwt: Jwt, memory: Memory) {
     this.#settings = settings
     this.#jwt = jwt
-    this.#blacklist = blacklist
+    this.#memory = memory
   }
 
   /** @throws {InvalidToken | ValidationError} if the token, of whatever kind, is not good */
   async verify(token: string): Promise<void> {
     const claims = await this.#jwt.decode(token)
     this.#checkPresence(claims)
-    if (this.#settings.blacklistAfterRotation && (await this.#isBlacklisted(claims))) {
+    if (await this.#isRefused(claims)) {
       throw new ValidationError({ non_field_errors: ['Token is blacklisted'] })
     }
   }
@@ -45,6 +58,7 @@ export class TokenReader {
         if (kind === 'sliding') await this.#checkBlacklist(claims)
         this.#checkPresence(claims)
         this.#checkKind(claims, kind)
+        if (this.#memory.revocations?.refuses(claims)) throw new InvalidToken('Token is blacklisted')
         return claims
       } catch (error) {
         if (!(error instanceof InvalidToken)) throw error
@@ -54,10 +68,13 @@ export class TokenReader {
     throw new InvalidToken('Given token not valid for any token type', { messages })
   }
 
-  /** SimpleJWT's order: a blacklisted token says so even if it is of the wrong kind. */
+  /**
+   * SimpleJWT's order: a blacklisted token says so even if it is of the wrong kind. Where logins are sessions, it is for them
+   * to say of a refresh token whether it is good.
+   */
   protected async read(token: string, kind: 'refresh' | 'sliding'): Promise<Claims> {
     const claims = await this.#jwt.decode(token)
-    await this.#checkBlacklist(claims)
+    if (this.#memory.sessions === null || kind === 'sliding') await this.#checkBlacklist(claims)
     this.#checkPresence(claims)
     this.#checkKind(claims, kind)
     return claims
@@ -68,9 +85,26 @@ export class TokenReader {
   }
 
   async #isBlacklisted(claims: Claims): Promise<boolean> {
+    const { blacklist, sessions } = this.#memory
+    if (blacklist === null || (sessions !== null && typeof claims.sid === 'string')) return false
+    const jti = this.#jtiOf(claims)
+    return typeof jti === 'string' && blacklist.isBlacklisted(jti)
+  }
+
+  async #isRefused(claims: Claims): Promise<boolean> {
+    const { sessions, revocations } = this.#memory
+    if (revocations?.refuses(claims)) return true
+    if (sessions === null || typeof claims.sid !== 'string') {
+      return this.#settings.blacklistAfterRotation && this.#isBlacklisted(claims)
+    }
+    const { tokenTypeClaim } = this.#settings
+    const isRefresh = tokenTypeClaim !== null && claims[tokenTypeClaim] === 'refresh'
+    return isRefresh && !(await sessions.isLive(claims.sid, String(this.#jtiOf(claims))))
+  }
+
+  #jtiOf(claims: Claims): unknown {
     const { jtiClaim } = this.#settings
-    const jti = jtiClaim === null ? undefined : claims[jtiClaim]
-    return this.#blacklist !== null && typeof jti === 'string' && this.#blacklist.isBlacklisted(jti)
+    return jtiClaim === null ? undefined : claims[jtiClaim]
   }
 
   #checkPresence(claims: Claims): void {

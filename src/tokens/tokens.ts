@@ -2,13 +2,15 @@
 
 import type { User as UserRow } from '../database/open.ts'
 import { AuthenticationFailed, InvalidToken, PasswordChanged } from '../errors.ts'
+import type { Device } from '../sessions/rows.ts'
 import type { Settings } from '../settings.ts'
 import { isUserId, type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import { type Blacklist, NO_ACCOUNT } from './blacklist.ts'
 import type { Claims, Jwt } from './jwt.ts'
 import { type CustomClaimsOptions, Mint } from './mint.ts'
-import { TokenReader } from './reader.ts'
+import { type Memory, TokenReader } from './reader.ts'
+import { SessionTokens } from './session-tokens.ts'
 
 export interface Credentials {
   username: string
@@ -38,18 +40,20 @@ export class Tokens extends TokenReader {
   readonly #jwt: Jwt
   readonly #users: Users
   readonly #blacklist: Blacklist | null
+  readonly #sessions: SessionTokens | null
   readonly #options: TokenOptions
   readonly #mint: Mint
 
-  /** @param blacklist null where refresh tokens are not remembered */
-  constructor(settings: Settings, jwt: Jwt, users: Users, blacklist: Blacklist | null, options: TokenOptions = {}) {
-    super(settings, jwt, blacklist)
+  constructor(settings: Settings, jwt: Jwt, users: Users, memory: Memory<Blacklist>, options: TokenOptions = {}) {
+    super(settings, jwt, memory)
     this.#settings = settings
     this.#jwt = jwt
     this.#users = users
-    this.#blacklist = blacklist
+    this.#blacklist = memory.blacklist
     this.#options = options
     this.#mint = new Mint(settings, options)
+    this.#sessions =
+      memory.sessions && new SessionTokens(settings, this.#mint, memory.sessions, memory.blacklist as Blacklist)
   }
 
   /** @throws {AuthenticationFailed} if no user who may sign in has these credentials */
@@ -57,8 +61,7 @@ export class Tokens extends TokenReader {
     const user = await this.#authenticate(credentials, request)
     const now = Date.now()
     const custom = await this.#customClaims(user, request)
-    const claims = this.#mint.refreshFor(user, now, custom)
-    const refresh = await this.#hand(claims, user, now)
+    const { claims, token: refresh } = await this.#hand(this.#mint.refreshFor(user, now, custom), user, now, request)
     await this.#loggedIn(user, request)
     return { refresh, access: this.#jwt.encode(this.#mint.accessOf(claims, now, custom)) }
   }
@@ -67,22 +70,29 @@ export class Tokens extends TokenReader {
   async obtainSliding(credentials: Credentials, request: unknown = null): Promise<{ token: string }> {
     const user = await this.#authenticate(credentials, request)
     const now = Date.now()
-    const token = await this.#hand(this.#mint.slidingFor(user, now, await this.#customClaims(user, request)), user, now)
+    const custom = await this.#customClaims(user, request)
+    const { token } = await this.#hand(this.#mint.slidingFor(user, now, custom), user, now, request)
     await this.#loggedIn(user, request)
     return { token }
   }
 
   /**
-   * A new access token and, with rotation, a new refresh token in place of this one. Of parallel uses one wins.
+   * A new access token and, with rotation, a new refresh token in place of this one. Of parallel uses one wins; where logins
+   * are sessions, the others are given the same successor.
    *
    * @throws {InvalidToken | AuthenticationFailed} if the token, or its user, is no longer good
    */
   async refresh(token: string, request: unknown = null): Promise<{ access: string; refresh?: string }> {
     const { claims, user, custom } = await this.#readToRefresh(token, 'refresh', request)
     const now = Date.now()
+    const successor = this.#settings.rotateRefreshTokens ? this.#mint.successorOf(claims, now, custom) : null
+    if (this.#sessions !== null) {
+      const next = await this.#sessions.next({ token, claims, user, device: deviceOf(request) }, successor)
+      const access = this.#jwt.encode(this.#mint.accessOf(next, now, custom))
+      return successor === null ? { access } : { access, refresh: this.#jwt.encode(next) }
+    }
     const access = this.#jwt.encode(this.#mint.accessOf(claims, now, custom))
-    if (!this.#settings.rotateRefreshTokens) return { access }
-    const successor = this.#mint.successorOf(claims, now, custom)
+    if (successor === null) return { access }
     return { access, refresh: await this.#rotate(token, claims, successor, user?.id ?? null, now) }
   }
 
@@ -99,6 +109,7 @@ export class Tokens extends TokenReader {
     if (end === undefined) throw new InvalidToken(`Token has no '${name}' claim`)
     if (typeof end !== 'number') throw new InvalidToken()
     if (end <= now / 1000 - leeway) throw new InvalidToken(`Token '${name}' claim has expired`)
+    await this.#sessions?.touch(claims, now)
     return { token: this.#jwt.encode(this.#mint.renewed(claims, now, custom)) }
   }
 
@@ -109,23 +120,24 @@ export class Tokens extends TokenReader {
     const named = claims[userIdClaim] ?? null
     // Only a user who can be named can be gone; the original crashes here.
     if (named !== null && !isUserId(userIdField, named)) throw new InvalidToken()
-    if (this.#blacklist === null) return
+    if (this.#blacklist === null || (await this.#sessions?.end(claims, 'logout'))) return
     const user = named === null ? null : await this.#users.get(userIdField, named)
     await this.#blacklist.blacklist(this.#mint.recordOf(token, claims, user?.id ?? null, Date.now()))
   }
 
-  /** Deletes what is recorded of expired tokens; how many were. */
+  /** Deletes what is recorded of expired tokens and sessions; how many were. */
   async flushExpiredTokens(): Promise<number> {
     const { refreshTokenLifetime, slidingTokenRefreshLifetime } = this.#settings
     await this.#users.forgetRenewals(Math.max(refreshTokenLifetime, slidingTokenRefreshLifetime))
-    return (await this.#blacklist?.flushExpired()) ?? 0
+    const sessions = (await this.#sessions?.flushExpired()) ?? 0
+    return sessions + ((await this.#blacklist?.flushExpired()) ?? 0)
   }
 
   async #authenticate({ username, password }: Credentials, request: unknown): Promise<UserRow> {
     const user = await this.#users.authenticate(username, password)
     if (user !== null && (await this.#mayAuthenticate(user))) return user
     await this.#options.onLoginFailed?.({ username, password: '*'.repeat(20) }, request)
-    throw new AuthenticationFailed('No active account found with the given credentials')
+    throw new AuthenticationFailed(NO_CREDENTIALS)
   }
 
   async #loggedIn(user: UserRow, request: unknown): Promise<void> {
@@ -134,11 +146,21 @@ export class Tokens extends TokenReader {
     else await this.#users.updateLastLogin(user.id)
   }
 
-  /** Signs a token and records it. */
-  async #hand(claims: Claims, user: UserRow, now: number): Promise<string> {
+  /** Records a token and signs it. @throws {AuthenticationFailed} if the user has changed since its password was looked at */
+  async #hand(
+    claims: Claims,
+    user: UserRow,
+    now: number,
+    request: unknown
+  ): Promise<{ claims: Claims; token: string }> {
+    if (this.#sessions !== null) {
+      const first = await this.#sessions.begin(claims, user, deviceOf(request))
+      if (first === null) throw new AuthenticationFailed(NO_CREDENTIALS)
+      return { claims: first, token: this.#jwt.encode(first) }
+    }
     const token = this.#jwt.encode(claims)
     await this.#blacklist?.outstand(this.#mint.recordOf(token, claims, user.id, now))
-    return token
+    return { claims, token }
   }
 
   async #rotate(token: string, claims: Claims, successor: Claims, userId: number | null, now: number): Promise<string> {
@@ -154,13 +176,22 @@ export class Tokens extends TokenReader {
 
   async #readToRefresh(token: string, kind: 'refresh' | 'sliding', request: unknown) {
     const claims = await this.read(token, kind)
-    const user = await this.#userOf(claims)
+    const user = this.#asksForUser(claims) ? await this.#userOf(claims) : null
     if (user && !(await this.#users.isOfCurrentPassword(user, claims[this.#settings.revokeTokenClaim]))) {
-      await this.#blacklist?.blacklist(this.#mint.recordOf(token, claims, user.id, Date.now()))
+      const isEnded = await this.#sessions?.end(claims, 'password')
+      if (!isEnded) await this.#blacklist?.blacklist(this.#mint.recordOf(token, claims, user.id, Date.now()))
       throw new AuthenticationFailed(PasswordChanged.detail)
     }
     const custom = user && this.#mint.makesClaimsAtRefresh ? await this.#customClaims(user, request) : {}
     return { claims, user, custom }
+  }
+
+  /** A session knows whose it is, and its statement asks whether that user is active; anything else has to be read. */
+  #asksForUser({ sid }: Claims): boolean {
+    if (this.#sessions === null || typeof sid !== 'string') return true
+    const { userAuthenticationRule, claims } = this.#options
+    const makesClaims = claims !== undefined && this.#mint.makesClaimsAtRefresh
+    return userAuthenticationRule !== undefined || makesClaims || this.#settings.checkRevokeToken
   }
 
   /** Null for a token that names nobody, which SimpleJWT refreshes; what it gets opens nothing. */
@@ -180,4 +211,12 @@ export class Tokens extends TokenReader {
   async #customClaims(user: UserRow, request: unknown): Promise<Claims> {
     return this.#mint.checkCustom((await this.#options.claims?.(withoutPassword(user), request)) ?? {})
   }
+}
+
+const NO_CREDENTIALS = 'No active account found with the given credentials'
+
+/** Of a request that a token is made for, if it is made for one. */
+function deviceOf(request: unknown): Device {
+  const { ip = '', headers = {} } = (request ?? {}) as { ip?: string; headers?: Record<string, unknown> }
+  return { address: ip, userAgent: String(headers['user-agent'] ?? '') }
 }

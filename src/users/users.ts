@@ -1,7 +1,7 @@
 /** Django's users: who they are, how they are made, and whether a password is theirs. */
 import { createHash } from 'node:crypto'
-import { isUniqueViolation } from '../database/errors.ts'
-import type { Database, User as UserRow } from '../database/open.ts'
+import { isMissing, isUniqueViolation } from '../database/errors.ts'
+import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { ServiceUnavailable, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings.ts'
 import { type Hashers, makeUnusablePassword } from './hashers.ts'
@@ -21,6 +21,17 @@ export interface NewUser {
   isActive?: boolean
 }
 
+/** What ends with a user's standing or password. */
+export interface Logins {
+  /** Makes these changes and ends the user's logins but one, all or nothing. */
+  endWith: (
+    changes: Prisma.PrismaPromise<unknown>[],
+    userId: number,
+    reason: 'password' | 'inactive' | 'deleted',
+    except?: string | null
+  ) => Promise<void>
+}
+
 /** In characters; Django's validator takes no longer ones. */
 const MAX_EMAIL = 320
 
@@ -28,11 +39,13 @@ export class Users {
   readonly #database: Database
   readonly #hashers: Hashers
   readonly #settings: Settings
+  readonly #logins: Logins
 
-  constructor(database: Database, hashers: Hashers, settings: Settings) {
+  constructor(database: Database, hashers: Hashers, settings: Settings, logins: Logins) {
     this.#database = database
     this.#hashers = hashers
     this.#settings = settings
+    this.#logins = logins
   }
 
   /** @throws {ValidationError} for a name that is missing, malformed or taken */
@@ -82,10 +95,16 @@ export class Users {
     return id === null ? null : user.findUnique({ where: { id } })
   }
 
-  /** @param password null makes it unusable */
-  async setPassword(id: number, password: string | null): Promise<void> {
+  /**
+   * A new password, which ends the user's sessions.
+   *
+   * @param password null makes it unusable
+   * @param sid the session that stays: the one whose user changes its own password
+   */
+  async setPassword(id: number, password: string | null, sid: string | null = null): Promise<void> {
     const data = { password: await this.#encode(password) }
-    await this.#database.user.update({ where: { id }, data, select: { id: true } })
+    const change = this.#database.user.update({ where: { id }, data, select: { id: true } })
+    await this.#logins.endWith([change], id, 'password', sid)
   }
 
   /** @throws {ValidationError} `{ username: […] }` for a name that is malformed or taken */
@@ -97,7 +116,8 @@ export class Users {
   /** @param isActive if left out, it stays as it is */
   async setEmail(id: number, email: string, isActive?: boolean): Promise<void> {
     const data = { email, ...(isActive !== undefined && { isActive }) }
-    await this.#database.user.updateMany({ where: { id }, data })
+    const change = this.#database.user.updateMany({ where: { id }, data })
+    await (isActive === false ? this.#logins.endWith([change], id, 'inactive') : change)
   }
 
   /** Who has this address, whatever the case of its letters; several may. At most fifty. */
@@ -119,11 +139,24 @@ export class Users {
    */
   async resetPassword({ id, password: before }: UserRow, password: string): Promise<boolean> {
     const data = { password: await this.#encode(password), lastLogin: new Date() }
-    return (await this.#database.user.updateMany({ where: { id, password: before }, data })).count === 1
+    const change = this.#database.user.update({ where: { id, password: before }, data, select: { id: true } })
+    try {
+      await this.#logins.endWith([change], id, 'password')
+      return true
+    } catch (error) {
+      if (isMissing(error)) return false
+      throw error
+    }
   }
 
   async activate(id: number): Promise<void> {
     await this.#database.user.updateMany({ where: { id }, data: { isActive: true } })
+  }
+
+  /** The user can sign in no more, and its sessions end. */
+  async deactivate(id: number): Promise<void> {
+    const change = this.#database.user.updateMany({ where: { id }, data: { isActive: false } })
+    await this.#logins.endWith([change], id, 'inactive')
   }
 
   /** Django's check_password; a hash that is outdated stays. */
@@ -140,14 +173,18 @@ export class Users {
   /** Deletes a user with what hangs on it, in Django's order, at once. */
   async deleteUser(id: number): Promise<void> {
     const database = this.#database
-    await database.$transaction([
+    const deletions = [
+      // First of all, so that nobody signs in meanwhile.
+      database.user.updateMany({ where: { id }, data: { isActive: false } }),
       database.userGroup.deleteMany({ where: { userId: id } }),
       database.userPermission.deleteMany({ where: { userId: id } }),
       database.authToken.deleteMany({ where: { userId: id } }),
       database.renewedPassword.deleteMany({ where: { userId: id } }),
       database.outstandingToken.updateMany({ where: { userId: id }, data: { userId: null } }),
+      database.session.deleteMany({ where: { userId: id } }),
       database.user.deleteMany({ where: { id } })
-    ])
+    ]
+    await this.#logins.endWith(deletions, id, 'deleted')
   }
 
   /**

@@ -158,7 +158,7 @@ t.test('by a token alone the caller is what it says, if that can be a user', asy
   for (const sub of ['a\0', 'x'.repeat(151)]) t.strictSame(await who(named, accessOf({ sub })), NOT_FOUND)
 })
 
-onEachDatabase(t, (t, { build }) => {
+onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
   t.test('by the row the caller is who is there now, without the password', async (t) => {
     const app = await appWith(build, t, { stateless: false })
     const { databaseUrl } = app.auth.settings
@@ -183,8 +183,9 @@ onEachDatabase(t, (t, { build }) => {
   })
 
   t.test('with a fingerprint in it a token ends when the password changes, where rows are read', async (t) => {
-    const app = await appWith(build, t, { stateless: false, checkRevokeToken: true })
-    const stateless = await appWith(build, t, { checkRevokeToken: true, databaseUrl: app.auth.settings.databaseUrl })
+    const app = await appWith(buildWithBlacklist, t, { stateless: false, checkRevokeToken: true })
+    const { databaseUrl } = app.auth.settings
+    const stateless = await appWith(buildWithBlacklist, t, { checkRevokeToken: true, databaseUrl })
     const alice = await addUser(app)
     const { access } = await obtainPair(app)
     const statusOf = async (on: FastifyInstance, token: string) =>

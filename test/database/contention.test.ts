@@ -9,7 +9,7 @@ import { ask, run } from './catalog.ts'
 import { startChild } from './children.ts'
 import { newUser } from './users.ts'
 
-const { build, databaseUrl } = worldOf('sqlite')
+const { buildWithBlacklist, databaseUrl } = worldOf('sqlite')
 
 async function open(scope: Scope, url: string): Promise<Database> {
   const database = await openDatabase(url)
@@ -147,7 +147,7 @@ t.test('two apps of one process do not take away each other’s locks', async (t
 })
 
 t.test('of 64 rotations at once, all of different tokens succeed, and one of the same', async (t) => {
-  const app = await build(t)
+  const app = await buildWithBlacklist(t)
   const users = await Promise.all(Array.from({ length: 64 }, (_, index) => addUser(app, { username: `user${index}` })))
   const pairs = await Promise.all(users.map((user) => obtainPair(app, user)))
   const rotated = async (tokens: string[]) =>

@@ -1,4 +1,4 @@
-/** What can be used once is used once, however many try at the same moment: no retries here, they would hide the fault. */
+/** What can be used once is used once, however many try at the same moment: no retries here, they would hide the fault. Here with SimpleJWT's tables; of sessions, see sessions/. */
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import t, { type Test } from 'tap'
 import { onEachDatabase, type TestWorld } from '../support/build.ts'
@@ -13,7 +13,7 @@ const logOut = (app: FastifyInstance, refresh: string) =>
   app.inject({ method: 'POST', url: '/api/token/blacklist/', payload: { refresh } })
 
 /** Two apps with connections of their own, as two servers have them. */
-async function twoApps(t: Test, { build }: TestWorld): Promise<FastifyInstance[]> {
+async function twoApps(t: Test, { buildWithBlacklist: build }: TestWorld): Promise<FastifyInstance[]> {
   const one = await build(t)
   return [one, await build(t, { databaseUrl: one.auth.settings.databaseUrl })]
 }

@@ -24,6 +24,8 @@ export interface TestWorld {
    * @param setUp adds the test's own routes, before the app is ready
    */
   build(scope: Scope, settings?: LatchkeyOptions, setUp?: (app: FastifyInstance) => unknown): Promise<FastifyInstance>
+  /** The same, with SimpleJWT's tables instead of sessions. */
+  buildWithBlacklist: TestWorld['build']
 }
 
 /** Runs the same tests on each database: `onEachDatabase(t, (t, { build }) => { t.test('…', async (t) => { … }) })`. */
@@ -39,7 +41,7 @@ export function onEachDatabase(t: Test, define: (t: Test, world: TestWorld) => u
 
 export function worldOf(provider: Provider): TestWorld {
   const databaseUrl = (scope: Scope) => newDatabase(scope, provider, 'migrated')
-  return {
+  const world: TestWorld = {
     provider,
     databaseUrl,
     emptyDatabaseUrl: (scope) => newDatabase(scope, provider, 'empty'),
@@ -54,6 +56,9 @@ export function worldOf(provider: Provider): TestWorld {
       await setUp(app)
       await app.ready()
       return app
-    }
+    },
+    buildWithBlacklist: (scope, settings, setUp) =>
+      world.build(scope, { refreshStore: 'blacklist', ...settings }, setUp)
   }
+  return world
 }

@@ -15,7 +15,7 @@ const KNOWN = 'SELECT token_blacklist_outstandingtoken'
 const RECORD = 'INSERT token_blacklist_outstandingtoken'
 const ENTER = 'INSERT token_blacklist_blacklistedtoken'
 
-onEachDatabase(t, (t, { build }) => {
+onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
   t.test('obtaining a pair takes two statements: one reads the user, one records the token', async (t) => {
     const costs: [LatchkeyOptions, string[]][] = [
       [{}, [USER, RECORD]],

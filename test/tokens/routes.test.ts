@@ -111,7 +111,7 @@ t.test('forms are as good as JSON, and fields that are not asked for are passed 
   const refreshed = await post(app, 'refresh/', { refresh: answer.json().refresh, access: 'x', user_id: 77 })
 
   t.equal(answer.statusCode, 200)
-  t.strictSame(Object.keys(claimsOf(answer.json().access)), ['token_type', 'exp', 'iat', 'jti', 'user_id'])
+  t.strictSame(Object.keys(claimsOf(answer.json().access)), ['token_type', 'exp', 'iat', 'jti', 'user_id', 'sid'])
   t.equal(refreshed.statusCode, 200)
   t.equal(claimsOf(refreshed.json().access).user_id, '1')
 })

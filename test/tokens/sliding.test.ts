@@ -5,7 +5,7 @@ import { claimsOf, mint, secondsNow } from '../support/tokens.ts'
 
 const SLIDING = { authTokenClasses: ['SlidingToken' as const], stateless: false }
 
-onEachDatabase(t, (t, { build }) => {
+onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
   const obtain = async (app: Awaited<ReturnType<typeof build>>, payload: object) =>
     app.inject({ method: 'POST', url: '/api/token/sliding/', payload })
   const renew = async (app: Awaited<ReturnType<typeof build>>, token: string) =>

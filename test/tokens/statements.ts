@@ -64,7 +64,7 @@ function watchQueries<Queryable extends SqlDriverAdapter | Transaction>(
 
 /** The verb of a statement and its first table. */
 function shortOf(sql: string): string {
-  const [verb = ''] = sql.split(' ')
+  const [verb = ''] = sql.trim().split(' ')
   const table = /\b(?:FROM|INTO|UPDATE) (?:["`]\w+["`]\.)?["`](\w+)["`]/.exec(sql)?.[1] ?? ''
   return `${verb} ${table}`.trim()
 }

@@ -8,7 +8,7 @@ import { blacklistedIn, bodyOf, deletingUserAfter, outcomeOf, outstandingIn, ref
 
 const NO_ACCOUNT = { detail: 'No active account found for the given token.' }
 
-onEachDatabase(t, (t, { build }) => {
+onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
   t.test('with rotation a refresh token is exchanged for a pair, once', async (t) => {
     const app = await build(t, { refreshTokenLifetime: '1h' })
     const { id } = await addUser(app)
@@ -229,7 +229,7 @@ onEachDatabase(t, (t, { build }) => {
 })
 
 t.test('audience and issuer are asked for, and written into all that is made', async (t) => {
-  const app = await worldOf('sqlite').build(t, { audience: 'us,them', issuer: 'me' })
+  const app = await worldOf('sqlite').buildWithBlacklist(t, { audience: 'us,them', issuer: 'me' })
   await addUser(app)
   const { refresh, access } = await obtainPair(app)
 
@@ -246,7 +246,7 @@ t.test('audience and issuer are asked for, and written into all that is made', a
 })
 
 t.test('a claim called __proto__ goes through a refresh and does nothing', async (t) => {
-  const app = await worldOf('sqlite').build(t)
+  const app = await worldOf('sqlite').buildWithBlacklist(t)
   await addUser(app)
   const claims = JSON.parse('{"__proto__":{"user_id":"77","polluted":true}}')
 

@@ -9,7 +9,7 @@ import { blacklistedIn, bodyOf, deletingUserAfter, outcomeOf, outstandingIn, ref
 
 const ALICE = { username: 'alice', password: PASSWORD }
 
-onEachDatabase(t, (t, { build }) => {
+onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
   t.test('a name and a password become a pair, of which the refresh token is recorded', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
@@ -249,7 +249,7 @@ onEachDatabase(t, (t, { build }) => {
 })
 
 t.test('where refresh tokens are not remembered, they live until they expire', async (t) => {
-  const app = await worldOf('sqlite').build(t, { refreshStore: 'none' })
+  const app = await worldOf('sqlite').buildWithBlacklist(t, { refreshStore: 'none' })
   await addUser(app)
 
   const { refresh } = await app.auth.tokens.obtainPair(ALICE)

@@ -2,7 +2,7 @@ import t from 'tap'
 import { onEachDatabase } from '../support/build.ts'
 import { addUser, bearer, obtainPair, refreshWith } from '../support/journeys.ts'
 
-onEachDatabase(t, (t, { build, databaseUrl }) => {
+onEachDatabase(t, (t, { buildWithBlacklist: build, databaseUrl }) => {
   const old = { checkRevokeToken: true, stateless: false, passwordHashers: ['md5' as const] }
   const young = { ...old, passwordHashers: ['scrypt' as const, 'md5' as const] }
   const open = (app: Awaited<ReturnType<typeof build>>, access: string) =>

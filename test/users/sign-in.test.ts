@@ -22,7 +22,7 @@ const storedOf = async ({ auth }: FastifyInstance, id: number) => (await auth.us
 
 /** The app's users, but for what is done where a password is hashed anew. */
 function usersWith({ auth }: FastifyInstance, makePassword: Hashers['makePassword']): Users {
-  return new Users(auth.database, { ...createHashers(auth.settings), makePassword }, auth.settings)
+  return new Users(auth.database, { ...createHashers(auth.settings), makePassword }, auth.settings, auth.sessions)
 }
 
 onEachDatabase(t, (t, { build }) => {
@@ -143,9 +143,9 @@ onEachDatabase(t, (t, { build }) => {
 
 t.test('whoever does not get in costs the same hashing, whether there is such a user or not', async (t) => {
   const app = await worldOf('sqlite').build(t)
-  const { database, settings } = app.auth
+  const { database, settings, sessions } = app.auth
   const work = recordWork(t)
-  const users = new Users(database, preferring('bcrypt_sha256', 12), settings)
+  const users = new Users(database, preferring('bcrypt_sha256', 12), settings, sessions)
   const [alice, ina] = [await addUser(app), await addUser(app, { username: 'ina', isActive: false })]
   await users.createUser({ username: 'locked' })
   await users.setPassword(alice.id, PASSWORD)

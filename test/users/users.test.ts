@@ -18,7 +18,7 @@ const TAKEN = 'A user with that username already exists.'
 /** A letter of two UTF-16 units, which is one character to Django and to PostgreSQL. */
 const WIDE = '𠮷'
 
-onEachDatabase(t, (t, { build }) => {
+onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
   t.test('a new user has what was given, for the rest what Django gives, and no password in sight', async (t) => {
     const app = await build(t)
     const { users } = app.auth
@@ -193,7 +193,7 @@ onEachDatabase(t, (t, { build }) => {
     "a deleted user takes along what hangs on it, in Django's order, and leaves the tokens to nobody",
     async (t) => {
       const statementsOf = watchStatements(t)
-      const app = await build(t)
+      const app = await buildWithBlacklist(t)
       const { database, users } = app.auth
       const [alice, bob] = [await addUser(app), await addUser(app, { username: 'bob' })]
       const group = await database.group.create({ data: { name: 'editors' } })
@@ -213,13 +213,19 @@ onEachDatabase(t, (t, { build }) => {
 
       t.strictSame(statements, [
         'BEGIN',
+        'UPDATE auth_user',
+        'UPDATE latchkey_session',
+        'INSERT latchkey_revocation',
+        'INSERT latchkey_revocation',
         'DELETE auth_user_groups',
         'DELETE auth_user_user_permissions',
         'DELETE authtoken_token',
         'DELETE latchkey_renewed_password',
         'UPDATE token_blacklist_outstandingtoken',
+        'DELETE latchkey_session',
         'DELETE auth_user',
-        'COMMIT'
+        'COMMIT',
+        'SELECT latchkey_revocation'
       ])
       const owners = async (rows: Promise<{ userId: number | null }[]>) => (await rows).map(({ userId }) => userId)
       t.equal(await users.get('id', alice.id), null)

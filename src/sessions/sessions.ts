@@ -1,0 +1,272 @@
+/**
+ * Logins and their lives: one row each, which decides every race. The jti that may be used next is swapped by one
+ * conditional statement; who comes second with the same token is given the same successor, and who comes with an older
+ * one has ended the session.
+ */
+import { createHash, randomUUID } from 'node:crypto'
+import type { Database, Prisma, SessionRow } from '../database/open.ts'
+import { AuthenticationFailed, InvalidToken, ServiceUnavailable, ValidationError } from '../errors.ts'
+import type { Settings } from '../settings.ts'
+import { flushExpired } from './expired.ts'
+import type { Revocations } from './revocations.ts'
+import { type Device, endingOf, endingsOfUser, insertSession } from './rows.ts'
+
+/** Why a session has ended; `reuse` of the token before (without grace), or of an older one; `staff` has ended it. */
+export type EndReason =
+  | 'logout'
+  | 'staff'
+  | 'password'
+  | 'inactive'
+  | 'deleted'
+  | 'limit'
+  | 'reuse_previous'
+  | 'reuse_older'
+
+/** A refresh token as its session knows it. Times are whole seconds. */
+export interface Turn {
+  jti: string
+  issuedAt: Date
+  expiresAt: Date
+}
+
+/** A session as its user sees it. */
+export type SessionSummary = Pick<
+  SessionRow,
+  'id' | 'label' | 'userAgent' | 'address' | 'createdAt' | 'refreshedAt' | 'expiresAt'
+>
+
+/** Told of a refresh token that was used again by another than its owner, or by its owner after somebody else. */
+export type OnReuse = (reuse: { sid: string; userId: number; kind: 'previous' | 'older' }) => void
+
+const NO_ACCOUNT = 'No active account found for the given token.'
+const MOST = 500
+const MAX_ATTEMPTS = 5
+const NOWHERE: Device = { userAgent: '', address: '' }
+
+const SUMMARY = {
+  ...{ id: true, label: true, userAgent: true, address: true, createdAt: true, refreshedAt: true, expiresAt: true }
+} as const
+
+export class Sessions {
+  readonly #database: Database
+  readonly #settings: Settings
+  readonly #revocations: Revocations
+  readonly #onReuse: OnReuse
+
+  constructor(database: Database, settings: Settings, revocations: Revocations, onReuse: OnReuse = () => {}) {
+    this.#database = database
+    this.#settings = settings
+    this.#revocations = revocations
+    this.#onReuse = onReuse
+  }
+
+  /** When a session that begins now ends at the latest. */
+  endOf(now: Date): Date {
+    return new Date(now.getTime() + this.#settings.sessionMaxAge * 1000)
+  }
+
+  /**
+   * Begins a session, unless the user has been deactivated, deleted or given another password since it was read.
+   *
+   * @param user with the stored password that was found right
+   * @returns whether it has begun
+   */
+  async start(
+    sid: string,
+    user: { id: number; password: string },
+    turn: Turn,
+    device: Device = NOWHERE
+  ): Promise<boolean> {
+    const row = { ...newRow(sid, user.id, turn, this.endOf(turn.issuedAt)), ...boundedOf(device) }
+    const { databaseUrl, checkUserIsActive } = this.#settings
+    const password = user.password
+    if ((await insertSession(this.#database, databaseUrl, row, { password, isActive: checkUserIsActive })) === 0) {
+      return false
+    }
+    if (this.#settings.sessionLimit !== null) await this.#endBeyond(user.id, this.#settings.sessionLimit)
+    return true
+  }
+
+  /**
+   * A session for a refresh token that was made without one, by SimpleJWT or before there were sessions.
+   *
+   * @param alongside what else is to happen, or nothing of it
+   * @throws a unique violation if it was adopted already
+   */
+  async adopt(
+    userId: number,
+    jti: string,
+    turn: Turn,
+    alongside: Prisma.PrismaPromise<unknown>[],
+    device: Device = NOWHERE
+  ): Promise<void> {
+    const row = newRow(adoptedSid(jti), userId, turn, this.endOf(turn.issuedAt))
+    const data = { ...row, ...boundedOf(device), previousJti: jti }
+    await this.#database.$transaction([this.#database.session.create({ data, select: { id: true } }), ...alongside])
+  }
+
+  /** True if a token that names no session has one since it was adopted. */
+  async isAdopted(jti: string): Promise<boolean> {
+    const where = { id: adoptedSid(jti) }
+    return (await this.#database.session.findUnique({ where, select: { id: true } })) !== null
+  }
+
+  /**
+   * Exchanges the token for the next one, in one statement. Of parallel uses one makes the next, and the others get the same.
+   *
+   * @param next what the next one is to be; it ends with the session at the latest
+   * @returns what it is
+   * @throws {InvalidToken} if the session has ended, or ends here since the token is an older one
+   * @throws {AuthenticationFailed} if its user is gone or inactive
+   */
+  async rotate(sid: string, jti: string, next: Turn): Promise<Turn> {
+    for (let attempts = 0; attempts < MAX_ATTEMPTS; attempts++) {
+      const change = { previousJti: jti, jti: next.jti, refreshedAt: next.issuedAt, idleExpiresAt: next.expiresAt }
+      if (await this.#swap({ id: sid, jti, expiresAt: { gte: next.expiresAt } }, change)) return next
+      const row = await this.#live(sid)
+      if (row.jti !== jti) return this.#answerAgain(row, jti)
+      // In the last days of the session.
+      if (row.expiresAt <= next.issuedAt) throw new InvalidToken('Token is expired')
+      if (row.expiresAt < next.expiresAt) next = { ...next, expiresAt: row.expiresAt }
+    }
+    throw new ServiceUnavailable()
+  }
+
+  /**
+   * The same for a token that stays as it is: only the time of its last use is noted.
+   *
+   * @throws as rotate
+   */
+  async touch(sid: string, jti: string, now: Date): Promise<void> {
+    if (await this.#swap({ id: sid, jti, expiresAt: { gt: now } }, { refreshedAt: now })) return
+    const row = await this.#live(sid)
+    if (row.jti !== jti) await this.#answerAgain(row, jti)
+    if (row.expiresAt <= now) throw new InvalidToken('Token is expired')
+  }
+
+  /** Would this refresh token be good for anything? */
+  async isLive(sid: string, jti: string): Promise<boolean> {
+    const row = await this.#database.session.findUnique({ where: { id: sid } })
+    if (row === null || row.endedAt !== null) return false
+    return row.jti === jti || (row.previousJti === jti && this.#settings.rotationGrace > 0)
+  }
+
+  /**
+   * Ends a session: its refresh token is good no more, its access tokens are refused everywhere within a second.
+   *
+   * @param userId only if it is this user's
+   * @returns false if there is none that has not ended
+   */
+  async end(sid: string, reason: EndReason, userId?: number): Promise<boolean> {
+    const where = { id: sid, endedAt: null, ...(userId !== undefined && { userId }) }
+    const [{ count }] = await this.#database.$transaction(endingOf(this.#database, this.#settings, where, reason))
+    if (count === 1) await this.#revocations.hear()
+    return count === 1
+  }
+
+  /**
+   * Makes changes to a user and ends its sessions, all or nothing.
+   *
+   * @param changes the first of which locks the user's row, so that no login slips in; none, to end sessions only
+   * @param except the session that stays
+   */
+  async endWith(
+    [first, ...others]: Prisma.PrismaPromise<unknown>[],
+    userId: number,
+    reason: EndReason,
+    except: string | null = null
+  ): Promise<void> {
+    // Before the user is deleted, by whose row the endings go.
+    const endings = endingsOfUser(this.#database, this.#settings, userId, reason, except)
+    await this.#database.$transaction([...(first === undefined ? [] : [first]), ...endings, ...others])
+    await this.#revocations.hear()
+  }
+
+  /** Those that have not ended, the one used last first. At most 500. */
+  async list(userId: number): Promise<SessionSummary[]> {
+    const where = { userId, endedAt: null, idleExpiresAt: { gt: new Date() } }
+    return this.#database.session.findMany({
+      ...{ where, select: SUMMARY, take: MOST },
+      orderBy: [{ refreshedAt: 'desc' }, { id: 'asc' }]
+    })
+  }
+
+  /** @returns null if the user has no such session that has not ended */
+  async get(userId: number, sid: string): Promise<SessionSummary | null> {
+    if (!isSid(sid)) return null
+    const where = { id: sid, userId, endedAt: null, idleExpiresAt: { gt: new Date() } }
+    return this.#database.session.findFirst({ where, select: SUMMARY })
+  }
+
+  /** @param label at most 100 characters, by which the user knows the device */
+  async rename(userId: number, sid: string, label: string): Promise<void> {
+    if ([...label].length > 100 || label.includes('\0') || !label.isWellFormed()) {
+      throw new ValidationError({ label: ['Ensure this field has no more than 100 characters.'] })
+    }
+    await this.#database.session.updateMany({ where: { id: sid, userId, endedAt: null }, data: { label } })
+  }
+
+  /** Deletes what has expired; how many sessions were. */
+  flushExpired(): Promise<number> {
+    return flushExpired(this.#database)
+  }
+
+  async #swap(where: Prisma.SessionWhereInput, data: Partial<SessionRow>): Promise<boolean> {
+    const user = this.#settings.checkUserIsActive ? { isActive: true } : {}
+    const live = { ...where, endedAt: null, user: { is: user } }
+    return (await this.#database.session.updateMany({ where: live, data })).count === 1
+  }
+
+  /** Why the statement has found nothing to change, if the session cannot be gone on with. */
+  async #live(sid: string): Promise<SessionRow> {
+    const row = await this.#database.session.findUnique({ where: { id: sid } })
+    if (row === null || row.endedAt !== null) throw new InvalidToken('Token is blacklisted')
+    const user = await this.#database.user.findUnique({ where: { id: row.userId }, select: { isActive: true } })
+    if (user === null || (this.#settings.checkUserIsActive && !user.isActive)) {
+      throw new AuthenticationFailed(NO_ACCOUNT)
+    }
+    return row
+  }
+
+  /** The same successor for the token before; an older one has been used by two, and nobody can tell which is the thief. */
+  async #answerAgain(row: SessionRow, jti: string): Promise<Turn> {
+    const isPrevious = row.previousJti === jti
+    if (isPrevious && this.#settings.rotationGrace > 0) {
+      return { jti: row.jti, issuedAt: row.refreshedAt, expiresAt: row.idleExpiresAt }
+    }
+    const kind = isPrevious ? 'previous' : 'older'
+    // Committed by itself: the error that reports it must not take it back.
+    if (await this.end(row.id, `reuse_${kind}`)) this.#onReuse({ sid: row.id, userId: row.userId, kind })
+    throw new InvalidToken('Token is blacklisted')
+  }
+
+  /** The oldest go. After each login's own row is there: whichever of parallel logins comes here last sees them all. */
+  async #endBeyond(userId: number, limit: number): Promise<void> {
+    const where = { userId, endedAt: null, idleExpiresAt: { gt: new Date() } }
+    const beyond = await this.#database.session.findMany({
+      ...{ where, select: { id: true }, skip: limit, take: MOST },
+      orderBy: [{ createdAt: 'desc' }, { id: 'desc' }]
+    })
+    for (const { id } of beyond) await this.end(id, 'limit')
+  }
+}
+
+export const newSid = (): string => randomUUID().replaceAll('-', '')
+
+/** A token without a session is adopted once, whoever tries: its session's name follows from its own. */
+export const adoptedSid = (jti: string): string =>
+  createHash('sha256').update(`adopted ${jti}`).digest('hex').slice(0, 32)
+
+export const isSid = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{32}$/.test(value)
+
+const newRow = (id: string, userId: number, { jti, issuedAt, expiresAt }: Turn, end: Date): SessionRow => ({
+  ...{ id, userId, jti, previousJti: null, createdAt: issuedAt, refreshedAt: issuedAt },
+  ...{ idleExpiresAt: expiresAt < end ? expiresAt : end, expiresAt: end, label: '', userAgent: '', address: '' },
+  ...{ endedAt: null, endReason: null }
+})
+
+/** What a client says of itself, as far as the columns hold it. */
+const boundedOf = ({ userAgent, address }: Device): Device => ({
+  userAgent: [...userAgent.replaceAll('\0', '').toWellFormed().slice(0, 510)].slice(0, 255).join(''),
+  address: address.slice(0, 45)
+})
