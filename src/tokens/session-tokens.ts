@@ -90,9 +90,8 @@ export class SessionTokens {
    */
   async #adopted({ token, claims, user, device }: Shown, successor: Claims | null): Promise<string | null> {
     const jti = this.#jtiOf(claims)
-    const sid = adoptedSid(jti)
-    if (await this.#sessions.isAdopted(jti)) return sid
-    if (await this.#blacklist.isBlacklisted(jti)) throw new InvalidToken('Token is blacklisted')
+    if (await this.#sessions.isAdopted(jti)) return adoptedSid(jti)
+    if (await this.#blacklist.isBlacklisted(jti)) return this.#adoptedElsewhere(jti)
     if (user === null) throw new InvalidToken('Token contained no recognizable user identification')
     const record = this.#mint.recordOf(token, claims, user.id, Date.now())
     // A Django that is still running beside has to refuse it as well.
@@ -102,10 +101,14 @@ export class SessionTokens {
       return null
     } catch (error) {
       if (!isUniqueViolation(error)) throw error
-      // Somebody else has adopted it just now, or Django has rotated it.
-      if (await this.#sessions.isAdopted(jti)) return sid
-      throw new InvalidToken('Token is blacklisted')
+      return this.#adoptedElsewhere(jti)
     }
+  }
+
+  /** Somebody else has adopted it just now, or Django has rotated it. */
+  async #adoptedElsewhere(jti: string): Promise<string> {
+    if (await this.#sessions.isAdopted(jti)) return adoptedSid(jti)
+    throw new InvalidToken('Token is blacklisted')
   }
 
   #jtiOf(claims: Claims): string {

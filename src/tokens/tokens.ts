@@ -122,7 +122,12 @@ export class Tokens extends TokenReader {
     if (named !== null && !isUserId(userIdField, named)) throw new InvalidToken()
     if (this.#blacklist === null || (await this.#sessions?.end(claims, 'logout'))) return
     const user = named === null ? null : await this.#users.get(userIdField, named)
-    await this.#blacklist.blacklist(this.#mint.recordOf(token, claims, user?.id ?? null, Date.now()))
+    try {
+      await this.#blacklist.blacklist(this.#mint.recordOf(token, claims, user?.id ?? null, Date.now()))
+    } catch (error) {
+      // A refresh under way has put it there, and made it a session.
+      if (!(error instanceof InvalidToken && (await this.#sessions?.end(claims, 'logout')))) throw error
+    }
   }
 
   /** Deletes what is recorded of expired tokens and sessions; how many were. */

@@ -1,0 +1,179 @@
+/** What is ended in one process is refused by every other one within a second, without a query for each request. */
+import type { FastifyInstance } from 'fastify'
+import pg from 'pg'
+import t, { type Test } from 'tap'
+import type { Database } from '../../src/database/open.ts'
+import { Revocations } from '../../src/sessions/revocations.ts'
+import { listening } from '../listening.ts'
+import { onEachDatabase, type TestWorld, worldOf } from '../support/build.ts'
+import { addUser, bearer, obtainPair } from '../support/journeys.ts'
+import { claimsOf, mint, secondsNow } from '../support/tokens.ts'
+import { watchStatements } from '../tokens/statements.ts'
+
+const statusOf = async (app: FastifyInstance, access: string) =>
+  (await app.inject({ url: '/api/protected/', headers: bearer(access) })).statusCode
+
+/** Resolves once the token is refused, or is no more. @throws after a second or so */
+async function becomes(app: FastifyInstance, access: string, wanted: number): Promise<void> {
+  const deadline = Date.now() + 1000
+  while ((await statusOf(app, access)) !== wanted) {
+    if (Date.now() > deadline) throw new Error(`after a second it is still not ${wanted}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+/** Two servers on one database. */
+async function twoApps(t: Test, { build }: TestWorld, settings = {}): Promise<[FastifyInstance, FastifyInstance]> {
+  const one = await build(t, settings)
+  return [one, await build(t, { ...settings, databaseUrl: one.auth.settings.databaseUrl })]
+}
+
+onEachDatabase(t, (t, world) => {
+  t.test('whatever ends a session is refused by both, and what goes on goes on', async (t) => {
+    const [here, there] = await twoApps(t, world)
+    const alice = await addUser(here)
+    const { sessions, users, tokens } = here.auth
+    const endings: [what: string, end: (sid: string, refresh: string) => Promise<unknown>][] = [
+      ['a logout', (_sid, refresh) => tokens.blacklist(refresh)],
+      ['one session', (sid) => sessions.end(sid, 'logout')],
+      ['all sessions', () => sessions.endWith([], alice.id, 'logout')],
+      ['a new password', () => users.setPassword(alice.id, alice.password)],
+      [
+        'reuse',
+        async (_sid, refresh) => {
+          const { refresh: next = '' } = await tokens.refresh(refresh)
+          await tokens.refresh(next)
+          await tokens.refresh(refresh).catch(() => undefined)
+        }
+      ],
+      ['a deactivation', () => users.deactivate(alice.id)],
+      ['a deletion', () => users.deleteUser(alice.id)]
+    ]
+    const other = await obtainPair(here, await addUser(here, { username: 'bob' }))
+    for (const [what, end] of endings) {
+      await users.activate(alice.id)
+      const { access, refresh } = await obtainPair(there)
+      t.equal(await statusOf(there, access), 200, what)
+      await end(String(claimsOf(access).sid), refresh)
+      t.equal(await statusOf(here, access), 401, `${what} is known here at once`)
+      await becomes(there, access, 401)
+    }
+    t.equal(await statusOf(there, other.access), 200, 'and nobody else is out')
+    const before = { user_id: String(alice.id), token_type: 'access', iat: secondsNow() - 1 }
+    for (const app of [here, there]) t.equal(await statusOf(app, mint({ claims: before })), 401, 'named by no session')
+  })
+
+  t.test('a request asks no database, whether it is refused or not', async (t) => {
+    const statementsOf = watchStatements(t)
+    const app = await world.build(t, { revocationPoll: 60 })
+    await addUser(app)
+    const [one, two] = [await obtainPair(app), await obtainPair(app)]
+    await app.auth.tokens.blacklist(two.refresh)
+
+    t.strictSame(await statementsOf(() => statusOf(app, one.access)), [])
+    t.strictSame(await statementsOf(() => statusOf(app, two.access)), [])
+    t.strictSame([await statusOf(app, one.access), await statusOf(app, two.access)], [200, 401])
+  })
+
+  t.test('a process that starts later knows what was revoked before', async (t) => {
+    const app = await world.build(t)
+    await addUser(app)
+    const { access, refresh } = await obtainPair(app)
+    await app.auth.tokens.blacklist(refresh)
+    const later = await world.build(t, { databaseUrl: app.auth.settings.databaseUrl })
+
+    t.equal(await statusOf(later, access), 401)
+  })
+
+  t.test('a row that was under way behind a later one is not passed over', async (t) => {
+    const { database, settings } = (await world.build(t)).auth
+    const revocations = new Revocations(settings, database)
+    const row = (id: bigint, sid: string) => ({
+      ...{ id, sid, revokedAt: new Date(), expiresAt: new Date(Date.now() + 60_000) }
+    })
+    await database.revocation.create({ data: row(7n, 'later') })
+    await revocations.hear()
+    await database.revocation.create({ data: row(5n, 'earlier') })
+    await Promise.all([revocations.hear(), revocations.hear()])
+
+    t.ok(revocations.refuses({ sid: 'later' }))
+    t.ok(revocations.refuses({ sid: 'earlier' }))
+    t.notOk(revocations.refuses({ sid: 'other' }))
+    await revocations.close()
+  })
+})
+
+t.test('on PostgreSQL a notice is enough, and one that was missed is made up for', async (t) => {
+  const [here, there] = await twoApps(t, worldOf('postgresql'), { revocationPoll: 60 })
+  await addUser(here)
+  const [one, two, three] = [await obtainPair(here), await obtainPair(here), await obtainPair(here)]
+  await here.auth.tokens.blacklist(one.refresh)
+  await becomes(there, one.access, 401)
+
+  const client = new pg.Client({ connectionString: here.auth.settings.databaseUrl })
+  await client.connect()
+  t.teardown(() => client.end())
+  const listeners = "FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+  await client.query(`SELECT pg_terminate_backend(pid) ${listeners}`)
+  await here.auth.tokens.blacklist(two.refresh)
+  await becomes(there, two.access, 401)
+  await here.auth.tokens.blacklist(three.refresh)
+  await becomes(there, three.access, 401)
+})
+
+t.test('who cannot hear says so, once in the log, and goes on refusing what is known', async (t) => {
+  const app = await worldOf('sqlite').build(t)
+  const faults: unknown[] = []
+  const { settings, database } = app.auth
+  let isDown = false
+  const failing = new Proxy(database, {
+    get: (target, name) =>
+      isDown && name === 'revocation'
+        ? { findMany: () => Promise.reject(new Error('down')) }
+        : Reflect.get(target, name)
+  }) as Database
+  const revocations = new Revocations(settings, failing, (error) => faults.push(error))
+  t.equal(revocations.silence, Number.POSITIVE_INFINITY)
+  const expiresAt = new Date(Date.now() + 60_000)
+  await database.revocation.create({ data: { sid: 'known', revokedAt: new Date(), expiresAt } })
+  await revocations.hear()
+  isDown = true
+  await revocations.hear()
+  await revocations.hear()
+
+  t.equal(faults.length, 1)
+  t.ok(revocations.refuses({ sid: 'known' }))
+  t.ok(revocations.silence < 60)
+  isDown = false
+  await revocations.hear()
+  isDown = true
+  await revocations.hear()
+  t.equal(faults.length, 2, 'and again after it was good')
+})
+
+t.test('a server that has not heard for longer than is allowed is not ready', async (t) => {
+  const { app, origin } = await listening(t, { revocationMaxLag: 1 })
+  t.equal((await fetch(`${origin}/health/ready`)).status, 200)
+  t.intercept(app.auth.revocations, 'silence', { value: 1.5 })
+  const answer = await fetch(`${origin}/health/ready`)
+
+  t.equal(answer.status, 503)
+  t.match(await answer.json(), { detail: /revoked/ })
+})
+
+t.test('what is known is forgotten with the tokens that it is about', async (t) => {
+  const { database, settings } = (await worldOf('sqlite').build(t)).auth
+  const revocations = new Revocations(settings, database)
+  const data = { sid: 'x', subject: '7', revokedAt: new Date(), expiresAt: new Date(Date.now() + 60_000) }
+  await database.revocation.create({ data })
+  await revocations.hear()
+  const claims = { user_id: '7', iat: secondsNow() - 1 }
+  t.strictSame([revocations.refuses({ sid: 'x' }), revocations.refuses(claims)], [true, true])
+  t.notOk(revocations.refuses({ ...claims, iat: secondsNow() + 1 }), 'a later token is good')
+
+  const clock = Date.now
+  t.intercept(Date, 'now', { value: () => clock() + 61_000 })
+  t.intercept(performance, 'now', { value: () => clock() })
+  await revocations.hear()
+  t.strictSame([revocations.refuses({ sid: 'x' }), revocations.refuses(claims)], [false, false])
+})
