@@ -1,0 +1,153 @@
+/**
+ * Whatever clients, users and staff do, in whatever order and at the same time, by two processes: a session has one token that
+ * may be used next, an honest client always gets on, and nothing goes on after its end.
+ */
+import fc from 'fast-check'
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { AuthError } from '../../src/errors.ts'
+import { onEachDatabase } from '../support/build.ts'
+import { addUser, PASSWORD } from '../support/journeys.ts'
+import { claimsOf } from '../support/tokens.ts'
+
+const RUNS = 8
+
+/** What happens next, all of one array at the same moment. */
+type Action =
+  | { kind: 'refresh' | 'retry' | 'lost'; client: number; at: number }
+  | { kind: 'logout' | 'others'; client: number; at: number }
+  | { kind: 'password' | 'deactivate'; client?: undefined; at: number }
+
+const client = fc.nat(2)
+const at = fc.nat(1)
+const action: fc.Arbitrary<Action> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('refresh' as const), client, at }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('retry' as const), client, at }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant('lost' as const), client, at }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('logout' as const, 'others' as const), client, at }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('password' as const, 'deactivate' as const), at }) }
+)
+const rounds = fc.array(fc.array(action, { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 6 })
+
+/** A device: it holds what the last answer that has come gave it. */
+interface Client {
+  sid: string
+  refresh: string
+  access: string
+  /** Since somebody has said so. */
+  isOver: boolean
+}
+
+class World {
+  readonly #apps: FastifyInstance[]
+  readonly #userId: number
+  readonly #password: { current: string }
+  clients: Client[] = []
+
+  constructor(apps: FastifyInstance[], userId: number, password: { current: string }) {
+    this.#apps = apps
+    this.#userId = userId
+    this.#password = password
+  }
+
+  authOf(at: number) {
+    return (this.#apps[at] as FastifyInstance).auth
+  }
+
+  async signIn(at: number): Promise<Client> {
+    const credentials = { username: 'alice', password: this.#password.current }
+    const pair = await this.authOf(at).tokens.obtainPair(credentials)
+    return { ...pair, sid: String(claimsOf(pair.refresh).sid), isOver: false }
+  }
+
+  async act(action: Action): Promise<void> {
+    const { tokens, sessions, users } = this.authOf(action.at)
+    if (action.kind === 'password') {
+      this.overAll()
+      return users.setPassword(this.#userId, this.#password.current)
+    }
+    if (action.kind === 'deactivate') {
+      this.overAll()
+      await users.deactivate(this.#userId)
+      return users.activate(this.#userId)
+    }
+    const client = this.clients[Number(action.client)] as Client
+    if (action.kind === 'logout') {
+      client.isOver = true
+      return tokens.blacklist(client.refresh).catch(refused)
+    }
+    if (action.kind === 'others') {
+      for (const other of this.clients) if (other !== client) other.isOver = true
+      return sessions.endWith([], this.#userId, 'logout', client.sid)
+    }
+    // Of a shown token all uses of one moment come from one device: two tabs, a retry, an answer that is lost.
+    const uses = action.kind === 'refresh' ? 1 : 2
+    const answers = await Promise.all(Array.from({ length: uses }, () => this.#use(action.at, client)))
+    const last = answers.at(-1)
+    if (action.kind !== 'lost' && last) Object.assign(client, last)
+  }
+
+  async #use(at: number, { refresh }: Client): Promise<{ refresh: string; access: string } | undefined> {
+    try {
+      return (await this.authOf(at).tokens.refresh(refresh)) as { refresh: string; access: string }
+    } catch (error) {
+      refused(error)
+      return undefined
+    }
+  }
+
+  overAll(): void {
+    for (const client of this.clients) client.isOver = true
+  }
+}
+
+/** Nothing but a refusal is ever thrown. */
+function refused(error: unknown): void {
+  if (!(error instanceof AuthError && error.statusCode === 401)) throw error
+}
+
+async function check(t: Test, world: World): Promise<void> {
+  for (const client of world.clients) {
+    for (const at of [0, 1]) {
+      const { tokens, sessions, revocations } = world.authOf(at)
+      await revocations.hear()
+      const isIn = await tokens.authenticate(client.access).then(
+        () => true,
+        () => false
+      )
+      if (isIn === client.isOver) throw new Error(`access ${isIn ? 'lives on after the end' : 'is refused'}`)
+      const isLive = await sessions.isLive(client.sid, String(claimsOf(client.refresh).jti))
+      if (isLive === client.isOver) throw new Error(`refresh ${isLive ? 'lives on after the end' : 'is dead'}`)
+    }
+  }
+  const [client] = world.clients
+  if (client === undefined) t.fail('no client')
+}
+
+onEachDatabase(t, (t, { build }) => {
+  t.test('no interleaving signs an honest client out, or leaves anything alive after an end', async (t) => {
+    const one = await build(t, { revocationPoll: 60 })
+    const apps = [one, await build(t, { revocationPoll: 60, databaseUrl: one.auth.settings.databaseUrl })]
+    const { id } = await addUser(one)
+    const password = { current: PASSWORD }
+
+    await fc.assert(
+      fc.asyncProperty(rounds, async (plan) => {
+        const world = new World(apps, id, password)
+        world.clients = await Promise.all([0, 1, 0].map((at) => world.signIn(at)))
+        for (const round of plan) {
+          await Promise.all(round.map((action) => world.act(action)))
+          await check(t, world)
+        }
+        const live = world.clients.filter(({ isOver }) => !isOver)
+        for (const { sid } of live) {
+          const used = await one.auth.database.session.findUniqueOrThrow({ where: { id: sid } })
+          if (used.endedAt !== null) throw new Error(`${sid} has ended: ${used.endReason}`)
+        }
+        await one.auth.sessions.endWith([], id, 'logout')
+      }),
+      { numRuns: RUNS }
+    )
+    t.pass()
+  })
+})
