@@ -1,25 +1,14 @@
 /** What does a request cost, beside the same request without Latchkey, and on which database? */
-import { randomBytes } from 'node:crypto'
 import { rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import Fastify, { type FastifyInstance } from 'fastify'
-import pg from 'pg'
-import latchkey, { authRoutes, isAuthenticated, type LatchkeyOptions } from '../src/index.ts'
+import type { FastifyInstance } from 'fastify'
 import { type Contestants, compare } from './measure.ts'
-
-const name = `latchkey_bench_${randomBytes(4).toString('hex')}`
-const folder = join(tmpdir(), name)
-const server = process.env.TEST_POSTGRES_URL ?? 'postgresql://postgres@127.0.0.1:5432/postgres'
+import { build, databases, dropDatabases, folder, pairOf } from './world.ts'
 
 export async function requests(): Promise<void> {
-  const databases: Record<string, string> = { SQLite: `file:${folder}/bench.db` }
-  if (await onServer(`CREATE DATABASE ${name}`))
-    databases.PostgreSQL = Object.assign(new URL(server), { pathname: name }).href
   const apps: FastifyInstance[] = []
   const guarded: Contestants = {}
   const refreshes: Contestants = {}
-  for (const [database, databaseUrl] of Object.entries(databases)) {
+  for (const [database, [databaseUrl = '']] of Object.entries(await databases(['requests']))) {
     const stateless = await build({ databaseUrl })
     const stateful = await build({ databaseUrl, stateless: false })
     apps.push(stateless, stateful)
@@ -35,40 +24,8 @@ export async function requests(): Promise<void> {
     }
   }
   await compare('A request to a route, injected', guarded, { calls: 200 })
-  await compare('A refresh that rotates and blacklists, injected', refreshes, { calls: 50 })
+  await compare('A refresh that rotates, injected', refreshes, { calls: 50 })
   for (const app of apps) await app.close()
-  await onServer(`DROP DATABASE IF EXISTS ${name}`)
+  await dropDatabases()
   rmSync(folder, { recursive: true })
-}
-
-async function build(options: LatchkeyOptions): Promise<FastifyInstance> {
-  const app = Fastify()
-  await app.register(latchkey, {
-    signingKey: 'a-secret-for-measuring-0123456789-abcdefghijklmnop',
-    passwordHashers: ['md5'],
-    loginRate: 'off',
-    ...options
-  })
-  await app.register(authRoutes, { prefix: '/api' })
-  app.get('/open', async () => ({ ok: true }))
-  app.get('/guarded', { preHandler: isAuthenticated }, async () => ({ ok: true }))
-  await app.auth.users.createUser({ username: 'alice', password: 'secret' }).catch(() => {})
-  return app
-}
-
-const pairOf = (app: FastifyInstance) => app.auth.tokens.obtainPair({ username: 'alice', password: 'secret' })
-
-/** False where there is no PostgreSQL. */
-async function onServer(statement: string): Promise<boolean> {
-  const client = new pg.Client(server)
-  try {
-    await client.connect()
-    await client.query(statement)
-    return true
-  } catch {
-    console.log('No PostgreSQL here: SQLite alone.')
-    return false
-  } finally {
-    await client.end()
-  }
 }

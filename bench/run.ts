@@ -1,7 +1,10 @@
-/** All that is measured: `npm run bench`. Compare the ratios; the times are this machine's, at this moment. */
+/** All that is measured: `npm run bench`, or `npm run bench sessions`. Compare the ratios; the times are this machine's. */
 import { requests } from './requests.ts'
+import { sessions } from './sessions.ts'
 import { tokens } from './tokens.ts'
 
+const ALL: Record<string, () => Promise<void>> = { tokens, requests, sessions }
+const wanted = process.argv.slice(2)
+
 console.log(`Node ${process.version}`)
-await tokens()
-await requests()
+for (const [name, measure] of Object.entries(ALL)) if (wanted.length === 0 || wanted.includes(name)) await measure()

@@ -15,7 +15,57 @@ const KNOWN = 'SELECT token_blacklist_outstandingtoken'
 const RECORD = 'INSERT token_blacklist_outstandingtoken'
 const ENTER = 'INSERT token_blacklist_blacklistedtoken'
 
-onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
+const BEGIN = 'INSERT latchkey_session'
+const TURN = 'UPDATE latchkey_session'
+const LOOK = ['SELECT latchkey_session', USER]
+const END = ['BEGIN', TURN, 'INSERT latchkey_revocation', 'COMMIT']
+
+onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) => {
+  t.test('where logins are sessions, obtaining a pair takes two statements, and refreshing it one', async (t) => {
+    const costs: [LatchkeyOptions, login: string[], refresh: string[]][] = [
+      [{}, [USER, BEGIN], [TURN]],
+      [{ rotateRefreshTokens: false }, [USER, BEGIN], [TURN]],
+      [{ sessionLimit: 2 }, [USER, BEGIN, 'SELECT latchkey_session'], [TURN]],
+      [{ checkRevokeToken: true }, [USER, BEGIN], [USER, TURN]],
+      [{ claims: () => ({}), freshClaims: true }, [USER, BEGIN], [USER, TURN]],
+      [{ userAuthenticationRule: () => true }, [USER, BEGIN], [USER, TURN]]
+    ]
+
+    for (const [settings, login, refresh] of costs) {
+      const statementsOf = watchStatements(t)
+      const app = await buildWithSessions(t, { revocationPoll: 60, ...settings })
+      const { tokens } = app.auth
+      await addUser(app)
+      let pair = { refresh: '', access: '' }
+
+      t.strictSame(
+        await statementsOf(async () => {
+          pair = await tokens.obtainPair(ALICE)
+        }),
+        login
+      )
+      t.strictSame(await statementsOf(() => tokens.refresh(pair.refresh)), refresh)
+      t.strictSame(await statementsOf(() => outcomeOf(tokens.refresh('x'))), [], 'and a forged one none')
+    }
+  })
+
+  t.test('a retry takes two more, a logout one transaction, and a guard none', async (t) => {
+    const statementsOf = watchStatements(t)
+    const app = await buildWithSessions(t, { revocationPoll: 60 })
+    const { tokens } = app.auth
+    await addUser(app)
+    const { refresh, access } = await tokens.obtainPair(ALICE)
+    await tokens.refresh(refresh)
+    const quiet = (statements: string[]) => statements.filter((statement) => statement !== 'SELECT latchkey_revocation')
+
+    t.strictSame(await statementsOf(() => tokens.refresh(refresh)), [TURN, ...LOOK])
+    t.strictSame(await statementsOf(() => app.inject({ url: '/api/protected/', headers: bearer(access) })), [])
+    t.strictSame(await statementsOf(() => tokens.verify(access)), [])
+    t.strictSame(await statementsOf(() => tokens.verify(refresh)), ['SELECT latchkey_session'])
+    t.strictSame(quiet(await statementsOf(() => tokens.blacklist(refresh))), END)
+    t.strictSame(quiet(await statementsOf(() => outcomeOf(tokens.refresh(refresh)))), [TURN, 'SELECT latchkey_session'])
+  })
+
   t.test('obtaining a pair takes two statements: one reads the user, one records the token', async (t) => {
     const costs: [LatchkeyOptions, string[]][] = [
       [{}, [USER, RECORD]],
