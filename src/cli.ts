@@ -40,7 +40,7 @@ const COMMANDS: Record<string, Command> = {
     run: createSuperuser
   },
   changepassword: { usage: 'USER', names: [1, 1], help: "Change a user's password.", run: changePassword },
-  flushexpiredtokens: { help: 'Delete what is recorded of expired refresh tokens.', run: flushExpiredTokens },
+  flushexpiredtokens: { help: 'Delete what is recorded of expired tokens and sessions.', run: flushExpiredTokens },
   generatekey: {
     usage: '[--algorithm NAME]',
     help: 'Print a new JWT_SIGNING_KEY: a secret, or a private key for ES256, EdDSA and the like.',
@@ -186,7 +186,7 @@ async function syncPermissions(): Promise<void> {
 }
 
 async function flushExpiredTokens(): Promise<void> {
-  await withAuth(async ({ tokens }) => say(`${await tokens.flushExpiredTokens()} expired tokens deleted.`))
+  await withAuth(async ({ tokens }) => say(`${await tokens.flushExpiredTokens()} expired tokens and sessions deleted.`))
 }
 
 async function printKey({ algorithm = 'HS256' }: Record<string, unknown>): Promise<void> {

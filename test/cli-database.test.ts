@@ -83,7 +83,7 @@ t.test('on PostgreSQL', async (t) => {
 
     const flushed = await latchkey(emptyFolder(t), ['flushexpiredtokens'], { environment: environmentFor(url) })
 
-    t.match(flushed, { code: 0, stdout: '2 expired tokens deleted.\n', stderr: '' })
+    t.match(flushed, { code: 0, stdout: '2 expired tokens and sessions deleted.\n', stderr: '' })
     t.ok(flushed.lingered < AT_ONCE, `${flushed.lingered} s`)
     const after = await openDatabase(url)
     t.match(await after.outstandingToken.findMany(), [{ jti: 'jti1' }])
