@@ -40,11 +40,14 @@ export class Accounts {
     return user
   }
 
-  /** @throws {ValidationError} if the current password is wrong, or the new one weak */
-  async setPassword(user: User, current: string, password: string): Promise<void> {
+  /**
+   * @returns the row with the new hash
+   * @throws {ValidationError} if the current password is wrong, or the new one weak
+   */
+  async setPassword(user: User, current: string, password: string): Promise<UserRow> {
     await this.#checkCurrent(user, current)
     await this.#checkStrength('new_password', password, user)
-    await this.#users.setPassword(user.id, password)
+    return this.#users.setPassword(user.id, password)
   }
 
   /** @throws {ValidationError} if the password is wrong, or the name malformed or taken */

@@ -82,10 +82,13 @@ export class Users {
     return id === null ? null : user.findUnique({ where: { id } })
   }
 
-  /** @param password null makes it unusable */
-  async setPassword(id: number, password: string | null): Promise<void> {
+  /**
+   * @param password null makes it unusable
+   * @returns the row with the new hash
+   */
+  async setPassword(id: number, password: string | null): Promise<UserRow> {
     const data = { password: await this.#encode(password) }
-    await this.#database.user.update({ where: { id }, data, select: { id: true } })
+    return this.#database.user.update({ where: { id }, data })
   }
 
   /** @throws {ValidationError} `{ username: […] }` for a name that is malformed or taken */
