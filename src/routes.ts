@@ -18,7 +18,8 @@ import { secretsOf } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
 
 /**
- * The endpoints below `/token/`, `/api-token-auth/`, `/session/` for browsers, `/groups/` for staff, and `/protected/`, which shows a guard at work.
+ * The endpoints below `/token/`, `/api-token-auth/`, `/session/` for browsers, `/groups/` for staff, and `/protected/`, which
+ * shows a guard at work.
  *
  * Register it after the plugin, with the prefix where Django projects have them:
  * `app.register(authRoutes, { prefix: '/api' })`.

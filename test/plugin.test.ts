@@ -39,7 +39,8 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
       const { access } = await obtainPair(app, await addUser(app))
 
       t.strictSame(Object.keys(app.auth).toSorted(), [
-        ...['authTokens', 'authenticators', 'database', 'groups', 'keys', 'permissions', 'settings', 'tokens', 'users']
+        ...['authTokens', 'authenticators', 'browserSessions', 'database', 'groups', 'keys', 'permissions'],
+        ...['settings', 'tokens', 'users']
       ])
       const headers = bearer(access)
       t.strictSame((await app.inject({ url: '/open/', headers })).json(), { user: null, auth: null })
