@@ -41,6 +41,7 @@ const COMMANDS: Record<string, Command> = {
   },
   changepassword: { usage: 'USER', names: [1, 1], help: "Change a user's password.", run: changePassword },
   flushexpiredtokens: { help: 'Delete what is recorded of expired tokens and sessions.', run: flushExpiredTokens },
+  clearsessions: { help: 'Delete expired sessions of browsers.', run: clearSessions },
   generatekey: {
     usage: '[--algorithm NAME]',
     help: 'Print a new JWT_SIGNING_KEY: a secret, or a private key for ES256, EdDSA and the like.',
@@ -187,6 +188,12 @@ async function syncPermissions(): Promise<void> {
 
 async function flushExpiredTokens(): Promise<void> {
   await withAuth(async ({ tokens }) => say(`${await tokens.flushExpiredTokens()} expired tokens and sessions deleted.`))
+}
+
+async function clearSessions(): Promise<void> {
+  await withAuth(async ({ browserSessions }) =>
+    say(`${await browserSessions.clearExpired()} expired sessions deleted.`)
+  )
 }
 
 async function printKey({ algorithm = 'HS256' }: Record<string, unknown>): Promise<void> {

@@ -136,7 +136,10 @@ function check(
 const DEFAULTS = Object.fromEntries(SETTING_NAMES.map((name) => [name, SETTINGS[name].default]))
 
 /** Those that may be in a file of their own, as secrets are handed to containers. */
-const KEYS = ['signingKey', 'verifyingKey', 'keyEncryptionKey', 'signingKeyFallbacks'] as const
+const KEYS = [
+  ...(['signingKey', 'verifyingKey', 'keyEncryptionKey', 'signingKeyFallbacks'] as const),
+  ...(['secretKey', 'secretKeyFallbacks'] as const)
+]
 
 /** `file:PATH`, also behind an algorithm's name, becomes what is in that file. */
 function contentOf(value: unknown): unknown {
@@ -183,6 +186,16 @@ const CHECKS: Checks = {
     keyRotationAge !== null && keyEncryptionKey === null
       ? 'is of keys in the database, which are there with JWT_KEY_ENCRYPTION_KEY only'
       : undefined,
+  secretKey: ({ secretKey }) => (secretKey === null ? undefined : weaknessOfSecret(secretKey)),
+  secretKeyFallbacks: ({ secretKeyFallbacks }) => {
+    const weaknesses = secretKeyFallbacks.map((secret) => weaknessOfSecret(secret))
+    const first = weaknesses.findIndex((weakness) => weakness !== undefined)
+    return first < 0 ? undefined : `secret ${first + 1} ${weaknesses[first]}`
+  },
+  csrfTrustedOrigins: ({ csrfTrustedOrigins }) =>
+    csrfTrustedOrigins.every((origin) => /^https?:/.test(origin) && isOrigin(origin.replace('://*.', '://')))
+      ? undefined
+      : 'must be a list with commas of origins such as https://app.example.com or https://*.example.com',
   trustProxy: ({ trustProxy }) =>
     trustProxy.every(isNetwork) ? undefined : 'must be a list with commas of addresses or networks such as 10.0.0.0/8',
   corsOrigins: ({ corsOrigins }) =>

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import { type Authenticator, decorateRequests, type Scheme } from './authentication/authenticate.ts'
 import { basicAuthenticator } from './authentication/basic.ts'
 import { jwtAuthenticator } from './authentication/jwt.ts'
+import { sessionAuthenticator } from './authentication/session.ts'
 import { createVerifier } from './authentication/signatures.ts'
 import { tokenAuthenticator } from './authentication/token.ts'
 import { loadSettings } from './config.ts'
@@ -13,6 +14,7 @@ import { createFailureThrottle, type FailureThrottle } from './http/throttle.ts'
 import { AUTH_MODELS } from './permissions/content-types.ts'
 import { Groups } from './permissions/groups.ts'
 import { Permissions } from './permissions/permissions.ts'
+import { BrowserSessions } from './sessions/browser-sessions.ts'
 import { keepFlushing } from './sessions/expired.ts'
 import { Revocations } from './sessions/revocations.ts'
 import { Sessions } from './sessions/sessions.ts'
@@ -21,7 +23,7 @@ import { AuthTokens } from './tokens/auth-tokens.ts'
 import { Blacklist } from './tokens/blacklist.ts'
 import { type Claims, Jwt } from './tokens/jwt.ts'
 import type { KeySet } from './tokens/key-set.ts'
-import { fixedKeys } from './tokens/keys.ts'
+import { fixedKeys, secretsOf } from './tokens/keys.ts'
 import { RemoteKeys, withRemoteKeys } from './tokens/remote-keys.ts'
 import { KeyRing } from './tokens/ring.ts'
 import { type TokenOptions, Tokens } from './tokens/tokens.ts'
@@ -45,6 +47,8 @@ export interface Auth {
   readonly revocations: Revocations
   /** DRF's keys that never expire. */
   readonly authTokens: AuthTokens
+  /** Who is signed in with a browser: `django_session`. */
+  readonly browserSessions: BrowserSessions
   /** The keys that tokens are signed and verified with; a `KeyRing` if they are in the database. */
   readonly keys: KeySet
   readonly authenticators: Readonly<Record<Scheme, Authenticator>>
@@ -160,14 +164,16 @@ function createAuth(settings: Settings, database: Database, parts: Parts): Auth 
     callables
   )
   const authTokens = new AuthTokens(database)
+  const browserSessions = new BrowserSessions(database, users, secretsOf(settings), settings)
   return {
-    ...{ settings, database, users, tokens, sessions, revocations, authTokens, keys },
+    ...{ settings, database, users, tokens, sessions, revocations, authTokens, browserSessions, keys },
     permissions: new Permissions(database, users),
     groups: new Groups(database),
     authenticators: {
       jwt: jwtAuthenticator(settings, tokens, users, callables.tokenUserClass),
       basic: basicAuthenticator(users, failures),
-      token: tokenAuthenticator(authTokens)
+      token: tokenAuthenticator(authTokens),
+      session: sessionAuthenticator(browserSessions, settings)
     }
   }
 }

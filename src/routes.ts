@@ -7,18 +7,20 @@ import { mailRoutes } from './accounts/mail-routes.ts'
 import { ResetTokens } from './accounts/reset-tokens.ts'
 import { userRoutes } from './accounts/routes.ts'
 import { authTokenRoute, tokenLoginRoutes } from './authentication/routes.ts'
+import { sessionRoutes } from './authentication/session-routes.ts'
 import { pageByNumber } from './http/pagination.ts'
 import { createThrottle } from './http/throttle.ts'
 import { drfScope, view } from './http/view.ts'
 import { and, isAdminUser, isAuthenticated } from './permissions/guards.ts'
 import { modelPermissions } from './permissions/model-guards.ts'
 import { groupRoutes } from './permissions/routes.ts'
-import { sessionRoutes } from './sessions/routes.ts'
-import { loadSigningKey } from './tokens/keys.ts'
+import { loginSessionRoutes } from './sessions/routes.ts'
+import { secretsOf } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
 
 /**
- * The endpoints below `/token/`, `/sessions/`, `/api-token-auth/`, `/groups/` for staff, and `/protected/`, which shows a guard at work.
+ * The endpoints below `/token/`, `/sessions/`, `/api-token-auth/`, `/session/` for browsers, `/groups/` for staff, and
+ * `/protected/`, which shows a guard at work.
  *
  * Register it after the plugin, with the prefix where Django projects have them:
  * `app.register(authRoutes, { prefix: '/api' })`.
@@ -28,7 +30,8 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
   const throttle = await createThrottle(app.auth.settings.loginRate)
   tokenRoutes(app, throttle)
   authTokenRoute(app, throttle)
-  if (app.auth.settings.refreshStore === 'session') sessionRoutes(app)
+  if (app.auth.settings.refreshStore === 'session') loginSessionRoutes(app)
+  sessionRoutes(app, throttle)
   groupRoutes(app, '/groups/', {
     before: [and(isAdminUser, modelPermissions('auth.group', { map: { GET: ['view'] } }))],
     paginate: (request, rows) => pageByNumber(request, rows, { size: 50, max: 500 })
@@ -66,13 +69,11 @@ export async function accountRoutes(app: FastifyInstance): Promise<void> {
 
 function accountsOf({ auth, log }: FastifyInstance): Accounts {
   const { settings, users } = auth
-  const { signingKey, keyEncryptionKey } = settings
-  // Django's SECRET_KEY, which SimpleJWT signs with as well unless it is told otherwise.
-  const secret = signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
+  const resetTokens = new ResetTokens(secretsOf(settings), settings.passwordResetTimeout)
   const send = createMailer(settings, (path) =>
     log.info({ path }, 'mail was put into a file; to send it, set MAIL_URL')
   )
-  return new Accounts(settings, users, new ResetTokens([secret], settings.passwordResetTimeout), (mail) =>
+  return new Accounts(settings, users, resetTokens, (mail) =>
     send(mail).catch((error) => log.error(error, 'mail could not be sent'))
   )
 }

@@ -55,7 +55,7 @@ export async function createServer(settings: Settings, logger: Logger = loggerOf
   app.addHook('onRequest', checkHost)
   const isClosing = closeInTime(app)
   if (settings.corsOrigins.length > 0) await app.register(cors, () => corsOptions(settings))
-  await documentation(app)
+  await documentation(app, settings)
   await app.register(latchkey, settings)
   await app.register(authRoutes, { prefix: '/api' })
   await app.register(wellKnownRoutes, { prefix: '/.well-known' })
@@ -91,7 +91,7 @@ function corsOptions({ corsOrigins }: Settings) {
   })
 }
 
-async function documentation(app: FastifyInstance): Promise<void> {
+async function documentation(app: FastifyInstance, { sessionCookieName }: Settings): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
@@ -100,7 +100,8 @@ async function documentation(app: FastifyInstance): Promise<void> {
         securitySchemes: {
           jwt: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
           basic: { type: 'http', scheme: 'basic' },
-          token: { type: 'apiKey', in: 'header', name: 'Authorization', description: '`Token` and the key' }
+          token: { type: 'apiKey', in: 'header', name: 'Authorization', description: '`Token` and the key' },
+          session: { type: 'apiKey', in: 'cookie', name: sessionCookieName }
         }
       }
     }

@@ -124,6 +124,12 @@ export const SettingsSchema = Type.Object(
       pattern: '^(off|[1-9]\\d{0,6}/(s|m|h|d)[a-z]*)$',
       expects: 'a rate such as 20/minute, or off'
     }),
+    secretKey: optional(
+      "Django's SECRET_KEY, or `file:…`: signs links in mail and browser sessions; if absent, what tokens have"
+    ),
+    secretKeyFallbacks: list([], 'Older secrets whose links and sessions stay good: each a secret or `file:…`', {
+      expects: 'a list with commas of secrets'
+    }),
     passwordHashers: listOf(HASHERS, [...HASHERS], 'Accepted password hashes; the first one makes new ones'),
     bcryptRounds: integer(12, 4, 20, 'Cost of new bcrypt hashes, as a power of two'),
     passwordMinLength: integer(8, 1, 128, 'Fewest characters of a new password'),
@@ -161,9 +167,21 @@ export const SettingsSchema = Type.Object(
       'Tell whoever asks for a reset that nobody has that address: reveals who is here'
     ),
     authenticationSchemes: listOf(
-      ['jwt', 'basic', 'token'],
+      ['jwt', 'basic', 'token', 'session'],
       ['jwt'],
       'How callers may say who they are, tried in this order; a route can name others'
+    ),
+    sessionCookieAge: duration('2w', 'How long a browser stays signed in', { minimum: 60 }),
+    sessionCookieName: text('sessionid', 'Cookie of a browser that is signed in', {
+      pattern: '^[A-Za-z0-9_-]{1,64}$',
+      expects: 'a name of letters, digits, _ and -'
+    }),
+    csrfTrustedOrigins: list(
+      [],
+      'Other origins whose pages may send what changes something; `https://*.example.com` for all below',
+      {
+        expects: 'a list with commas of origins such as https://app.example.com or https://*.example.com'
+      }
     ),
     signingKey: optional(
       'HMAC secret or private PEM, or `file:…`; an HMAC secret is made and kept beside an embedded database if absent',

@@ -1,4 +1,4 @@
-/** migrate, check and flushexpiredtokens, and what every command says of a database that it cannot use. */
+/** migrate, check, flushexpiredtokens and clearsessions, and what every command says of a database that it cannot use. */
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -87,6 +87,25 @@ t.test('on PostgreSQL', async (t) => {
     t.ok(flushed.lingered < AT_ONCE, `${flushed.lingered} s`)
     const after = await openDatabase(url)
     t.match(await after.outstandingToken.findMany(), [{ jti: 'jti1' }])
+    await after.$disconnect()
+  })
+
+  t.test('clearsessions deletes expired sessions of browsers, and nothing else', async (t) => {
+    const url = await databaseUrl(t)
+    const database = await openDatabase(url)
+    await database.browserSession.createMany({
+      data: [-2, -1, 1].map((days) => ({
+        ...{ sessionKey: `session${days}`, sessionData: '' },
+        expireDate: new Date(Date.now() + days * 86_400_000)
+      }))
+    })
+    await database.$disconnect()
+
+    const cleared = await latchkey(emptyFolder(t), ['clearsessions'], { environment: environmentFor(url) })
+
+    t.match(cleared, { code: 0, stdout: '2 expired sessions deleted.\n', stderr: '' })
+    const after = await openDatabase(url)
+    t.match(await after.browserSession.findMany(), [{ sessionKey: 'session1' }])
     await after.$disconnect()
   })
 })

@@ -8,7 +8,16 @@ import { emptyFolder, latchkey, SLOWLY } from './command-line.ts'
 // Each command is a process.
 t.setTimeout(SLOWLY)
 
-const COMMANDS = ['serve', 'migrate', 'createsuperuser', 'changepassword', 'flushexpiredtokens', 'generatekey', 'check']
+const COMMANDS = [
+  'serve',
+  'migrate',
+  'createsuperuser',
+  'changepassword',
+  'flushexpiredtokens',
+  'clearsessions',
+  'generatekey',
+  'check'
+]
 
 t.test('without a command, or asked for help, it tells what there is', async (t) => {
   for (const args of [[], ['migrate', '--help']]) {

@@ -7,6 +7,7 @@ import type { SettingName, SettingsInput } from '../src/settings.ts'
 const GOOD_KEY = 'p8Zk2Q_vN4-tR7wY1mB3xC5dF9gH0jL6'
 const PROXIES = 'must be a list with commas of addresses or networks such as 10.0.0.0/8'
 const ORIGINS = 'must be a list with commas of origins such as https://app.example.com'
+const TRUSTED = 'must be a list with commas of origins such as https://app.example.com or https://*.example.com'
 const DURATION = 'must be a duration such as 30s, 5m, 12h or 1d, or whole seconds'
 const CLAIM = 'must be a name of letters, digits and _ . : / -'
 const FLAG = 'must be on or off'
@@ -73,7 +74,17 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
   ['accountsPasswordRetype', FLAG, 'maybe'],
   ['accountsShowEmailNotFound', FLAG, 'maybe'],
   ['passwordResetTimeout', DURATION, '59s', 'never'],
-  ['authenticationSchemes', 'must be a list with commas of jwt, basic, token', 'session', 'JWT', 'jwt,jwt', 'none'],
+  ['authenticationSchemes', 'must be a list with commas of jwt, basic, token, session', 'JWT', 'jwt,jwt', 'none'],
+  ['secretKey', 'must have at least 32 bytes; make one with `latchkey generatekey`', 'hunter2'],
+  [
+    'secretKeyFallbacks',
+    'secret 2 must have at least 32 bytes; make one with `latchkey generatekey`',
+    `${GOOD_KEY},hunter2`
+  ],
+  ['sessionCookieAge', DURATION, '59s', 'for ever'],
+  ['sessionCookieName', 'must be a name of letters, digits, _ and -', 'a b', 'a=b', 'a;b', 'é'],
+  ['csrfTrustedOrigins', TRUSTED, '*', 'https://*', '*.example.com', 'app.example', 'https://app.example/x', 'null'],
+  ['csrfTrustedOrigins', TRUSTED, 'ftp://app.example', 'https://a.*.example', 'https://App.example', '://*.x'],
   ['signingKey', 'must have at least 32 bytes; make one with `latchkey generatekey`', 'hunter2', GOOD_KEY.slice(1)],
   [
     'signingKey',

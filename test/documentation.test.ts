@@ -47,6 +47,9 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/api/groups/{id}/', 'put', ['name'], ['200', ...REFUSALS]],
   ['/api/groups/{id}/', 'patch', ['name'], ['200', ...REFUSALS]],
   ['/api/groups/{id}/', 'delete', [], ['204', ...REFUSALS]],
+  ['/api/session/', 'get', [], ['200', '503']],
+  ['/api/session/', 'post', ['username', 'password'], ['200', '400', '403', '429', '503']],
+  ['/api/session/', 'delete', [], ['204', '403', '503']],
   ['/api/api-token-auth/', 'post', ['username', 'password'], ['200', '400', '429', '503']],
   ['/.well-known/jwks.json', 'get', [], ['200']]
 ]
@@ -60,7 +63,10 @@ t.test('/openapi.json has every route with its fields, its answers and what it a
 
   t.match(document.openapi, /^3\.1\.\d+$/)
   t.match(document.info, { title: 'Latchkey', version })
-  t.match(document.components.securitySchemes, { jwt: { type: 'http', scheme: 'bearer' }, basic: {}, token: {} })
+  t.match(document.components.securitySchemes, {
+    jwt: { type: 'http', scheme: 'bearer' },
+    ...{ basic: {}, token: {}, session: { type: 'apiKey', in: 'cookie', name: 'sessionid' } }
+  })
   const operations = Object.entries(document.paths).flatMap(([path, item]) =>
     Object.keys(item).map((method) => `${method} ${path}`)
   )

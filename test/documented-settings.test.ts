@@ -13,7 +13,10 @@ interface Entry {
 }
 
 /** Nobody's example may become everybody's key. */
-const SECRETS = ['JWT_SIGNING_KEY', 'JWT_SIGNING_KEY_FALLBACKS', 'JWT_KEY_ENCRYPTION_KEY', 'MAIL_URL']
+const SECRETS = [
+  ...['JWT_SIGNING_KEY', 'JWT_SIGNING_KEY_FALLBACKS', 'JWT_KEY_ENCRYPTION_KEY', 'MAIL_URL'],
+  ...['SECRET_KEY', 'SECRET_KEY_FALLBACKS']
+]
 const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 
 /** The rows `| \`NAME\` | default | meaning |` of the section `## Settings`. */

@@ -39,7 +39,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
       const { access } = await obtainPair(app, await addUser(app))
 
       t.strictSame(Object.keys(app.auth).toSorted(), [
-        ...['authTokens', 'authenticators', 'database', 'groups', 'keys', 'permissions'],
+        ...['authTokens', 'authenticators', 'browserSessions', 'database', 'groups', 'keys', 'permissions'],
         ...['revocations', 'sessions', 'settings', 'tokens', 'users']
       ])
       const headers = bearer(access)

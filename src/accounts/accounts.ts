@@ -42,12 +42,13 @@ export class Accounts {
 
   /**
    * @param sid the session that stays; the user's others end
+   * @returns the row with the new hash
    * @throws {ValidationError} if the current password is wrong, or the new one weak
    */
-  async setPassword(user: User, current: string, password: string, sid: string | null): Promise<void> {
+  async setPassword(user: User, current: string, password: string, sid: string | null): Promise<UserRow> {
     await this.#checkCurrent(user, current)
     await this.#checkStrength('new_password', password, user)
-    await this.#users.setPassword(user.id, password, sid)
+    return this.#users.setPassword(user.id, password, sid)
   }
 
   /** @throws {ValidationError} if the password is wrong, or the name malformed or taken */

@@ -1,6 +1,7 @@
 /** djoser's endpoints for one's own account. */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { updateSessionAuthHash } from '../authentication/session.ts'
 import { NotFound, PermissionDenied, ValidationError } from '../errors.ts'
 import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
@@ -69,8 +70,8 @@ const limited = (throttle: Throttle) => async (request: FastifyRequest) => {
 
 function listRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
   const { before, ...rest } = common(app, throttle)
-  const anybodyPosts = async (request: FastifyRequest) => {
-    if (request.method !== 'POST') await isAuthenticated(request)
+  const anybodyPosts = async (request: FastifyRequest, reply: FastifyReply) => {
+    if (request.method !== 'POST') await isAuthenticated(request, reply)
   }
   view(app, '/users/', {
     ...{ ...rest, name: 'User List', description: 'Accounts: staff sees all, others their own.' },
@@ -148,7 +149,9 @@ function passwordRoute(app: FastifyInstance, accounts: Accounts, throttle: Throt
         handler: async (request, reply) => {
           const { current_password, new_password } = request.body
           assertSame(request.body, 'new_password', 're_new_password')
-          await accounts.setPassword(await callerOf(request), current_password, new_password, sidOf(request))
+          const caller = await callerOf(request)
+          const user = await accounts.setPassword(caller, current_password, new_password, sidOf(request))
+          await updateSessionAuthHash(request, reply, user)
           return reply.code(204).send()
         }
       }

@@ -1,8 +1,9 @@
 /** Who is calling: authenticators are tried in order, once a request, and only where somebody asks. */
 
 import type {} from '@fastify/jwt'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type AuthError, AuthenticationFailed, NotAuthenticated, PermissionDenied } from '../errors.ts'
+import { varyBy } from '../http/vary.ts'
 import type { Guard } from '../permissions/guards.ts'
 import type { Caller } from '../users/token-user.ts'
 
@@ -10,6 +11,8 @@ import type { Caller } from '../users/token-user.ts'
 export interface Authenticator {
   /** What `WWW-Authenticate` says. A scheme without a challenge, tried first, makes 403 of every 401. */
   readonly challenge?: string
+  /** The header that its credentials are in, for `Vary`, if they are not where caches look for them. */
+  readonly vary?: string
   /**
    * @returns the caller and what it showed, or null if the request has nothing of this scheme
    * @throws {AuthenticationFailed} for credentials that are wrong
@@ -18,7 +21,7 @@ export interface Authenticator {
 }
 
 /** The schemes that have a name. */
-export type Scheme = 'jwt' | 'basic' | 'token'
+export type Scheme = 'jwt' | 'basic' | 'token' | 'session'
 
 declare module '@fastify/jwt' {
   interface FastifyJWT {
@@ -29,12 +32,17 @@ declare module '@fastify/jwt' {
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What the caller showed: the claims of a token. */
+    /** What the caller showed: the claims of a token, a key, a browser's session. */
     auth: unknown
     /** What is tried, in order. */
     authenticators: readonly Authenticator[]
-    /** Tries the authenticators in order, once a request. @throws {AuthenticationFailed} for credentials that are wrong */
-    authenticate: () => Promise<void>
+    /**
+     * Tries the authenticators in order, once a request.
+     *
+     * @param reply whose `Vary` is to name what they look at
+     * @throws {AuthenticationFailed} for credentials that are wrong
+     */
+    authenticate: (reply?: FastifyReply) => Promise<void>
     /** DRF's 401 or 403 for a caller who may not: an error to throw. */
     permissionDenied: (message?: string) => AuthError
   }
@@ -59,8 +67,9 @@ export function decorateRequests(app: FastifyInstance, authenticators: readonly 
       ;(this as Asked)[CHOSEN] = chosen
     }
   })
-  app.decorateRequest('authenticate', function (this: FastifyRequest) {
+  app.decorateRequest('authenticate', function (this: FastifyRequest, reply?: FastifyReply) {
     const request = this as Asked
+    if (reply) for (const { vary } of request.authenticators) if (vary) varyBy(reply, vary)
     request[OUTCOME] ??= authenticate(request)
     return request[OUTCOME]
   })
@@ -76,10 +85,10 @@ export function decorateRequests(app: FastifyInstance, authenticators: readonly 
  * @param schemes tried in this order; with none, every refusal is a 403
  */
 export function authenticateWith(schemes: readonly (Scheme | Authenticator)[], asked: Guard): Guard {
-  async function checkPermission(request: FastifyRequest): Promise<void> {
+  async function checkPermission(request: FastifyRequest, reply?: FastifyReply): Promise<void> {
     const { authenticators } = request.server.auth
     request.authenticators = schemes.map((scheme) => (typeof scheme === 'string' ? authenticators[scheme] : scheme))
-    await asked(request)
+    await asked(request, reply)
   }
   return Object.assign(checkPermission, { permits: asked.permits })
 }

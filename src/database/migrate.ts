@@ -27,7 +27,8 @@ declare const WebAssembly: {
 const MADE_BY_DJANGO: Record<string, string> = {
   '0001_latchkey_auth': 'auth_user',
   '0002_latchkey_authtoken': 'authtoken_token',
-  '0003_latchkey_token_blacklist': 'token_blacklist_outstandingtoken'
+  '0003_latchkey_token_blacklist': 'token_blacklist_outstandingtoken',
+  '0006_latchkey_django_session': 'django_session'
 }
 /** Any number will do, as long as it is always the same. */
 const ADVISORY_LOCK = 5_284_230_611

@@ -20,6 +20,7 @@ import { readFields } from './fields.ts'
 import { metadataOf } from './metadata.ts'
 import { negotiate } from './negotiation.ts'
 import { addParsers, PARSED_TYPES } from './parsers.ts'
+import { varyBy } from './vary.ts'
 
 /** In the order in which DRF lists them in `Allow`. */
 const VERBS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
@@ -181,7 +182,7 @@ const fieldReader = (body: TObject) => async (request: FastifyRequest) => {
 function finisher(allow: string, varies: boolean): onSendHookHandler<unknown> {
   return (request, reply, payload, done) => {
     reply.header('allow', allow)
-    if (varies) reply.header('vary', withAccept(reply.getHeader('vary')))
+    if (varies) varyBy(reply, 'Accept')
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
     if (typeof payload !== 'string' || !isJson(reply)) return done(null, payload)
     const text = escapeSeparators(indented(payload, indents.get(request)))
@@ -192,12 +193,6 @@ function finisher(allow: string, varies: boolean): onSendHookHandler<unknown> {
 
 /** Not so the few answers that plugins give in plain text before a view is reached. */
 const isJson = (reply: FastifyReply) => String(reply.getHeader('content-type')).startsWith('application/json')
-
-/** Others, such as CORS, have said what the answer depends on. */
-function withAccept(vary: ReturnType<FastifyReply['getHeader']>): string {
-  const names = String(vary ?? '')
-  return /(^|,)\s*(accept|\*)\s*(,|$)/i.test(names) ? names : [names, 'Accept'].filter(Boolean).join(', ')
-}
 
 const indented = (json: string, indent: number | undefined) =>
   indent === undefined ? json : JSON.stringify(JSON.parse(json), null, indent)

@@ -3,14 +3,14 @@
  *
  * Answers are combined, never exceptions: were a refusal a throw, `not` would turn a database that is down into "allowed".
  */
-import type { FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 
 /** What a guard asks of a request. */
 export type Predicate = (request: FastifyRequest) => boolean | Promise<boolean>
 
 /** A preHandler that carries the question it asks, so that guards can be combined. */
 export interface Guard {
-  (request: FastifyRequest): Promise<void>
+  (request: FastifyRequest, reply?: FastifyReply): Promise<void>
   readonly permits: Predicate
 }
 
@@ -25,8 +25,8 @@ export interface GuardOptions {
  * @param permits asked after authentication; `request.user` is the caller or null
  */
 export function guard(permits: Predicate, { message }: GuardOptions = {}): Guard {
-  async function checkPermission(request: FastifyRequest): Promise<void> {
-    await request.authenticate()
+  async function checkPermission(request: FastifyRequest, reply?: FastifyReply): Promise<void> {
+    await request.authenticate(reply)
     if (!(await permits(request))) throw request.permissionDenied(message)
   }
   return Object.assign(checkPermission, { permits })

@@ -34,7 +34,7 @@ const common = ({ auth }: FastifyInstance) => ({
 })
 
 /** `/sessions/`, `/token/logout/`, and for staff `/users/1/sessions/`. */
-export function sessionRoutes(app: FastifyInstance): void {
+export function loginSessionRoutes(app: FastifyInstance): void {
   listView(app)
   oneView(app)
   logoutView(app)

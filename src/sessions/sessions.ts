@@ -169,17 +169,19 @@ export class Sessions {
    *
    * @param changes the first of which locks the user's row, so that no login slips in; none, to end sessions only
    * @param except the session that stays
+   * @returns what the first of the changes has returned
    */
   async endWith(
     [first, ...others]: Prisma.PrismaPromise<unknown>[],
     userId: number,
     reason: EndReason,
     except: string | null = null
-  ): Promise<void> {
+  ): Promise<unknown> {
     // Before the user is deleted, by whose row the endings go.
     const endings = endingsOfUser(this.#database, this.#settings, userId, reason, except)
-    await this.#database.$transaction([...(first === undefined ? [] : [first]), ...endings, ...others])
+    const [result] = await this.#database.$transaction([...(first === undefined ? [] : [first]), ...endings, ...others])
     await this.#revocations.hear()
+    return result
   }
 
   /** Those that have not ended, the one used last first. At most 500. */

@@ -41,6 +41,16 @@ export function loadSigningKey({ signingKey, algorithm, databaseUrl }: Settings)
   }
 }
 
+/**
+ * Django's SECRET_KEY, and then those that were in its place before. Unless it is set, it is what tokens are signed with, as
+ * SimpleJWT signs with it unless told otherwise.
+ */
+export function secretsOf(settings: Settings): [string, ...string[]] {
+  const { secretKey, secretKeyFallbacks, signingKey, keyEncryptionKey } = settings
+  const secret = secretKey ?? signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
+  return [secret, ...secretKeyFallbacks]
+}
+
 function readKey(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8').trim()

@@ -23,13 +23,13 @@ export interface NewUser {
 
 /** What ends with a user's standing or password. */
 export interface Logins {
-  /** Makes these changes and ends the user's logins but one, all or nothing. */
+  /** Makes these changes and ends the user's logins but one, all or nothing. @returns what the first has returned */
   endWith: (
     changes: Prisma.PrismaPromise<unknown>[],
     userId: number,
     reason: 'password' | 'inactive' | 'deleted',
     except?: string | null
-  ) => Promise<void>
+  ) => Promise<unknown>
 }
 
 /** In characters; Django's validator takes no longer ones. */
@@ -100,11 +100,12 @@ export class Users {
    *
    * @param password null makes it unusable
    * @param sid the session that stays: the one whose user changes its own password
+   * @returns the row with the new hash
    */
-  async setPassword(id: number, password: string | null, sid: string | null = null): Promise<void> {
+  async setPassword(id: number, password: string | null, sid: string | null = null): Promise<UserRow> {
     const data = { password: await this.#encode(password) }
-    const change = this.#database.user.update({ where: { id }, data, select: { id: true } })
-    await this.#logins.endWith([change], id, 'password', sid)
+    const change = this.#database.user.update({ where: { id }, data })
+    return (await this.#logins.endWith([change], id, 'password', sid)) as UserRow
   }
 
   /** @throws {ValidationError} `{ username: […] }` for a name that is malformed or taken */

@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import facts from './django-tables.json' with { type: 'json' }
 
-/** The migrations whose tables are Django's, and which Django has made where it came first. */
+/** The first of them, whose tables are Django's, and which Django has made where it came first. */
 const DJANGOS = ['0001_latchkey_auth', '0002_latchkey_authtoken', '0003_latchkey_token_blacklist']
 
 /** All there are: Django's, and those of tables of our own. */

@@ -140,7 +140,7 @@ else
       await migrate(django.databaseUrl)
       await aliceIsTheSameToDjango(t, django, world)
 
-      t.match(await django.manage(['migrate', '--fake-initial']), /Applying sessions\.0001_initial\.\.\. OK/)
+      t.match(await django.manage(['migrate', '--fake-initial']), 'No migrations to apply')
       t.match(await django.manage(['migrate', '--plan']), 'No planned migration operations')
       t.match(await django.manage(['makemigrations', '--check', '--dry-run']), 'No changes detected')
       t.match(await django.manage(['check', '--database', 'default']), 'no issues')

@@ -19,6 +19,7 @@ import {
   not,
   objectPermissions,
   or,
+  type Scheme,
   userRateThrottle
 } from '../../src/index.ts'
 import { groupRoutes } from '../../src/permissions/routes.ts'
@@ -34,7 +35,7 @@ const GUARDED: Record<string, Guard> = {
 }
 
 /** Who may come in by which schemes, tried in this order. */
-const SCHEMES: Record<string, string[]> = {
+const SCHEMES: Record<string, Scheme[]> = {
   'no-authenticators': [],
   basic: ['basic'],
   token: ['token'],
@@ -59,7 +60,7 @@ export async function addProbes(app: FastifyInstance): Promise<void> {
       'throttle-user': [isAuthenticated, userRateThrottle('2/minute')],
       'throttle-anon': [allowAny, anonRateThrottle('2/minute')]
     }
-    for (const [name, preHandler] of Object.entries({ ...GUARDED, ...guardedBySchemes(app), ...throttled })) {
+    for (const [name, preHandler] of Object.entries({ ...GUARDED, ...guardedBySchemes(), ...throttled })) {
       scope.route({ method: ['GET', 'POST'], url: `/probe/${name}/`, preHandler, handler: whoAmI })
     }
   })
@@ -86,25 +87,10 @@ async function addGroups(app: FastifyInstance): Promise<void> {
   })
 }
 
-/** Without the probes whose schemes do not exist yet: their cases do not hold. */
-function guardedBySchemes(app: FastifyInstance): Record<string, Guard> {
-  const known = { session: SESSION_OF_NOBODY, ...app.auth.authenticators } as Record<string, Authenticator>
-  const probes = Object.entries(SCHEMES).filter(([, schemes]) => schemes.every((scheme) => scheme in known))
-  return Object.fromEntries(
-    probes.map(([name, schemes]) => [
-      name,
-      authenticateWith(
-        schemes.map((scheme) => known[scheme] as Authenticator),
-        isAuthenticated
-      )
-    ])
-  )
+function guardedBySchemes(): Record<string, Guard> {
+  const probes = Object.entries(SCHEMES)
+  return Object.fromEntries(probes.map(([name, schemes]) => [name, authenticateWith(schemes, isAuthenticated)]))
 }
-
-type Authenticator = Exclude<Parameters<typeof authenticateWith>[0][number], string>
-
-/** Stands in while there are no sessions: like Django's it has no challenge, and finds nobody without a cookie. */
-const SESSION_OF_NOBODY: Authenticator = { authenticate: async () => null }
 
 async function whoAmI({ user }: FastifyRequest) {
   return { id: user?.id ?? null, username: user?.username ?? '', is_authenticated: user !== null }

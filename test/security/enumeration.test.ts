@@ -2,6 +2,7 @@
 import bcrypt from 'bcrypt'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { openBrowser } from '../support/browser.ts'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
 
@@ -72,6 +73,19 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await logIn(app, 'alice', PASSWORD)).statusCode, 200)
   })
 
+  t.test('a browser is told no more, and waits as long', async (t) => {
+    const app = await build(t, BCRYPT)
+    await addUsers(app)
+    const browser = openBrowser(app)
+    const work = recordWork(t)
+    for (const [name = '', password = ''] of [...NAMES.map((name) => [name, 'wrong']), ['ina', PASSWORD]]) {
+      work.done = 0
+      const { statusCode, body } = await browser.signIn(name, password)
+      t.strictSame([statusCode, body, work.done], [400, UNABLE, 2 ** BCRYPT.bcryptRounds], name)
+    }
+    t.equal((await browser.signIn()).statusCode, 200)
+  })
+
   t.test('a password that nobody can have costs nothing, whoever is asked for', async (t) => {
     const app = await build(t, BCRYPT)
     await addUsers(app)
@@ -90,6 +104,7 @@ onEachDatabase(t, (t, { build }) => {
   })
 })
 
+const UNABLE = '{"non_field_errors":["Unable to log in with provided credentials."]}'
 const NO_ACCOUNT = '{"detail":"No active account found with the given credentials"}'
 
 t.test('there is nobody to begin with', async (t) => {

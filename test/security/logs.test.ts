@@ -35,9 +35,24 @@ async function attack(server: Server): Promise<string[]> {
   await post(server, '/api/token/', `{"password":"${SECRET}`)
   await post(server, '/api/token/', `password=${SECRET}%ff`, { 'content-type': 'application/x-www-form-urlencoded' })
   await post(server, '/api/token/', SECRET, { 'content-type': `multipart/form-data; boundary=${SECRET}` })
+  const cookies = await signIn(server)
   await exchange(port, `GET / HTTP/1.1\r\nAuthorization ${SECRET}\r\n\r\n`)
   await exchange(port, request(`GET /%0d%0a{"level":60}`))
-  return [access, refresh]
+  return [access, refresh, ...cookies]
+}
+
+/** With a browser. @returns what its cookies hold */
+async function signIn(server: Server): Promise<string[]> {
+  const valuesOf = ({ headers }: Response) => headers.getSetCookie().map((cookie) => /=(\w+)/.exec(cookie)?.[1] ?? '')
+  const [token = ''] = valuesOf(await fetch(`${server.origin}/api/session/`))
+  const headers = { ...JSON_TYPE, 'x-csrftoken': token, cookie: `csrftoken=${token}` }
+  const login = await post(server, '/api/session/', { username: 'alice', password: PASSWORD }, headers)
+  const [key = '', fresh = ''] = valuesOf(login)
+  await fetch(`${server.origin}/api/session/`, {
+    method: 'DELETE',
+    headers: { cookie: `sessionid=${key}`, referer: SECRET }
+  })
+  return [token, key, fresh]
 }
 
 /** @returns all that was written, line by line */
@@ -81,7 +96,7 @@ onEachDatabase(t, (t, { provider, build }) => {
     t.match(written, /"path":"\/api\/token\/refresh\/"/)
     const secrets = [
       ...tokens,
-      ...tokens.map((token) => token.split('.')[2] ?? ''),
+      ...tokens.flatMap((token) => token.split('.')[2] ?? []),
       PASSWORD,
       hash,
       SIGNING_KEY,

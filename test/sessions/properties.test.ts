@@ -60,7 +60,7 @@ class World {
     return { ...pair, sid: String(claimsOf(pair.refresh).sid), isOver: false }
   }
 
-  async act(action: Action): Promise<void> {
+  async act(action: Action): Promise<unknown> {
     const { tokens, sessions, users } = this.authOf(action.at)
     if (action.kind === 'password') {
       this.overAll()
@@ -84,7 +84,7 @@ class World {
     const uses = action.kind === 'refresh' ? 1 : 2
     const answers = await Promise.all(Array.from({ length: uses }, () => this.#use(action.at, client)))
     const last = answers.at(-1)
-    if (action.kind !== 'lost' && last) Object.assign(client, last)
+    return action.kind !== 'lost' && last && Object.assign(client, last)
   }
 
   async #use(at: number, { refresh }: Client): Promise<{ refresh: string; access: string } | undefined> {

@@ -1,0 +1,127 @@
+/** Django's protection against requests that another's page makes a browser send: CsrfViewMiddleware. */
+import { randomInt } from 'node:crypto'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { PermissionDenied } from '../errors.ts'
+import { varyBy } from '../http/vary.ts'
+import { isEqual } from '../sessions/signed-data.ts'
+import { cookieOf, setCookie } from './cookies.ts'
+
+const COOKIE = 'csrftoken'
+const FIELD = 'csrfmiddlewaretoken'
+/** A year, in seconds. */
+const AGE = 60 * 60 * 24 * 7 * 52
+const CHARACTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
+const LENGTH = 32
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+const FORM = /^\s*(application\/x-www-form-urlencoded|multipart\/form-data)\s*(;|$)/i
+
+/** What the cookie will hold once this request is answered. */
+const secrets = new WeakMap<FastifyRequest, string>()
+
+/** Django's get_token: the token for a page's form or script, 64 characters, another one each time. Sets the cookie. */
+export function csrfToken(request: FastifyRequest, reply: FastifyReply): string {
+  const secret = secrets.get(request) ?? setSecret(request, reply, secretOf(request) ?? randomText())
+  return masked(secret, randomText())
+}
+
+/** Django's rotate_token: what was known before a login is no use after it. */
+export function rotateToken(request: FastifyRequest, reply: FastifyReply): void {
+  setSecret(request, reply, randomText())
+}
+
+/**
+ * Django's csrf_protect, for routes of one's own that anybody may ask, such as a form to sign in. What the `session` scheme
+ * lets in has been checked.
+ *
+ * @throws {PermissionDenied} `CSRF Failed: …`, for a request that changes something and may come from another's page
+ */
+export async function csrfProtect(request: FastifyRequest): Promise<void> {
+  if (SAFE_METHODS.has(request.method)) return
+  const reason = faultOfSource(request) ?? faultOfToken(request)
+  if (reason !== undefined) throw new PermissionDenied(`CSRF Failed: ${reason}`)
+}
+
+function faultOfSource(request: FastifyRequest): string | undefined {
+  const { protocol, host, headers } = request
+  const { origin } = headers
+  if (origin === undefined) return protocol === 'https' ? faultOfReferer(request) : undefined
+  if (origin === `${protocol}://${host}` || isTrusted(request, origin)) return undefined
+  return `Origin checking failed - ${origin} does not match any trusted origins.`
+}
+
+/** Over TLS only: elsewhere, who could change the one header could change the other. */
+function faultOfReferer(request: FastifyRequest): string | undefined {
+  const { referer } = request.headers
+  if (referer === undefined) return 'Referer checking failed - no Referer.'
+  const [origin = '', scheme = ''] = /^([a-z][a-z\d+.-]*):\/\/[^/?#\\\s]+/i.exec(referer) ?? []
+  if (origin === '') return 'Referer checking failed - Referer is malformed.'
+  if (scheme.toLowerCase() !== 'https') return 'Referer checking failed - Referer is insecure while host is secure.'
+  // Here a trusted origin counts by its host alone, as in Django.
+  const isGood = origin === `https://${request.host}` || isTrusted(request, origin, true)
+  return isGood ? undefined : `Referer checking failed - ${referer} does not match any trusted origins.`
+}
+
+function isTrusted({ server }: FastifyRequest, origin: string, byHost = false): boolean {
+  const [scheme, host = ''] = origin.split('://')
+  return server.auth.settings.csrfTrustedOrigins.some((trusted) => {
+    const [trustedScheme, pattern = ''] = trusted.split('://')
+    if (!byHost && scheme !== trustedScheme) return false
+    return pattern.startsWith('*.') ? `.${host}`.endsWith(pattern.slice(1)) : host === pattern
+  })
+}
+
+function faultOfToken(request: FastifyRequest): string | undefined {
+  const cookie = cookieOf(request, COOKIE)
+  if (cookie === undefined) return 'CSRF cookie not set.'
+  const fault = faultOfForm(cookie)
+  if (fault !== undefined) return `CSRF cookie ${fault}.`
+  const field = fieldOf(request)
+  const token = field || request.headers['x-csrftoken']
+  if (token === undefined) return 'CSRF token missing.'
+  const text = String(token)
+  const isWrong = () => (isEqual(unmasked(text), unmasked(cookie)) ? undefined : 'incorrect')
+  const problem = faultOfForm(text) ?? isWrong()
+  if (problem === undefined) return undefined
+  return `CSRF token from ${field ? 'POST' : "the 'X-Csrftoken' HTTP header"} ${problem}.`
+}
+
+function faultOfForm(token: string): string | undefined {
+  if (token.length !== LENGTH && token.length !== 2 * LENGTH) return 'has incorrect length'
+  return /^[a-zA-Z0-9]*$/.test(token) ? undefined : 'has invalid characters'
+}
+
+/** Of a form whose body has been read: in a guard as preHandler, that is, and not where bodies are read later. */
+function fieldOf({ method, headers, body }: FastifyRequest): string {
+  if (method !== 'POST' || !FORM.test(headers['content-type'] ?? '')) return ''
+  const value = body instanceof Map ? body.get(FIELD) : (body as Record<string, unknown> | null | undefined)?.[FIELD]
+  return typeof value === 'string' ? value : ''
+}
+
+function secretOf(request: FastifyRequest): string | undefined {
+  const cookie = cookieOf(request, COOKIE)
+  return cookie === undefined || faultOfForm(cookie) !== undefined ? undefined : unmasked(cookie)
+}
+
+function setSecret(request: FastifyRequest, reply: FastifyReply, secret: string): string {
+  secrets.set(request, secret)
+  setCookie(request, reply, [COOKIE, secret], { maxAge: AGE })
+  varyBy(reply, 'Cookie')
+  return secret
+}
+
+const randomText = () => Array.from({ length: LENGTH }, () => CHARACTERS[randomInt(CHARACTERS.length)]).join('')
+
+/** So that the secret is not the same bytes in every page, from which a compressed answer could tell it. */
+export const masked = (secret: string, mask: string) => mask + shifted(secret, mask, 1)
+
+/** The secret in a token, which may also be plain. */
+export const unmasked = (token: string) =>
+  token.length === LENGTH ? token : shifted(token.slice(LENGTH), token.slice(0, LENGTH), -1)
+
+function shifted(text: string, by: string, sign: 1 | -1): string {
+  const place = (character: string) => CHARACTERS.indexOf(character)
+  const { length } = CHARACTERS
+  return [...text]
+    .map((character, index) => CHARACTERS[(place(character) + sign * place(by.charAt(index)) + length) % length])
+    .join('')
+}

@@ -1,0 +1,66 @@
+/** DRF's SessionAuthentication, and Django's login and logout: a cookie that a browser sends by itself. */
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { User as UserRow } from '../database/open.ts'
+import { varyBy } from '../http/vary.ts'
+import { BrowserSession, type BrowserSessions, type Owner } from '../sessions/browser-sessions.ts'
+import type { Settings } from '../settings.ts'
+import { withoutPassword } from '../users/user.ts'
+import type { Authenticator } from './authenticate.ts'
+import { cookieOf, setCookie } from './cookies.ts'
+import { csrfProtect, rotateToken } from './csrf.ts'
+
+/** Without a challenge: a browser has none to answer. `request.auth` is the session. */
+export function sessionAuthenticator(sessions: BrowserSessions, { sessionCookieName }: Settings): Authenticator {
+  return {
+    vary: 'Cookie',
+    authenticate: async (request) => {
+      const key = cookieOf(request, sessionCookieName)
+      const found = key === undefined ? null : await sessions.find(key)
+      if (found === null) return null
+      await csrfProtect(request)
+      return { user: withoutPassword(found.user), auth: found.session }
+    }
+  }
+}
+
+/**
+ * Django's login: the browser is signed in under a new key, has a new CSRF token, and `last_login` is set.
+ *
+ * @param user as `users.authenticate` gives it. Check the request with `csrfProtect` before, and that the user is active.
+ */
+export async function login(request: FastifyRequest, reply: FastifyReply, user: UserRow): Promise<void> {
+  const { browserSessions, users, settings } = request.server.auth
+  const session = await browserSessions.logIn(user, cookieOf(request, settings.sessionCookieName) ?? null)
+  await users.updateLastLogin(user.id)
+  setSession(request, reply, session)
+  rotateToken(request, reply)
+}
+
+/** Django's logout: the session is deleted, and so is its cookie. */
+export async function logout(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  const { browserSessions, settings } = request.server.auth
+  const key = cookieOf(request, settings.sessionCookieName)
+  if (key !== undefined) await browserSessions.logOut(key)
+  varyBy(reply, 'Cookie')
+  setCookie(request, reply, [settings.sessionCookieName, ''], { httpOnly: true, maxAge: 0, expires: new Date(0) })
+}
+
+/**
+ * Django's update_session_auth_hash: after a change of password, which ends all sessions, the caller's own goes on. Nothing
+ * happens if the caller did not come by one.
+ *
+ * @param user with the new password
+ */
+export async function updateSessionAuthHash(request: FastifyRequest, reply: FastifyReply, user: Owner): Promise<void> {
+  if (!(request.auth instanceof BrowserSession)) return
+  const session = await request.server.auth.browserSessions.renew(request.auth, user)
+  request.auth = session
+  setSession(request, reply, session)
+}
+
+function setSession(request: FastifyRequest, reply: FastifyReply, { key, expiresAt }: BrowserSession): void {
+  const maxAge = Math.ceil((expiresAt.getTime() - Date.now()) / 1000)
+  const { sessionCookieName } = request.server.auth.settings
+  setCookie(request, reply, [sessionCookieName, key], { httpOnly: true, maxAge, expires: expiresAt })
+  varyBy(reply, 'Cookie')
+}
