@@ -8,11 +8,12 @@ import { ResetTokens } from './accounts/reset-tokens.ts'
 import { userRoutes } from './accounts/routes.ts'
 import { authTokenRoute, tokenLoginRoutes } from './authentication/routes.ts'
 import { pageByNumber } from './http/pagination.ts'
-import { createThrottle } from './http/throttle.ts'
+import { createThrottle, type Throttle } from './http/throttle.ts'
 import { drfScope, view } from './http/view.ts'
 import { and, isAdminUser, isAuthenticated } from './permissions/guards.ts'
 import { modelPermissions } from './permissions/model-guards.ts'
 import { groupRoutes } from './permissions/routes.ts'
+import type { Auth } from './plugin.ts'
 import { loadSigningKey } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
 
@@ -24,7 +25,7 @@ import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
  */
 export async function authRoutes(app: FastifyInstance): Promise<void> {
   drfScope(app)
-  const throttle = await createThrottle(app.auth.settings.loginRate)
+  const throttle = await loginThrottle(app)
   tokenRoutes(app, throttle)
   authTokenRoute(app, throttle)
   groupRoutes(app, '/groups/', {
@@ -48,18 +49,28 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
 }
 
 /**
- * djoser's endpoints: `/users/`, `/jwt/` and `/token/`. Anybody can make an account there.
+ * djoser's endpoints: `/users/`, `/jwt/` and `/token/`. Anybody can make an account there, unless `accountsRegistration`
+ * is off.
  *
  * Register it after the plugin: `app.register(accountRoutes, { prefix: '/auth' })`.
  */
 export async function accountRoutes(app: FastifyInstance): Promise<void> {
   drfScope(app)
-  const throttle = await createThrottle(app.auth.settings.loginRate)
+  const throttle = await loginThrottle(app)
   const accounts = accountsOf(app)
   userRoutes(app, accounts, throttle)
   mailRoutes(app, accounts, throttle)
   jwtRoutes(app, throttle)
   tokenLoginRoutes(app, throttle)
+}
+
+const loginThrottles = new WeakMap<Auth, Promise<Throttle>>()
+
+/** One for all doors: what is refused at one is not to be tried at the next. */
+function loginThrottle({ auth }: FastifyInstance): Promise<Throttle> {
+  const throttle = loginThrottles.get(auth) ?? createThrottle(auth.settings.loginRate)
+  loginThrottles.set(auth, throttle)
+  return throttle
 }
 
 function accountsOf({ auth, log }: FastifyInstance): Accounts {

@@ -155,6 +155,7 @@ export const SettingsSchema = Type.Object(
     accountsPasswordResetUrl: path('password-reset/{uid}/{token}', 'Link to set a new password'),
     accountsUsernameResetUrl: path('username-reset/{uid}/{token}', 'Link to set a new name'),
     accountsSendActivationEmail: flag(false, 'New accounts are inactive until a link in a mail is followed'),
+    accountsRegistration: flag(true, 'Anybody may make an account; off: staff with `auth.add_user` only'),
     accountsPasswordRetype: flag(false, 'New passwords are asked for twice, as `re_password` and `re_new_password`'),
     accountsShowEmailNotFound: flag(
       false,

@@ -70,6 +70,7 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
   ['accountsPasswordResetUrl', LINK, 'reset'],
   ['accountsUsernameResetUrl', LINK, '{uid}'],
   ['accountsSendActivationEmail', FLAG, 'maybe'],
+  ['accountsRegistration', FLAG, 'maybe'],
   ['accountsPasswordRetype', FLAG, 'maybe'],
   ['accountsShowEmailNotFound', FLAG, 'maybe'],
   ['passwordResetTimeout', DURATION, '59s', 'never'],

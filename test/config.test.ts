@@ -36,6 +36,7 @@ const EVERY_SETTING: [name: SettingName, environment: string, fallback: unknown]
   ['accountsPasswordResetUrl', 'ACCOUNTS_PASSWORD_RESET_URL', 'password-reset/{uid}/{token}'],
   ['accountsUsernameResetUrl', 'ACCOUNTS_USERNAME_RESET_URL', 'username-reset/{uid}/{token}'],
   ['accountsSendActivationEmail', 'ACCOUNTS_SEND_ACTIVATION_EMAIL', false],
+  ['accountsRegistration', 'ACCOUNTS_REGISTRATION', true],
   ['accountsPasswordRetype', 'ACCOUNTS_PASSWORD_RETYPE', false],
   ['accountsShowEmailNotFound', 'ACCOUNTS_SHOW_EMAIL_NOT_FOUND', false],
   ['authenticationSchemes', 'AUTHENTICATION_SCHEMES', ['jwt']],

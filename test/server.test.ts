@@ -19,6 +19,11 @@ onEachDatabase(t, (t, { databaseUrl }) => {
     const { access } = (await signedIn.json()) as { access: string }
     const answer = await fetch(`${origin}/api/protected/`, { headers: bearer(access) })
     t.equal(await answer.text(), '{"message":"This is a protected view."}')
+    const bob = JSON.stringify({ username: 'bob', password: PASSWORD })
+    const made = await fetch(`${origin}/auth/users/`, { method: 'POST', body: bob, headers: json })
+    t.equal(made.status, 201)
+    const login = await fetch(`${origin}/auth/jwt/create/`, { method: 'POST', body: bob, headers: json })
+    t.equal(login.status, 200)
     for (const url of ['/health/live', '/health/ready']) {
       const health = await fetch(origin + url)
       t.equal(health.status, 200)

@@ -5,7 +5,7 @@ import { NotFound, PermissionDenied, UserInactive, UserNotFound, ValidationError
 import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
 import { view } from '../http/view.ts'
-import { isAuthenticated } from '../permissions/guards.ts'
+import { and, hasPermission, isAdminUser, isAuthenticated } from '../permissions/guards.ts'
 import { primaryKeyOf, type User, withoutPassword } from '../users/user.ts'
 import type { Accounts } from './accounts.ts'
 
@@ -15,7 +15,8 @@ export const Refusals = {
   401: Detail,
   403: Detail,
   404: Detail,
-  429: Detail
+  429: Detail,
+  503: Detail
 }
 const Shape = Type.Object({ email: Type.String(), id: Type.Integer(), username: Type.String() })
 const Made = Type.Object({ email: Type.String(), username: Type.String(), id: Type.Integer() })
@@ -55,6 +56,9 @@ export function userRoutes(app: FastifyInstance, accounts: Accounts, throttle: T
   })
 }
 
+/** Who makes accounts where not everybody does. */
+const isRegistrar = and(isAdminUser, hasPermission('auth.add_user'))
+
 /** A view's parts that are the same for all; reading takes no password, and is not counted. */
 const common = ({ auth }: FastifyInstance, throttle: Throttle) => ({
   tags: ['account'],
@@ -68,19 +72,21 @@ const limited = (throttle: Throttle) => async (request: FastifyRequest) => {
 
 function listRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
   const { before, ...rest } = common(app, throttle)
-  const anybodyPosts = async (request: FastifyRequest) => {
+  const isOpen = app.auth.settings.accountsRegistration
+  const permitted = async (request: FastifyRequest) => {
     if (request.method !== 'POST') await isAuthenticated(request)
+    else if (!isOpen) await isRegistrar(request)
   }
   view(app, '/users/', {
     ...{ ...rest, name: 'User List', description: 'Accounts: staff sees all, others their own.' },
-    before: [anybodyPosts, limited(throttle)],
+    before: [permitted, limited(throttle)],
     methods: {
       GET: {
         ...{ summary: 'List accounts', security: SIGNED_IN, response: { 200: Type.Array(Shape), ...Refusals } },
         handler: list
       },
       POST: {
-        summary: 'Make an account',
+        ...{ summary: 'Make an account', ...(!isOpen && { security: SIGNED_IN }) },
         body: Type.Object({
           email,
           username: CharField({ maxLength: 150 }),
