@@ -29,6 +29,7 @@ interface Command {
 }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
+const warn = (line: string): void => void process.stderr.write(`latchkey: ${line}\n`)
 
 const COMMANDS: Record<string, Command> = {
   serve: { help: 'Start the API.', run: serve },
@@ -172,9 +173,13 @@ async function changePassword(_values: unknown, [username = '']: string[]): Prom
   say(`Password changed successfully for user '${username}'`)
 }
 
-async function validatorFor({ passwordMinLength: minLength }: Settings, owner: PasswordOwner): Promise<Validate> {
-  const { faultsOfPassword } = await import('./users/validators.ts')
-  return async (password) => (await faultsOfPassword(password, owner, { minLength })).map(({ message }) => message)
+async function validatorFor(settings: Settings, owner: PasswordOwner): Promise<Validate> {
+  const [{ faultsOfPassword }, { passwordRulesOf }] = await Promise.all([
+    import('./users/validators.ts'),
+    import('./users/password-rules.ts')
+  ])
+  const rules = passwordRulesOf(settings, (reason) => warn(`the password was not looked up among breaches: ${reason}`))
+  return async (password) => (await faultsOfPassword(password, owner, rules)).map(({ message }) => message)
 }
 
 async function syncPermissions(): Promise<void> {
@@ -277,7 +282,7 @@ function report(error: unknown): void {
       : error instanceof AuthError
         ? Object.values(error.body).flat()
         : [error instanceof CommandError ? error.message : ((error as Error).stack ?? String(error))]
-  for (const line of lines) process.stderr.write(`latchkey: ${line}\n`)
+  for (const line of lines) warn(String(line))
   process.exitCode = error instanceof CommandError ? error.exitCode : 1
 }
 

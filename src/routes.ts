@@ -16,6 +16,7 @@ import { groupRoutes } from './permissions/routes.ts'
 import type { Auth } from './plugin.ts'
 import { loadSigningKey } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
+import { passwordRulesOf } from './users/password-rules.ts'
 
 /**
  * The endpoints below `/token/`, `/api-token-auth/`, `/groups/` for staff, and `/protected/`, which shows a guard at work.
@@ -78,10 +79,14 @@ function accountsOf({ auth, log }: FastifyInstance): Accounts {
   const { signingKey, keyEncryptionKey } = settings
   // Django's SECRET_KEY, which SimpleJWT signs with as well unless it is told otherwise.
   const secret = signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
-  const send = createMailer(settings, (path) =>
+  const mailer = createMailer(settings, (path) =>
     log.info({ path }, 'mail was put into a file; to send it, set MAIL_URL')
   )
-  return new Accounts(settings, users, new ResetTokens([secret], settings.passwordResetTimeout), (mail) =>
-    send(mail).catch((error) => log.error(error, 'mail could not be sent'))
-  )
+  return new Accounts({
+    ...{ settings, users, resetTokens: new ResetTokens([secret], settings.passwordResetTimeout) },
+    passwordRules: passwordRulesOf(settings, (reason) =>
+      log.warn({ reason }, 'passwords are not looked up among breaches; they pass')
+    ),
+    send: (mail) => mailer(mail).catch((error) => log.error(error, 'mail could not be sent'))
+  })
 }

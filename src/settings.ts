@@ -127,6 +127,10 @@ export const SettingsSchema = Type.Object(
     passwordHashers: listOf(HASHERS, [...HASHERS], 'Accepted password hashes; the first one makes new ones'),
     bcryptRounds: integer(12, 4, 20, 'Cost of new bcrypt hashes, as a power of two'),
     passwordMinLength: integer(8, 1, 128, 'Fewest characters of a new password'),
+    passwordBreachedUrl: optional(
+      'Where new passwords are looked up among breached ones, such as `https://api.pwnedpasswords.com/range/`; absent: nowhere',
+      { pattern: '^https?://[^?#@\\s]+/$', expects: 'an address such as https://api.pwnedpasswords.com/range/' }
+    ),
     passwordTrim: flag(true, 'Cut white space around a password at sign-in, as SimpleJWT; off for OWASP ASVS 6.2.8'),
     loginField: oneOf(['username', 'email'], 'username', 'What users sign in with; an address in whatever letters'),
     authenticationBackends: listOf(

@@ -24,6 +24,7 @@ const EVERY_SETTING: [name: SettingName, environment: string, fallback: unknown]
   ['passwordHashers', 'PASSWORD_HASHERS', [...HASHERS]],
   ['bcryptRounds', 'BCRYPT_ROUNDS', 12],
   ['passwordMinLength', 'PASSWORD_MIN_LENGTH', 8],
+  ['passwordBreachedUrl', 'PASSWORD_BREACHED_URL', null],
   ['passwordTrim', 'PASSWORD_TRIM', true],
   ['loginField', 'LOGIN_FIELD', 'username'],
   ['authenticationBackends', 'AUTHENTICATION_BACKENDS', ['ModelBackend']],

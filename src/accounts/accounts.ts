@@ -5,7 +5,7 @@ import { PermissionDenied, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { NewUser, Users } from '../users/users.ts'
-import { faultsOfPassword } from '../users/validators.ts'
+import { faultsOfPassword, type PasswordRules } from '../users/validators.ts'
 import type { SendMail } from './mail.ts'
 import { idOf, type ResetTokens, uidOf } from './reset-tokens.ts'
 
@@ -17,16 +17,26 @@ export interface Link {
 
 type Purpose = 'activation' | 'passwordReset' | 'usernameReset'
 
+export interface AccountsParts {
+  settings: Settings
+  users: Users
+  passwordRules: PasswordRules
+  resetTokens: ResetTokens
+  /** Not waited for, so that how long an answer takes tells nothing; it has to see to its own failures. */
+  send: SendMail
+}
+
 export class Accounts {
   readonly #settings: Settings
   readonly #users: Users
+  readonly #passwordRules: PasswordRules
   readonly #resetTokens: ResetTokens
   readonly #send: SendMail
 
-  /** @param send is not waited for, so that how long an answer takes tells nothing; it has to see to its own failures */
-  constructor(settings: Settings, users: Users, resetTokens: ResetTokens, send: SendMail) {
+  constructor({ settings, users, passwordRules, resetTokens, send }: AccountsParts) {
     this.#settings = settings
     this.#users = users
+    this.#passwordRules = passwordRules
     this.#resetTokens = resetTokens
     this.#send = send
   }
@@ -175,7 +185,7 @@ export class Accounts {
   }
 
   async #checkStrength(field: string, password: string, owner: Partial<User>): Promise<void> {
-    const faults = await faultsOfPassword(password, owner, { minLength: this.#settings.passwordMinLength })
+    const faults = await faultsOfPassword(password, owner, this.#passwordRules)
     if (faults.length > 0) throw new ValidationError({ [field]: faults.map(({ message }) => message) })
   }
 }
