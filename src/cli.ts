@@ -48,7 +48,12 @@ const COMMANDS: Record<string, Command> = {
     options: { algorithm: { type: 'string' } },
     run: printKey
   },
-  'sync-permissions': { help: "Make the permissions of Django's own models that are missing.", run: syncPermissions },
+  'sync-permissions': {
+    usage: '[--schema FILE --app NAME]',
+    help: "Make the permissions that are missing: of Django's own models, or of those in a Prisma schema.",
+    options: { schema: { type: 'string' }, app: { type: 'string' } },
+    run: syncPermissions
+  },
   keys: {
     usage: 'list | generate | rotate [--now] | revoke KID',
     names: [1, 2],
@@ -182,10 +187,11 @@ async function validatorFor(settings: Settings, owner: PasswordOwner): Promise<V
   return async (password) => (await faultsOfPassword(password, owner, rules)).map(({ message }) => message)
 }
 
-async function syncPermissions(): Promise<void> {
-  const { AUTH_MODELS } = await import('./permissions/content-types.ts')
+async function syncPermissions(options: Record<string, unknown>): Promise<void> {
+  const { modelsToSync } = await import('./cli-permissions.ts')
+  const models = modelsToSync(options)
   await withAuth(async ({ permissions }) => {
-    const made = await permissions.syncPermissions(AUTH_MODELS)
+    const made = await permissions.syncPermissions(models)
     say(made.length === 0 ? 'No permissions to make.' : made.map((name) => `Made ${name}.`).join('\n'))
   })
 }

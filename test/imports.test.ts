@@ -11,7 +11,7 @@ import t from 'tap'
 const ORDER = [
   ...['errors', 'algorithms', 'settings', 'config', 'version', 'prompt', 'cli-error'],
   ...['database', 'http', 'users', 'permissions', 'sessions', 'tokens', 'authentication', 'accounts'],
-  ...['plugin', 'verify', 'routes', 'server', 'index', 'cli-keys', 'cli']
+  ...['plugin', 'verify', 'routes', 'server', 'index', 'cli-keys', 'cli-permissions', 'cli']
 ]
 /** Files that stand by themselves: what they may import of ours. */
 const LEAVES: Record<string, string[]> = {
