@@ -14,6 +14,7 @@ import { and, isAdminUser, isAuthenticated } from './permissions/guards.ts'
 import { modelPermissions } from './permissions/model-guards.ts'
 import { groupRoutes } from './permissions/routes.ts'
 import type { Auth } from './plugin.ts'
+import { Blacklist } from './tokens/blacklist.ts'
 import { loadSigningKey } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
 import { passwordRulesOf } from './users/password-rules.ts'
@@ -75,7 +76,7 @@ function loginThrottle({ auth }: FastifyInstance): Promise<Throttle> {
 }
 
 function accountsOf({ auth, log }: FastifyInstance): Accounts {
-  const { settings, users } = auth
+  const { settings, users, authTokens, database } = auth
   const { signingKey, keyEncryptionKey } = settings
   // Django's SECRET_KEY, which SimpleJWT signs with as well unless it is told otherwise.
   const secret = signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
@@ -87,6 +88,10 @@ function accountsOf({ auth, log }: FastifyInstance): Accounts {
     passwordRules: passwordRulesOf(settings, (reason) =>
       log.warn({ reason }, 'passwords are not looked up among breaches; they pass')
     ),
+    logOut: async (userId) => {
+      await authTokens.delete(userId)
+      if (settings.refreshStore === 'blacklist') await new Blacklist(database).blacklistAllOf(userId)
+    },
     send: (mail) => mailer(mail).catch((error) => log.error(error, 'mail could not be sent'))
   })
 }

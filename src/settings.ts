@@ -159,8 +159,14 @@ export const SettingsSchema = Type.Object(
     accountsPasswordResetUrl: path('password-reset/{uid}/{token}', 'Link to set a new password'),
     accountsUsernameResetUrl: path('username-reset/{uid}/{token}', 'Link to set a new name'),
     accountsSendActivationEmail: flag(false, 'New accounts are inactive until a link in a mail is followed'),
+    accountsSendConfirmationEmail: flag(false, 'A mail says that an account is ready'),
+    accountsPasswordChangedEmailConfirmation: flag(false, 'A mail says that a password was changed'),
+    accountsUsernameChangedEmailConfirmation: flag(false, 'A mail says that a name was changed'),
+    accountsLogoutOnPasswordChange: flag(false, "A new password ends the user's key and refresh tokens"),
+    accountsHideUsers: flag(true, "Another's account is as if it were not there; off: forbidden, and all are listed"),
     accountsRegistration: flag(true, 'Anybody may make an account; off: staff with `auth.add_user` only'),
     accountsPasswordRetype: flag(false, 'New passwords are asked for twice, as `re_password` and `re_new_password`'),
+    accountsUsernameRetype: flag(false, 'New names are asked for twice, as `re_new_username`'),
     accountsShowEmailNotFound: flag(
       false,
       'Tell whoever asks for a reset that nobody has that address: reveals who is here'

@@ -59,7 +59,7 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/auth/users/reset_password/', 'post', ['email'], DONE],
   ['/auth/users/reset_password_confirm/', 'post', ['uid', 'token', 'new_password'], DONE],
   ['/auth/users/reset_username/', 'post', ['email'], DONE],
-  ['/auth/users/reset_username_confirm/', 'post', ['uid', 'token', 'new_username'], DONE],
+  ['/auth/users/reset_username_confirm/', 'post', ['uid?', 'token?', 'new_username'], DONE],
   ['/auth/jwt/create/', 'post', ['username', 'password'], LOGIN],
   ['/auth/jwt/refresh/', 'post', ['refresh'], ['200', '400', '401']],
   ['/auth/jwt/verify/', 'post', ['token'], ['200', '400', '401']],

@@ -1,13 +1,13 @@
 /** djoser's endpoints for one's own account. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { NotFound, PermissionDenied, UserInactive, UserNotFound, ValidationError } from '../errors.ts'
+import { NotFound, PermissionDenied, UserInactive, UserNotFound } from '../errors.ts'
 import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
 import { view } from '../http/view.ts'
 import { and, hasPermission, isAdminUser, isAuthenticated } from '../permissions/guards.ts'
 import { primaryKeyOf, type User, withoutPassword } from '../users/user.ts'
-import type { Accounts } from './accounts.ts'
+import type { Accounts, Chosen } from './accounts.ts'
 
 const Detail = Type.Object({ detail: Type.String() })
 export const Refusals = {
@@ -28,15 +28,16 @@ export const secret = () => CharField({ writeOnly: true })
 const Change = Type.Object({ email })
 const Confirmation = Type.Object({ current_password: secret() })
 
-/** The field to type a password into once more, where that is asked for. */
-export const again = <Name extends string>({ auth }: FastifyInstance, name: Name) =>
-  (auth.settings.accountsPasswordRetype ? { [name]: secret() } : {}) as { [Key in Name]?: ReturnType<typeof secret> }
+/** The field to type something into once more, where that is asked for. */
+export const again = <Name extends string>(isAsked: boolean, name: Name) =>
+  (isAsked ? { [name]: name.endsWith('username') ? CharField() : secret() } : {}) as {
+    [Key in Name]?: ReturnType<typeof secret>
+  }
 
-/** @throws {ValidationError} if the two differ */
-export function assertSame(body: object, name: string, other: string): void {
+/** A field with its repetition. */
+export const chosen = (body: object, name: string): Chosen => {
   const fields = body as Record<string, string>
-  if (!(other in fields) || fields[name] === fields[other]) return
-  throw new ValidationError({ non_field_errors: ["The two password fields didn't match."] })
+  return { value: fields[name] as string, again: fields[`re_${name}`] }
 }
 
 const shown = ({ email, id, username }: User) => ({ email, id, username })
@@ -91,13 +92,12 @@ function listRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle)
           email,
           username: CharField({ maxLength: 150 }),
           password: secret(),
-          ...again(app, 're_password')
+          ...again(app.auth.settings.accountsPasswordRetype, 're_password')
         }),
         response: { 201: Made, ...Refusals },
         handler: async ({ body }, reply) => {
-          assertSame(body, 'password', 're_password')
           reply.code(201)
-          return shown(await accounts.create(body))
+          return shown(await accounts.create({ ...body, password: chosen(body, 'password') }))
         }
       }
     }
@@ -149,11 +149,14 @@ function passwordRoute(app: FastifyInstance, accounts: Accounts, throttle: Throt
     methods: {
       POST: {
         ...{ summary: 'Change your password', security: SIGNED_IN, ...Nothing },
-        body: Type.Object({ new_password: secret(), ...again(app, 're_new_password'), current_password: secret() }),
+        body: Type.Object({
+          new_password: secret(),
+          ...again(app.auth.settings.accountsPasswordRetype, 're_new_password'),
+          current_password: secret()
+        }),
         handler: async (request, reply) => {
-          const { current_password, new_password } = request.body
-          assertSame(request.body, 'new_password', 're_new_password')
-          await accounts.setPassword(await callerOf(request), current_password, new_password)
+          const { body } = request
+          await accounts.setPassword(await callerOf(request), body.current_password, chosen(body, 'new_password'))
           return reply.code(204).send()
         }
       }
@@ -167,10 +170,14 @@ function usernameRoute(app: FastifyInstance, accounts: Accounts, throttle: Throt
     methods: {
       POST: {
         ...{ summary: 'Change your name', security: SIGNED_IN, ...Nothing },
-        body: Type.Object({ current_password: secret(), new_username: CharField({ maxLength: 150 }) }),
+        body: Type.Object({
+          current_password: secret(),
+          new_username: CharField({ maxLength: 150 }),
+          ...again(app.auth.settings.accountsUsernameRetype, 're_new_username')
+        }),
         handler: async (request, reply) => {
-          const { current_password, new_username } = request.body
-          await accounts.setUsername(await callerOf(request), current_password, new_username)
+          const { body } = request
+          await accounts.setUsername(await callerOf(request), body.current_password, chosen(body, 'new_username'))
           return reply.code(204).send()
         }
       }
@@ -182,8 +189,9 @@ type Asked = Pick<FastifyRequest, 'user' | 'server' | 'params'>
 
 async function list(request: Asked): Promise<object[]> {
   const caller = await callerOf(request)
-  if (!caller.isStaff) return [shown(caller)]
-  const { user } = request.server.auth.database
+  const { settings, database } = request.server.auth
+  if (settings.accountsHideUsers && !caller.isStaff) return [shown(caller)]
+  const { user } = database
   return user.findMany({ orderBy: { id: 'asc' }, select: { email: true, id: true, username: true } })
 }
 
@@ -202,13 +210,16 @@ async function callerOf({ user, server }: Asked): Promise<User> {
   return withoutPassword(row)
 }
 
-/** @throws what hides another's account from who is not staff, whether there is one or not */
+/** @param hidden is what hides another's account from who is not staff, whether there is one or not */
 async function userNamed(request: Asked, hidden: Error = new NotFound()): Promise<User> {
   const caller = await callerOf(request)
   const id = primaryKeyOf((request.params as { id?: string }).id)
   if (id === caller.id) return caller
-  if (!caller.isStaff) throw hidden
-  const user = await request.server.auth.users.get('id', id)
-  if (user === null) throw new NotFound()
+  const { settings, users } = request.server.auth
+  const isHidden = settings.accountsHideUsers
+  if (isHidden && !caller.isStaff) throw hidden
+  const user = await users.get('id', id)
+  if (user === null) throw new NotFound(isHidden || id === null ? undefined : 'No User matches the given query.')
+  if (!caller.isStaff) throw new PermissionDenied()
   return withoutPassword(user)
 }

@@ -50,6 +50,11 @@ export function isUniqueViolation(error: unknown): boolean {
   return error instanceof Error && (error as { code?: unknown }).code === 'P2002'
 }
 
+/** True if the row to change is not there. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && (error as { code?: unknown }).code === 'P2025'
+}
+
 /** True if a row that this one points to is gone; found out at once or, Django's keys being deferred, at the commit. */
 export function isForeignKeyViolation(error: unknown): boolean {
   if (!(error instanceof Error)) return false

@@ -1,8 +1,8 @@
 /** Django's users: who they are, how they are made, and whether a password is theirs. */
 import { createHash } from 'node:crypto'
-import { isUniqueViolation } from '../database/errors.ts'
+import { isMissing, isUniqueViolation } from '../database/errors.ts'
 import type { Database, User as UserRow } from '../database/open.ts'
-import { ServiceUnavailable, ValidationError } from '../errors.ts'
+import { ServiceUnavailable, UserNotFound, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings.ts'
 import { type Hashers, makeUnusablePassword } from './hashers.ts'
 import { fitsColumn, isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
@@ -85,13 +85,22 @@ export class Users {
   /** @param password null makes it unusable */
   async setPassword(id: number, password: string | null): Promise<void> {
     const data = { password: await this.#encode(password) }
-    await this.#database.user.update({ where: { id }, data, select: { id: true } })
+    await existing(this.#database.user.update({ where: { id }, data, select: { id: true } }))
   }
 
-  /** @throws {ValidationError} `{ username: […] }` for a name that is malformed or taken */
-  async setUsername(id: number, username: string): Promise<void> {
+  /**
+   * @returns the name as it is stored
+   * @throws {ValidationError} `{ username: […] }` for a name that is malformed or taken
+   */
+  async setUsername(id: number, username: string): Promise<string> {
     const data = { username: cleanUsername(username) }
-    await named(this.#database.user.update({ where: { id }, data, select: { id: true } }))
+    const changed = this.#database.user.update({ where: { id }, data, select: { username: true } })
+    return (await existing(named(changed))).username
+  }
+
+  /** @throws {ValidationError} `{ username: […] }` for a name that nobody can take, or somebody has */
+  async checkUsername(username: string): Promise<void> {
+    if ((await this.get('username', cleanUsername(username))) !== null) throw taken()
   }
 
   /** @param isActive if left out, it stays as it is */
@@ -122,8 +131,10 @@ export class Users {
     return (await this.#database.user.updateMany({ where: { id, password: before }, data })).count === 1
   }
 
-  async activate(id: number): Promise<void> {
-    await this.#database.user.updateMany({ where: { id }, data: { isActive: true } })
+  /** @returns whether the user was not active before */
+  async activate(id: number): Promise<boolean> {
+    const data = { isActive: true }
+    return (await this.#database.user.updateMany({ where: { id, isActive: false }, data })).count === 1
   }
 
   /** Django's check_password; a hash that is outdated stays. */
@@ -219,8 +230,18 @@ async function named<Row>(change: Promise<Row>): Promise<Row> {
   try {
     return await change
   } catch (error) {
-    if (!isUniqueViolation(error)) throw error
-    throw new ValidationError({ username: ['A user with that username already exists.'] })
+    throw isUniqueViolation(error) ? taken() : error
+  }
+}
+
+const taken = () => new ValidationError({ username: ['A user with that username already exists.'] })
+
+/** Whoever it was may have been deleted since we looked. */
+async function existing<Row>(change: Promise<Row>): Promise<Row> {
+  try {
+    return await change
+  } catch (error) {
+    throw isMissing(error) ? new UserNotFound() : error
   }
 }
 

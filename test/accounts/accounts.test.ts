@@ -1,0 +1,198 @@
+/** djoser's rules for accounts: what is asked twice, who sees whom, what a new password ends, and what nobody learns. */
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { accountRoutes, UserNotFound } from '../../src/index.ts'
+import { onEachDatabase } from '../support/build.ts'
+import { addUser, bearer, obtainPair, PASSWORD, refreshWith } from '../support/journeys.ts'
+import { watchStatements } from '../tokens/statements.ts'
+import { linkIn, type Received, startSmtp } from './smtp.ts'
+
+const STRONG = 'Zx9-long-pass'
+const TAKEN = ['A user with that username already exists.']
+const REQUIRED = ['This field is required.']
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+
+const mount = (app: FastifyInstance) => app.register(accountRoutes, { prefix: '/auth' })
+const ask = async (app: FastifyInstance, method: Method, path: string, payload?: object, headers = {}) => {
+  const answer = await app.inject({ method, url: `/auth${path}`, headers, ...(payload && { payload }) })
+  return [answer.statusCode, answer.body === '' ? null : answer.json()]
+}
+const signIn = async (app: FastifyInstance, username: string, password = PASSWORD) =>
+  bearer((await obtainPair(app, { username, password })).access)
+const differ = (field: string) => ({ non_field_errors: [`The two ${field} fields didn't match.`] })
+
+onEachDatabase(t, (t, { build }) => {
+  t.test('of a new account the name is judged first, then the password, then what was typed twice', async (t) => {
+    const app = await build(t, { accountsPasswordRetype: true }, mount)
+    await addUser(app)
+    const wrong: [payload: object, errors: object][] = [
+      [{ username: 'alice', password: 'x', re_password: 'y' }, { username: TAKEN }],
+      [{ username: 'ａlice', password: 'x', re_password: 'y' }, { username: TAKEN }],
+      [{ username: 'bob', password: '1234', re_password: 'y' }, { password: [/too short/, /too common/, /numeric/] }],
+      [{ username: 'bob', password: STRONG, re_password: 'y' }, differ('password')],
+      [{ username: 'bob', password: STRONG }, { re_password: REQUIRED }]
+    ]
+    for (const [payload, errors] of wrong) {
+      t.match(await ask(app, 'POST', '/users/', payload), [400, errors], JSON.stringify(payload))
+    }
+    t.equal(await app.auth.database.user.count(), 1)
+  })
+
+  t.test('a new name and a new password are asked for twice where that is set', async (t) => {
+    const smtp = await startSmtp(t)
+    const twice = { accountsPasswordRetype: true, accountsUsernameRetype: true, mailUrl: smtp.url }
+    const app = await build(t, twice, mount)
+    await addUser(app, { email: 'alice@example.com' })
+    await addUser(app, { username: 'sam' })
+    const as = await signIn(app, 'alice')
+    const rename = (payload: object) => ask(app, 'POST', '/users/set_username/', payload, as)
+    const good = { current_password: PASSWORD, new_username: 'al', re_new_username: 'al' }
+
+    t.strictSame(await rename({}), [
+      400,
+      { current_password: REQUIRED, new_username: REQUIRED, re_new_username: REQUIRED }
+    ])
+    t.strictSame(await rename({ current_password: 'x', new_username: 'sam', re_new_username: 'y' }), [
+      400,
+      { current_password: ['Invalid password.'], new_username: TAKEN }
+    ])
+    t.strictSame(await rename({ ...good, re_new_username: 'AL' }), [400, differ('username')])
+    t.strictSame(await rename(good), [204, null])
+    t.strictSame(
+      await ask(
+        app,
+        'POST',
+        '/users/set_password/',
+        { current_password: PASSWORD, new_password: STRONG, re_new_password: 'x' },
+        as
+      ),
+      [400, differ('password')]
+    )
+
+    await ask(app, 'POST', '/users/reset_username/', { email: 'alice@example.com' })
+    const link = linkIn((await smtp.received(1))[0] as Received)
+    const confirm = (payload: object) => ask(app, 'POST', '/users/reset_username_confirm/', payload)
+    t.strictSame(await confirm({}), [400, { new_username: REQUIRED, re_new_username: REQUIRED }])
+    t.match(await confirm({ new_username: 'ann', re_new_username: 'ann' }), [400, { uid: [/^Invalid user id/] }])
+    t.strictSame(await confirm({ ...link, new_username: 'ann', re_new_username: 'anna' }), [400, differ('username')])
+    t.strictSame(await confirm({ ...link, new_username: 'sam', re_new_username: 'x' }), [400, { new_username: TAKEN }])
+    const reset = { ...link, new_password: STRONG, re_new_password: 'x' }
+    t.strictSame(await ask(app, 'POST', '/users/reset_password_confirm/', reset), [400, differ('password')])
+    t.strictSame(await confirm({ ...link, new_username: 'ann', re_new_username: 'ann' }), [204, null])
+  })
+
+  t.test(
+    'where users are not hidden, all are listed, and what is not there is told from what is forbidden',
+    async (t) => {
+      const app = await build(t, { accountsHideUsers: false }, mount)
+      await addUser(app)
+      const { id } = await addUser(app, { username: 'sam', isStaff: true })
+      const as = await signIn(app, 'alice')
+
+      t.match(await ask(app, 'GET', '/users/', undefined, as), [200, [{ username: 'alice' }, { username: 'sam' }]])
+      const forbidden = [403, { detail: 'You do not have permission to perform this action.' }]
+      for (const method of ['GET', 'PUT', 'PATCH', 'DELETE'] as const) {
+        const body = method === 'GET' ? undefined : { current_password: PASSWORD }
+        t.strictSame(await ask(app, method, `/users/${id}/`, body, as), forbidden, method)
+        t.strictSame(await ask(app, method, '/users/999/', body, as), [
+          404,
+          { detail: 'No User matches the given query.' }
+        ])
+        t.strictSame(await ask(app, method, '/users/x/', body, as), [404, { detail: 'Not found.' }])
+      }
+      t.match(await ask(app, 'GET', `/users/${id}/`, undefined, await signIn(app, 'sam')), [200, { username: 'sam' }])
+    }
+  )
+
+  t.test('where it is to, a new password ends the key and every refresh token, and otherwise none', async (t) => {
+    const smtp = await startSmtp(t)
+    for (const accountsLogoutOnPasswordChange of [true, false]) {
+      const app = await build(t, { accountsLogoutOnPasswordChange, mailUrl: smtp.url }, mount)
+      const [alice, bob] = [await addUser(app, { email: 'a@example.com' }), await addUser(app, { username: 'bob' })]
+      const [first, second, others] = [await obtainPair(app), await obtainPair(app), await obtainPair(app, bob)]
+      await app.inject({ method: 'POST', url: '/api/token/blacklist/', payload: { refresh: first.refresh } })
+      const key = await app.auth.authTokens.obtain(alice.id)
+      const still = accountsLogoutOnPasswordChange ? 401 : 200
+
+      const change = { current_password: PASSWORD, new_password: STRONG }
+      t.equal((await ask(app, 'POST', '/users/set_password/', change, bearer(second.access)))[0], 204)
+      t.equal((await refreshWith(app, second.refresh)).statusCode, still)
+      t.equal((await app.auth.authTokens.userOf(key)) === null, accountsLogoutOnPasswordChange)
+      const third = await obtainPair(app, { username: 'alice', password: STRONG })
+      t.equal((await refreshWith(app, others.refresh)).statusCode, 200, 'of others nothing')
+
+      smtp.mails.length = 0
+      await ask(app, 'POST', '/users/reset_password/', { email: 'a@example.com' })
+      const link = linkIn((await smtp.received(1))[0] as Received)
+      const reset = { ...link, new_password: `${STRONG}2` }
+      t.equal((await ask(app, 'POST', '/users/reset_password_confirm/', reset))[0], 204)
+      t.equal((await refreshWith(app, third.refresh)).statusCode, still)
+    }
+  })
+
+  t.test('while it refreshes, a client is logged out for good all the same', async (t) => {
+    const app = await build(t, { accountsLogoutOnPasswordChange: true }, mount)
+    await addUser(app)
+    const pairs = await Promise.all([1, 2, 3, 4].map(() => obtainPair(app)))
+    const change = { current_password: PASSWORD, new_password: STRONG }
+    const [[status], ...refreshed] = await Promise.all([
+      ask(app, 'POST', '/users/set_password/', change, bearer(pairs[0]?.access ?? '')),
+      ...pairs.map(({ refresh }) => refreshWith(app, refresh))
+    ])
+    t.equal(status, 204)
+    for (const answer of refreshed.filter(({ statusCode }) => statusCode === 200)) {
+      t.equal((await refreshWith(app, answer.json().refresh)).statusCode, 401)
+    }
+  })
+
+  t.test('asking for mail takes the same statements, whoever has the address, or nobody', async (t) => {
+    const statementsOf = watchStatements(t)
+    const smtp = await startSmtp(t)
+    const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
+    await addUser(app, { email: 'alice@example.com' })
+    await addUser(app, { username: 'ina', email: 'ina@example.com', isActive: false })
+    await app.auth.users.createUser({ username: 'shut', email: 'shut@example.com', isActive: false })
+
+    for (const path of ['reset_password', 'reset_username', 'resend_activation']) {
+      const seen = new Set<string>()
+      for (const email of ['alice@example.com', 'ina@example.com', 'shut@example.com', 'nobody@example.com']) {
+        const answers: unknown[] = []
+        const asked = async () => answers.push(await ask(app, 'POST', `/users/${path}/`, { email }))
+        seen.add(JSON.stringify([await statementsOf(asked), answers]))
+      }
+      t.equal(seen.size, 1, [...seen].join('\n'))
+    }
+    const mails = await smtp.received(3)
+    t.strictSame(mails.flatMap(({ to }) => to).toSorted(), [
+      'alice@example.com',
+      'alice@example.com',
+      'ina@example.com'
+    ])
+  })
+
+  t.test('where it is to be told, resending is refused for nobody as well', async (t) => {
+    const app = await build(t, { accountsSendActivationEmail: true, accountsShowEmailNotFound: true }, mount)
+    await addUser(app, { email: 'alice@example.com' })
+    for (const email of ['alice@example.com', 'nobody@example.com']) {
+      t.strictSame(await ask(app, 'POST', '/users/resend_activation/', { email }), [
+        400,
+        ['User with given email does not exist.']
+      ])
+    }
+  })
+
+  t.test('where users sign in with an address, a key is had with it, too', async (t) => {
+    const app = await build(t, { loginField: 'email' }, mount)
+    await addUser(app, { email: 'alice@example.com' })
+    const login = (payload: object) => ask(app, 'POST', '/token/login/', payload)
+    t.match(await login({ email: 'ALICE@example.com', password: PASSWORD }), [200, { auth_token: /^[0-9a-f]{40}$/ }])
+    t.match(await login({ username: 'alice', password: PASSWORD }), [400, { non_field_errors: [/^Unable to log in/] }])
+  })
+
+  t.test('whoever was deleted meanwhile is nobody, whose name and password do not change', async (t) => {
+    const { auth } = await build(t)
+    await t.rejects(auth.users.setPassword(77, PASSWORD), UserNotFound)
+    await t.rejects(auth.users.setUsername(77, 'al'), UserNotFound)
+    t.equal(await auth.users.activate(77), false)
+  })
+})
