@@ -47,7 +47,7 @@ onEachDatabase(t, (t, { build }) => {
     ])
     for (const { text } of mails) {
       t.match(text, /Content-Type: text\/plain/)
-      t.match(text, /Content-Type: text\/html[^]*<p>A&#38;B<\/p>/)
+      t.match(text, /Content-Type: text\/html[\s\S]*<p>A&#38;B<\/p>/)
       t.notMatch(text, STRONG)
       t.notMatch(text, /\/[A-Za-z0-9_-]+\/[0-9a-z]+-[0-9a-f]{32}/, 'no link that opens anything')
     }
