@@ -74,11 +74,12 @@ export class Accounts {
     await this.#rename(user, username)
   }
 
-  /** Where accounts are activated by mail, another address has to be as well. */
+  /** Where accounts are activated by mail, another address has to be as well; who was not active gets the mail again. */
   async setEmail(user: User, email: string): Promise<void> {
-    const isUnproven = this.#settings.accountsSendActivationEmail && email !== user.email
-    await this.#users.setEmail(user.id, email, isUnproven ? false : undefined)
-    if (isUnproven) await this.#mailActivation(user.id)
+    const isSent = this.#settings.accountsSendActivationEmail
+    const isChanged = email !== user.email
+    if (isChanged) await this.#users.setEmail(user.id, email, isSent ? false : undefined)
+    if (isSent && (isChanged || !user.isActive)) await this.#mailActivation(user.id)
   }
 
   /**
@@ -100,9 +101,17 @@ export class Accounts {
     if (this.#settings.accountsSendConfirmationEmail) this.#notify('confirmation', user)
   }
 
-  /** Sends the mail again to who has an account that is not active; nobody is told whether there is one. */
-  async resendActivation(email: string): Promise<void> {
-    for (const user of await this.#reachable(email, false)) this.#mailLink('activation', user)
+  /**
+   * Sends the mail again to who has an account that is not active; nobody is told whether there is one.
+   *
+   * @returns false where accounts are not activated by mail
+   * @throws {ValidationError} as requestReset
+   */
+  async resendActivation(email: string): Promise<boolean> {
+    const users = await this.#reachable(email, false)
+    const { accountsSendActivationEmail: isSent } = this.#settings
+    if (isSent) for (const user of users) this.#mailLink('activation', user)
+    return isSent
   }
 
   /**

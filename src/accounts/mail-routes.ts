@@ -30,11 +30,7 @@ export function mailRoutes(app: FastifyInstance, accounts: Accounts, throttle: T
     methods: {
       POST: {
         ...{ summary: 'Have the mail sent again', body: Email, ...Nothing },
-        handler: async ({ body }, reply) => {
-          if (!app.auth.settings.accountsSendActivationEmail) return reply.code(400).send()
-          await accounts.resendActivation(body.email)
-          return reply.code(204).send()
-        }
+        handler: async ({ body }, reply) => reply.code((await accounts.resendActivation(body.email)) ? 204 : 400).send()
       }
     }
   })

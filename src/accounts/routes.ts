@@ -195,8 +195,8 @@ async function list(request: Asked): Promise<object[]> {
   return user.findMany({ orderBy: { id: 'asc' }, select: { email: true, id: true, username: true } })
 }
 
-async function change(accounts: Accounts, { email }: { email?: string }, user: User): Promise<object> {
-  if (email === undefined) return shown(user)
+async function change(accounts: Accounts, body: { email?: string }, user: User): Promise<object> {
+  const { email = user.email } = body
   await accounts.setEmail(user, email)
   return shown({ ...user, email })
 }

@@ -170,14 +170,40 @@ onEachDatabase(t, (t, { build }) => {
     ])
   })
 
-  t.test('where it is to be told, resending is refused for nobody as well', async (t) => {
-    const app = await build(t, { accountsSendActivationEmail: true, accountsShowEmailNotFound: true }, mount)
+  t.test('another address has to be activated, and staff has the mail sent again by changing nothing', async (t) => {
+    const smtp = await startSmtp(t)
+    const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
     await addUser(app, { email: 'alice@example.com' })
-    for (const email of ['alice@example.com', 'nobody@example.com']) {
-      t.strictSame(await ask(app, 'POST', '/users/resend_activation/', { email }), [
-        400,
-        ['User with given email does not exist.']
-      ])
+    const { id } = await addUser(app, { username: 'ina', email: 'ina@example.com', isActive: false })
+    await addUser(app, { username: 'sam', isStaff: true })
+    const [asAlice, asSam] = [await signIn(app, 'alice'), await signIn(app, 'sam')]
+
+    for (const payload of [{}, { email: 'alice@example.com' }]) {
+      t.match(await ask(app, 'PUT', '/users/me/', payload, asAlice), [200, { email: 'alice@example.com' }])
+    }
+    t.match(await ask(app, 'PATCH', `/users/${id}/`, {}, asSam), [200, { email: 'ina@example.com' }])
+    t.strictSame(
+      (await smtp.received(1)).map(({ to }) => to),
+      [['ina@example.com']]
+    )
+    t.match(await ask(app, 'PUT', '/users/me/', { email: 'al@example.com' }, asAlice), [
+      200,
+      { email: 'al@example.com' }
+    ])
+    t.equal((await ask(app, 'GET', '/users/me/', undefined, asAlice))[0], 401)
+    t.strictSame((await smtp.received(2))[1]?.to, ['al@example.com'])
+  })
+
+  t.test('where it is to be told, resending is refused for nobody as well', async (t) => {
+    for (const accountsSendActivationEmail of [true, false]) {
+      const app = await build(t, { accountsSendActivationEmail, accountsShowEmailNotFound: true }, mount)
+      await addUser(app, { email: 'alice@example.com' })
+      for (const email of ['alice@example.com', 'nobody@example.com']) {
+        t.strictSame(await ask(app, 'POST', '/users/resend_activation/', { email }), [
+          400,
+          ['User with given email does not exist.']
+        ])
+      }
     }
   })
 
