@@ -92,6 +92,6 @@ function accountsOf({ auth, log }: FastifyInstance): Accounts {
       await authTokens.delete(userId)
       if (settings.refreshStore === 'blacklist') await new Blacklist(database).blacklistAllOf(userId)
     },
-    send: (mail) => mailer(mail).catch((error) => log.error(error, 'mail could not be sent'))
+    send: (mail) => void setImmediate(() => mailer(mail).catch((error) => log.error(error, 'mail could not be sent')))
   })
 }

@@ -6,7 +6,7 @@ import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import { faultsOfPassword, type PasswordRules } from '../users/validators.ts'
 import { type Event, linkLetter, noticeLetter, type Purpose } from './letters.ts'
-import type { Mail, SendMail } from './mail.ts'
+import type { Mail } from './mail.ts'
 import { idOf, type ResetTokens } from './reset-tokens.ts'
 
 /** What a link in a mail has shown. */
@@ -32,8 +32,8 @@ export interface AccountsParts {
   users: Users
   passwordRules: PasswordRules
   resetTokens: ResetTokens
-  /** Not waited for, so that how long an answer takes tells nothing; it has to see to its own failures. */
-  send: SendMail
+  /** Behind the answer, so that how long that takes tells nothing; it has to see to its own failures. */
+  send: (mail: Mail) => void
   /** Ends all logins of a user. */
   logOut: (userId: number) => Promise<void>
 }
@@ -171,7 +171,7 @@ export class Accounts {
   }
 
   #mail(mail: Mail): void {
-    if (mail.to !== '') void this.#parts.send(mail)
+    if (mail.to !== '') this.#parts.send(mail)
   }
 
   async #afterPassword(user: User): Promise<void> {
