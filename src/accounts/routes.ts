@@ -1,6 +1,6 @@
 /** djoser's endpoints for one's own account. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import Type from 'typebox'
+import Type, { type TOptional, type TString } from 'typebox'
 import { NotFound, PermissionDenied, UserInactive, UserNotFound } from '../errors.ts'
 import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
@@ -23,9 +23,14 @@ const Made = Type.Object({ email: Type.String(), username: Type.String(), id: Ty
 export const Nothing = { response: { 204: Type.Null(), ...Refusals } }
 const SIGNED_IN = [{ jwt: [] }]
 
-const email = CharField({ required: false, allowBlank: true, maxLength: 254, format: 'email' })
 export const secret = () => CharField({ writeOnly: true })
-const Change = Type.Object({ email })
+/** It may be left out, and be none, unless users sign in with it. */
+function emailField({ auth }: FastifyInstance, isNew: boolean) {
+  const isName = auth.settings.loginField === 'email'
+  const required = isName && isNew
+  return CharField({ required, allowBlank: !isName, maxLength: 254, format: 'email' }) as unknown as TOptional<TString>
+}
+
 const Confirmation = Type.Object({ current_password: secret() })
 
 /** The field to type something into once more, where that is asked for. */
@@ -89,7 +94,7 @@ function listRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle)
       POST: {
         ...{ summary: 'Make an account', ...(!isOpen && { security: SIGNED_IN }) },
         body: Type.Object({
-          email,
+          email: emailField(app, true),
           username: CharField({ maxLength: 150 }),
           password: secret(),
           ...again(app.auth.settings.accountsPasswordRetype, 're_password')
@@ -116,7 +121,7 @@ function accountRoute(app: FastifyInstance, accounts: Accounts, throttle: Thrott
   const { url, name, description, userOf } = one
   const seen = { security: SIGNED_IN, response: { 200: Shape, ...Refusals } }
   const changed = {
-    ...{ ...seen, summary: 'Change an account', body: Change },
+    ...{ ...seen, summary: 'Change an account', body: Type.Object({ email: emailField(app, false) }) },
     handler: async (request: Asked & { body: { email?: string } }) =>
       change(accounts, request.body, await userOf(request))
   }

@@ -35,11 +35,13 @@ export class Users {
     this.#settings = settings
   }
 
-  /** @throws {ValidationError} for a name that is missing, malformed or taken */
+  /** @throws {ValidationError} for a name that is missing, malformed or taken, or an address as of setEmail */
   async createUser({ password, ...user }: NewUser): Promise<User> {
+    const email = normalizeEmail(user.email ?? '')
+    await this.#assertOwn(email)
     const data = {
       username: cleanUsername(user.username),
-      email: normalizeEmail(user.email ?? ''),
+      email,
       password: await this.#encode(password),
       firstName: user.firstName ?? '',
       lastName: user.lastName ?? '',
@@ -103,8 +105,12 @@ export class Users {
     if ((await this.get('username', cleanUsername(username))) !== null) throw taken()
   }
 
-  /** @param isActive if left out, it stays as it is */
+  /**
+   * @param isActive if left out, it stays as it is
+   * @throws {ValidationError} `{ email: […] }` where users sign in with an address, for one that somebody else has
+   */
   async setEmail(id: number, email: string, isActive?: boolean): Promise<void> {
+    await this.#assertOwn(email, id)
     const data = { email, ...(isActive !== undefined && { isActive }) }
     await this.#database.user.updateMany({ where: { id }, data })
   }
@@ -187,6 +193,13 @@ export class Users {
     if (this.#settings.loginField === 'username') return this.get('username', login)
     const [user, another] = await this.withEmail(login)
     return user !== undefined && another === undefined ? user : null
+  }
+
+  /** Or else whoever takes somebody's address would lock both of them out. */
+  async #assertOwn(email: string, id?: number): Promise<void> {
+    if (this.#settings.loginField === 'username') return
+    if ((await this.withEmail(email)).every((user) => user.id === id)) return
+    throw new ValidationError({ email: ['user with this email address already exists.'] })
   }
 
   #acceptsInactive(): boolean {

@@ -130,6 +130,31 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
+  t.test('of changes that meet, each is made or refused', async (t) => {
+    const app = await build(t, { accountsLogoutOnPasswordChange: true, refreshStore: 'none' }, mount)
+    await addUser(app)
+    const names = ['bob', 'carol', 'dave']
+    for (const username of names) await addUser(app, { username })
+    const renames = names.map(async (username) => {
+      const payload = { current_password: PASSWORD, new_username: 'eve' }
+      return (await ask(app, 'POST', '/users/set_username/', payload, await signIn(app, username)))[0]
+    })
+    t.strictSame((await Promise.all(renames)).toSorted(), [204, 400, 400])
+
+    const as = await signIn(app, 'alice')
+    const current_password = PASSWORD
+    const met = await Promise.all([
+      ask(app, 'DELETE', '/users/me/', { current_password }, as),
+      ask(app, 'POST', '/users/set_password/', { current_password, new_password: STRONG }, as),
+      ask(app, 'POST', '/users/set_username/', { current_password, new_username: 'al' }, as),
+      ask(app, 'PATCH', '/users/me/', { email: 'al@example.com' }, as)
+    ])
+    t.ok(
+      met.every(([status]) => [200, 204, 400, 401].includes(status)),
+      JSON.stringify(met)
+    )
+  })
+
   t.test('while it refreshes, a client is logged out for good all the same', async (t) => {
     const app = await build(t, { accountsLogoutOnPasswordChange: true }, mount)
     await addUser(app)
@@ -207,12 +232,27 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('where users sign in with an address, a key is had with it, too', async (t) => {
+  t.test('where users sign in with an address, nobody takes that of another', async (t) => {
     const app = await build(t, { loginField: 'email' }, mount)
     await addUser(app, { email: 'alice@example.com' })
     const login = (payload: object) => ask(app, 'POST', '/token/login/', payload)
-    t.match(await login({ email: 'ALICE@example.com', password: PASSWORD }), [200, { auth_token: /^[0-9a-f]{40}$/ }])
-    t.match(await login({ username: 'alice', password: PASSWORD }), [400, { non_field_errors: [/^Unable to log in/] }])
+    const make = (payload: object) => ask(app, 'POST', '/users/', { username: 'bob', password: STRONG, ...payload })
+    const taken = [400, { email: ['user with this email address already exists.'] }]
+
+    t.strictSame(await make({}), [400, { email: REQUIRED }])
+    t.strictSame(await make({ email: '' }), [400, { email: ['This field may not be blank.'] }])
+    t.strictSame(await make({ email: 'ALICE@Example.com' }), taken)
+    t.equal((await make({ email: 'bob@example.com' }))[0], 201)
+    const [, { auth_token: key }] = await login({ email: 'BOB@example.com', password: STRONG })
+    t.match(await app.auth.authTokens.userOf(key), { username: 'bob' })
+    t.match(await login({ username: 'bob', password: STRONG }), [400, { non_field_errors: [/^Unable to log in/] }])
+    const payload = { email: 'bob@example.com', password: STRONG }
+    const { access } = (await app.inject({ method: 'POST', url: '/auth/jwt/create/', payload })).json()
+    const change = (email: string) => ask(app, 'PATCH', '/users/me/', { email }, bearer(access))
+    t.strictSame(await change('Alice@example.com'), taken)
+    t.strictSame(await change(''), [400, { email: ['This field may not be blank.'] }])
+    t.match(await change('Bob@example.com'), [200, { email: 'Bob@example.com' }], "its own is nobody else's")
+    t.match(await login({ email: 'alice@example.com', password: PASSWORD }), [200, {}])
   })
 
   t.test('whoever was deleted meanwhile is nobody, whose name and password do not change', async (t) => {
