@@ -84,19 +84,16 @@ function readSecret(text: string): KeyObject {
   return createSecretKey(text, 'utf8')
 }
 
-/**
- * An HMAC secret that can be guessed lets anybody sign tokens; RFC 8725 §3.5.
- *
- * @param length the least that it may have, in bytes. RFC 7518 §3.2 asks for the hash's, which for HS384 and HS512 is more
- * than Django's own keys have; 32 bytes are beyond any guessing.
- */
-export function weaknessOfSecret(secret: string | Buffer, length = 32): string | undefined {
-  if (/-----BEGIN |^ssh-/.test(String(secret))) return 'is a PEM or SSH key, where a secret is needed'
-  if (Buffer.byteLength(secret) < length) {
-    return `must have at least ${length} bytes; make one with \`latchkey generatekey\``
+/** In bytes. RFC 7518 §3.2 asks HS384 and HS512 for more, which Django's own keys do not have; this is beyond any guessing. */
+const SECRET_LENGTH = 32
+
+/** An HMAC secret that can be guessed lets anybody sign tokens; RFC 8725 §3.5. */
+export function weaknessOfSecret(secret: string): string | undefined {
+  if (/-----BEGIN |^ssh-/.test(secret)) return 'is a PEM or SSH key, where a secret is needed'
+  if (Buffer.byteLength(secret) < SECRET_LENGTH) {
+    return `must have at least ${SECRET_LENGTH} bytes; make one with \`latchkey generatekey\``
   }
-  if (new Set<unknown>(secret as Iterable<unknown>).size < 10)
-    return 'can be guessed; make one with `latchkey generatekey`'
+  if (new Set(secret).size < 10) return 'can be guessed; make one with `latchkey generatekey`'
   return undefined
 }
 

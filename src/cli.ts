@@ -5,14 +5,10 @@
  * What a command needs is loaded when it runs, so that help, say, need not wait for a database's driver.
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { createServer as createProbe } from 'node:net'
 import { type ParseArgsConfig, parseArgs, parseEnv } from 'node:util'
-import { setFlagsFromString } from 'node:v8'
-import closeWithGrace from 'close-with-grace'
-import type { FastifyInstance } from 'fastify'
-import { ALGORITHMS, generateKeyText, generateSecret } from './algorithms.ts'
+import { ALGORITHMS, generateKeyText } from './algorithms.ts'
 import { CommandError } from './cli-error.ts'
-import { AuthError, ImproperlyConfigured, ValidationError } from './errors.ts'
+import { AuthError, ImproperlyConfigured } from './errors.ts'
 import type { Auth } from './plugin.ts'
 import { askForPassword, askForText, endQuestions, type Validate } from './prompt.ts'
 import type { Settings } from './settings.ts'
@@ -29,6 +25,7 @@ interface Command {
 }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)
+const warn = (line: string): void => void process.stderr.write(`latchkey: ${line}\n`)
 
 const COMMANDS: Record<string, Command> = {
   serve: { help: 'Start the API.', run: serve },
@@ -48,7 +45,12 @@ const COMMANDS: Record<string, Command> = {
     options: { algorithm: { type: 'string' } },
     run: printKey
   },
-  'sync-permissions': { help: "Make the permissions of Django's own models that are missing.", run: syncPermissions },
+  'sync-permissions': {
+    usage: '[--schema FILE --app NAME]',
+    help: "Make the permissions that are missing: of Django's own models, or of those in a Prisma schema.",
+    options: { schema: { type: 'string' }, app: { type: 'string' } },
+    run: syncPermissions
+  },
   keys: {
     usage: 'list | generate | rotate [--now] | revoke KID',
     names: [1, 2],
@@ -74,71 +76,12 @@ function readEnvFile(): NodeJS.Dict<string> {
   }
 }
 
-async function serve(): Promise<void> {
-  const settings = await readSettings()
-  await assertFree(settings)
-  // Grown by what starting allocates, V8's young generation would stay so: 20 MB that an idle server has no use for.
-  setFlagsFromString('--semi-space-growth-factor=1')
-  const { createServer } = await import('./server.ts')
-  const app = await createServer(settings)
-  try {
-    await start(app)
-    setFlagsFromString('--semi-space-growth-factor=2')
-  } catch (error) {
-    await app.close()
-    throw error
-  }
-}
-
-async function start(app: FastifyInstance): Promise<void> {
-  const { settings } = app.auth
-  const address = await app.listen({ host: settings.host, port: settings.port }).catch(refuseAddress(settings))
-  const admin = await makeFirstUser(app.auth)
-  closeWithGrace({ delay: 10_000, logger: app.log }, () => app.close())
-  const greeting = [
-    `Latchkey ${version} is at ${address} with ${isEmbedded(settings) ? 'SQLite' : 'PostgreSQL'}.`,
-    `To read and try the API: ${address}/docs/`
-  ]
-  if (admin !== null) {
-    greeting.push(
-      `To sign in: name admin, password ${admin}`,
-      'This password is shown only once. To change it: npm run latchkey -- changepassword admin'
-    )
-  }
-  // In one piece, lest a log come between.
-  say(greeting.join('\n'))
-}
-
 const isEmbedded = ({ databaseUrl }: Settings): boolean => databaseUrl.startsWith('file:')
 
-/** Before anything is written: a second start by mistake is to leave no trace. */
-async function assertFree(settings: Settings): Promise<void> {
-  const { host, port } = settings
-  const probe = createProbe()
-  await new Promise<void>((resolve, reject) => {
-    probe.once('error', reject).listen({ host, port }, () => probe.close(() => resolve()))
-  }).catch(refuseAddress(settings))
-}
-
-const refuseAddress =
-  ({ host, port }: Settings) =>
-  ({ code, message }: NodeJS.ErrnoException): never => {
-    const reason = code === 'EADDRINUSE' ? 'is in use; choose another PORT' : `cannot be used: ${message}`
-    throw new CommandError(`${host}:${port} ${reason}`)
-  }
-
-/** A new embedded database gets a superuser, so that there is somebody to sign in as. */
-async function makeFirstUser({ settings, database, users }: Auth): Promise<string | null> {
-  if (!isEmbedded(settings) || (await database.user.count()) > 0) return null
-  const password = generateSecret().slice(0, 20)
-  try {
-    await users.createSuperuser({ username: 'admin', password })
-    return password
-  } catch (error) {
-    // Another process, started at the same time, was faster.
-    if (error instanceof ValidationError) return null
-    throw error
-  }
+async function serve(): Promise<void> {
+  const settings = await readSettings()
+  const { runServer } = await import('./cli-serve.ts')
+  await runServer(settings)
 }
 
 async function runMigrations(): Promise<void> {
@@ -173,15 +116,20 @@ async function changePassword(_values: unknown, [username = '']: string[]): Prom
   say(`Password changed successfully for user '${username}'`)
 }
 
-async function validatorFor({ passwordMinLength: minLength }: Settings, owner: PasswordOwner): Promise<Validate> {
-  const { faultsOfPassword } = await import('./users/validators.ts')
-  return async (password) => (await faultsOfPassword(password, owner, { minLength })).map(({ message }) => message)
+async function validatorFor(settings: Settings, owner: PasswordOwner): Promise<Validate> {
+  const [{ faultsOfPassword }, { passwordRulesOf }] = await Promise.all([
+    import('./users/validators.ts'),
+    import('./users/password-rules.ts')
+  ])
+  const rules = passwordRulesOf(settings, (reason) => warn(`the password was not looked up among breaches: ${reason}`))
+  return async (password) => (await faultsOfPassword(password, owner, rules)).map(({ message }) => message)
 }
 
-async function syncPermissions(): Promise<void> {
-  const { AUTH_MODELS } = await import('./permissions/content-types.ts')
+async function syncPermissions(options: Record<string, unknown>): Promise<void> {
+  const { modelsToSync } = await import('./cli-permissions.ts')
+  const models = modelsToSync(options)
   await withAuth(async ({ permissions }) => {
-    const made = await permissions.syncPermissions(AUTH_MODELS)
+    const made = await permissions.syncPermissions(models)
     say(made.length === 0 ? 'No permissions to make.' : made.map((name) => `Made ${name}.`).join('\n'))
   })
 }
@@ -284,7 +232,7 @@ function report(error: unknown): void {
       : error instanceof AuthError
         ? Object.values(error.body).flat()
         : [error instanceof CommandError ? error.message : ((error as Error).stack ?? String(error))]
-  for (const line of lines) process.stderr.write(`latchkey: ${line}\n`)
+  for (const line of lines) warn(String(line))
   process.exitCode = error instanceof CommandError ? error.exitCode : 1
 }
 

@@ -14,15 +14,8 @@ import {
   weaknessOfSecret
 } from './algorithms.ts'
 import { ImproperlyConfigured } from './errors.ts'
-import {
-  parseDuration,
-  type Reader,
-  SETTING_NAMES,
-  SETTINGS,
-  type SettingName,
-  type Settings,
-  type SettingsInput
-} from './settings.ts'
+import { parseDuration, type Reader } from './setting.ts'
+import { SETTING_NAMES, SETTINGS, type SettingName, type Settings, type SettingsInput } from './settings.ts'
 
 /** `accessTokenLifetime` is `JWT_ACCESS_TOKEN_LIFETIME`. */
 export function environmentName(name: SettingName): string {

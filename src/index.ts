@@ -26,6 +26,7 @@ export {
 export type { ModelPermissionsOptions, ObjectPermissionsOptions, PermissionMap } from './permissions/model-guards.ts'
 export { modelPermissions, objectPermissions } from './permissions/model-guards.ts'
 export type { Permissions, WithPermOptions } from './permissions/permissions.ts'
+export { modelsOfSchema } from './permissions/prisma-schema.ts'
 export type { Auth, LatchkeyOptions } from './plugin.ts'
 export { default } from './plugin.ts'
 export { accountRoutes, authRoutes } from './routes.ts'

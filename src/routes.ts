@@ -9,14 +9,17 @@ import { userRoutes } from './accounts/routes.ts'
 import { authTokenRoute, tokenLoginRoutes } from './authentication/routes.ts'
 import { sessionRoutes } from './authentication/session-routes.ts'
 import { pageByNumber } from './http/pagination.ts'
-import { createThrottle } from './http/throttle.ts'
+import { createThrottle, type Throttle } from './http/throttle.ts'
 import { drfScope, view } from './http/view.ts'
 import { and, isAdminUser, isAuthenticated } from './permissions/guards.ts'
 import { modelPermissions } from './permissions/model-guards.ts'
 import { groupRoutes } from './permissions/routes.ts'
+import type { Auth } from './plugin.ts'
 import { loginSessionRoutes } from './sessions/routes.ts'
+import { Blacklist } from './tokens/blacklist.ts'
 import { secretsOf } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
+import { passwordRulesOf } from './users/password-rules.ts'
 
 /**
  * The endpoints below `/token/`, `/sessions/`, `/api-token-auth/`, `/session/` for browsers, `/groups/` for staff, and
@@ -27,7 +30,7 @@ import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
  */
 export async function authRoutes(app: FastifyInstance): Promise<void> {
   drfScope(app)
-  const throttle = await createThrottle(app.auth.settings.loginRate)
+  const throttle = await loginThrottle(app)
   tokenRoutes(app, throttle)
   authTokenRoute(app, throttle)
   if (app.auth.settings.refreshStore === 'session') loginSessionRoutes(app)
@@ -53,13 +56,14 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
 }
 
 /**
- * djoser's endpoints: `/users/`, `/jwt/` and `/token/`. Anybody can make an account there.
+ * djoser's endpoints: `/users/`, `/jwt/` and `/token/`. Anybody can make an account there, unless `accountsRegistration`
+ * is off.
  *
  * Register it after the plugin: `app.register(accountRoutes, { prefix: '/auth' })`.
  */
 export async function accountRoutes(app: FastifyInstance): Promise<void> {
   drfScope(app)
-  const throttle = await createThrottle(app.auth.settings.loginRate)
+  const throttle = await loginThrottle(app)
   const accounts = accountsOf(app)
   userRoutes(app, accounts, throttle)
   mailRoutes(app, accounts, throttle)
@@ -67,13 +71,30 @@ export async function accountRoutes(app: FastifyInstance): Promise<void> {
   tokenLoginRoutes(app, throttle)
 }
 
+const loginThrottles = new WeakMap<Auth, Promise<Throttle>>()
+
+/** One for all doors: what is refused at one is not to be tried at the next. */
+function loginThrottle({ auth }: FastifyInstance): Promise<Throttle> {
+  const throttle = loginThrottles.get(auth) ?? createThrottle(auth.settings.loginRate)
+  loginThrottles.set(auth, throttle)
+  return throttle
+}
+
 function accountsOf({ auth, log }: FastifyInstance): Accounts {
-  const { settings, users } = auth
-  const resetTokens = new ResetTokens(secretsOf(settings), settings.passwordResetTimeout)
-  const send = createMailer(settings, (path) =>
+  const { settings, users, authTokens, sessions, database } = auth
+  const mailer = createMailer(settings, (path) =>
     log.info({ path }, 'mail was put into a file; to send it, set MAIL_URL')
   )
-  return new Accounts(settings, users, resetTokens, (mail) =>
-    send(mail).catch((error) => log.error(error, 'mail could not be sent'))
-  )
+  return new Accounts({
+    ...{ settings, users, resetTokens: new ResetTokens(secretsOf(settings), settings.passwordResetTimeout) },
+    passwordRules: passwordRulesOf(settings, (reason) =>
+      log.warn({ reason }, 'passwords are not looked up among breaches; they pass')
+    ),
+    logOut: async (userId) => {
+      await authTokens.delete(userId)
+      await sessions.endWith([], userId, 'logout')
+      if (settings.refreshStore === 'blacklist') await new Blacklist(database).blacklistAllOf(userId)
+    },
+    send: (mail) => void setImmediate(() => mailer(mail).catch((error) => log.error(error, 'mail could not be sent')))
+  })
 }

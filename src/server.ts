@@ -9,7 +9,7 @@ import Fastify, { type FastifyHttpOptions, type FastifyInstance, type FastifyReq
 import { ParseError, ServiceUnavailable } from './errors.ts'
 import { errorHandler, notFoundHandler } from './http/error-handler.ts'
 import latchkey from './plugin.ts'
-import { authRoutes } from './routes.ts'
+import { accountRoutes, authRoutes } from './routes.ts'
 import type { Settings } from './settings.ts'
 import { wellKnownRoutes } from './tokens/routes.ts'
 import { version } from './version.ts'
@@ -58,6 +58,7 @@ export async function createServer(settings: Settings, logger: Logger = loggerOf
   await documentation(app, settings)
   await app.register(latchkey, settings)
   await app.register(authRoutes, { prefix: '/api' })
+  await app.register(accountRoutes, { prefix: '/auth' })
   await app.register(wellKnownRoutes, { prefix: '/.well-known' })
   health(app, isClosing)
   return app

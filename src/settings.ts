@@ -1,102 +1,27 @@
 /** Every setting, once: its type, default and meaning. The README's table and `.env.example` are held against it by a test. */
 import Type, { type Static, type TSchema } from 'typebox'
 import { ALGORITHMS } from './algorithms.ts'
-
-const UNITS: Record<string, number> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
-
-export type Reader = 'boolean' | 'claim' | 'duration' | 'list' | 'number' | 'text' | 'texts'
-
-/** What a setting says of itself besides its type. */
-interface Setting {
-  description: string
-  /** How its text in the environment is read. */
-  reads: Reader
-  /** What a good value looks like, for the message about a bad one. */
-  expects: string
-  /** True for SimpleJWT's settings, whose names in the environment begin with `JWT_`. */
-  jwt?: true
-  /** True for what only the server asks for; as a plugin, Latchkey leaves it to the host app. */
-  server?: true
-}
-
-const jwt = { jwt: true } as const
-const server = { server: true } as const
-
-/** What every setting says of itself, and what it says besides. */
-const about = (reads: Reader, expects: string, fallback: unknown, description: string, extra: object) => ({
-  default: fallback,
-  description,
-  reads,
-  expects,
-  ...extra
-})
-
-const flag = (fallback: boolean, description: string, extra = {}) =>
-  Type.Boolean(about('boolean', 'on or off', fallback, description, extra))
-
-const DURATION = 'a duration such as 30s, 5m, 12h or 1d, or whole seconds'
-const duration = (fallback: string, description: string, extra = {}) => {
-  const bounds = { minimum: 0, maximum: 10 * 365 * 86_400, ...extra }
-  return Type.Integer(about('duration', DURATION, parseDuration(fallback), description, bounds))
-}
-
-const optionalDuration = (description: string, { minimum = 0, ...extra }) =>
-  Type.Union(
-    [Type.Integer({ minimum, maximum: 10 * 365 * 86_400 }), Type.Null()],
-    about('duration', DURATION, null, description, extra)
-  )
-
-const integer = (fallback: number, minimum: number, maximum: number, description: string, extra = {}) => {
-  const expects = `a whole number from ${minimum} to ${maximum}`
-  return Type.Integer(about('number', expects, fallback, description, { minimum, maximum, ...extra }))
-}
-
-const text = (fallback: string, description: string, extra = {}) =>
-  Type.String(about('text', 'some text', fallback, description, { minLength: 1, ...extra }))
-
-/** Where a page of the host's is, below its address. */
-const path = (fallback: string, description: string) =>
-  text(fallback, description, {
-    pattern: '^[^\\s]*\\{uid\\}[^\\s]*\\{token\\}[^\\s]*$',
-    expects: 'a path with {uid} and {token} in it'
-  })
-
-const optional = (
-  description: string,
-  { pattern = '.', ...extra }: { pattern?: string; [more: string]: unknown } = {}
-) => Type.Union([Type.String({ pattern }), Type.Null()], about('text', 'some text', null, description, extra))
-
-const oneOf = <const Name extends string>(names: readonly Name[], fallback: Name, description: string, extra = {}) =>
-  Type.Enum([...names] as Name[], about('text', `one of ${names.join(', ')}`, fallback, description, extra))
-
-const list = (fallback: string[], description: string, extra = {}) =>
-  Type.Array(Type.String({ minLength: 1 }), about('list', 'a list with commas', fallback, description, extra))
-
-const listOf = <const Name extends string>(
-  names: readonly Name[],
-  fallback: Name[],
-  description: string,
-  extra = {}
-) => {
-  const expects = `a list with commas of ${names.join(', ')}`
-  const bounds = { minItems: 1, uniqueItems: true, ...extra }
-  return Type.Array(Type.Enum([...names] as Name[]), about('list', expects, fallback, description, bounds))
-}
+import {
+  about,
+  claim,
+  duration,
+  flag,
+  integer,
+  jwt,
+  list,
+  listOf,
+  NAME,
+  oneOf,
+  optional,
+  optionalDuration,
+  path,
+  type Setting,
+  server,
+  text
+} from './setting.ts'
 
 export const HASHERS = ['bcrypt_sha256', 'pbkdf2_sha256', 'pbkdf2_sha1', 'argon2', 'scrypt', 'bcrypt', 'md5'] as const
 export type HasherName = (typeof HASHERS)[number]
-
-/** The characters of a claim's or a header's name: enough for any, too few for mischief. */
-const NAME = { pattern: '^[A-Za-z0-9_.:/-]{1,64}$', expects: 'a name of letters, digits and _ . : / -' }
-
-const claim = (fallback: string, description: string) =>
-  Type.Union([Type.String({ pattern: NAME.pattern }), Type.Null()], {
-    default: fallback,
-    description,
-    reads: 'claim',
-    expects: `${NAME.expects}, or none`,
-    ...jwt
-  })
 
 export const SettingsSchema = Type.Object(
   {
@@ -133,6 +58,10 @@ export const SettingsSchema = Type.Object(
     passwordHashers: listOf(HASHERS, [...HASHERS], 'Accepted password hashes; the first one makes new ones'),
     bcryptRounds: integer(12, 4, 20, 'Cost of new bcrypt hashes, as a power of two'),
     passwordMinLength: integer(8, 1, 128, 'Fewest characters of a new password'),
+    passwordBreachedUrl: optional(
+      'Where new passwords are looked up among breached ones, such as `https://api.pwnedpasswords.com/range/`; absent: nowhere',
+      { pattern: '^https?://[^?#@\\s]+/$', expects: 'an address such as https://api.pwnedpasswords.com/range/' }
+    ),
     passwordTrim: flag(true, 'Cut white space around a password at sign-in, as SimpleJWT; off for OWASP ASVS 6.2.8'),
     loginField: oneOf(['username', 'email'], 'username', 'What users sign in with; an address in whatever letters'),
     authenticationBackends: listOf(
@@ -161,7 +90,14 @@ export const SettingsSchema = Type.Object(
     accountsPasswordResetUrl: path('password-reset/{uid}/{token}', 'Link to set a new password'),
     accountsUsernameResetUrl: path('username-reset/{uid}/{token}', 'Link to set a new name'),
     accountsSendActivationEmail: flag(false, 'New accounts are inactive until a link in a mail is followed'),
+    accountsSendConfirmationEmail: flag(false, 'A mail says that an account is ready'),
+    accountsPasswordChangedEmailConfirmation: flag(false, 'A mail says that a password was changed'),
+    accountsUsernameChangedEmailConfirmation: flag(false, 'A mail says that a name was changed'),
+    accountsLogoutOnPasswordChange: flag(false, "A new password ends the user's key and refresh tokens"),
+    accountsHideUsers: flag(true, "Another's account is as if it were not there; off: forbidden, and all are listed"),
+    accountsRegistration: flag(true, 'Anybody may make an account; off: staff with `auth.add_user` only'),
     accountsPasswordRetype: flag(false, 'New passwords are asked for twice, as `re_password` and `re_new_password`'),
+    accountsUsernameRetype: flag(false, 'New names are asked for twice, as `re_new_username`'),
     accountsShowEmailNotFound: flag(
       false,
       'Tell whoever asks for a reset that nobody has that address: reveals who is here'
@@ -288,9 +224,3 @@ export const SETTINGS = SettingsSchema.properties as unknown as Record<
 export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[]
 
 export const settingOf = (name: SettingName): Setting & { default: unknown } => SETTINGS[name]
-
-/** Reads `90`, `90s`, `500ms`, `5m`, `12h`, `1d` or `2w` as seconds; anything else comes back as NaN. */
-export function parseDuration(value: string): number {
-  const [, amount, unit = 's'] = /^(\d{1,9})(ms|[smhdw])?$/.exec(value.trim()) ?? []
-  return amount === undefined ? Number.NaN : Number(amount) * (UNITS[unit] as number)
-}

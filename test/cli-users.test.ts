@@ -8,6 +8,7 @@ import { COMMAND, type Environment, emptyFolder, gather, latchkey as run, SLOWLY
 import { SIGNING_KEY, worldOf } from './support/build.ts'
 import { CHEAP } from './support/settings.ts'
 import { theWorld } from './support/world.ts'
+import { KNOWN, startBreaches } from './users/breaches.ts'
 
 // Each command is a process.
 t.setTimeout(SLOWLY)
@@ -186,3 +187,24 @@ t.test('a weak password is told what is wrong with it; a superuser may insist, a
   t.match(changed.stderr, `${weak}Password: `)
   t.match(await canSignIn(t, url, [['root', 'secret']]), [{ isSuperuser: true }])
 })
+
+t.test(
+  'a password that was in a breach is refused; where nobody can be asked, it passes and a line says so',
+  async (t) => {
+    const url = await databaseUrl(t)
+    const { url: breaches, stop } = await startBreaches(t)
+    const environment = environmentFor(url, { PASSWORD_BREACHED_URL: breaches, LATCHKEY_SUPERUSER_PASSWORD: LOGIN })
+    const folder = emptyFolder(t)
+    await run(folder, ['createsuperuser', '--noinput', '--username', 'root'], { environment })
+
+    const input = `${KNOWN}\n${KNOWN}\n`
+    const refused = await run(folder, ['changepassword', 'root'], { environment, input: input.repeat(3) })
+    t.equal(refused.code, 1)
+    t.match(refused.stderr, 'This password has appeared in a data breach.\nPassword: ')
+    await stop()
+    const passed = await run(folder, ['changepassword', 'root'], { environment, input })
+    t.equal(passed.code, 0)
+    t.match(passed.stderr, 'latchkey: the password was not looked up among breaches: ECONNREFUSED\n')
+    t.match(await canSignIn(t, url, [['root', KNOWN]]), [{ isSuperuser: true }])
+  }
+)

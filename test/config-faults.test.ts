@@ -50,6 +50,11 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
   ],
   ['bcryptRounds', 'must be a whole number from 4 to 20', '3', '21', '1e1'],
   ['passwordMinLength', 'must be a whole number from 1 to 128', '0', '129', 'x'],
+  [
+    'passwordBreachedUrl',
+    'must be an address such as https://api.pwnedpasswords.com/range/',
+    ...['on', 'api.example/range/', 'https://api.example/range', 'https://a.example/?x=/', 'https://u:p@a.example/']
+  ],
   ['passwordTrim', FLAG, 'maybe', '2', 'constructor', 'y'],
   ['loginField', 'must be one of username, email', 'Email', 'id'],
   [
@@ -71,7 +76,14 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
   ['accountsPasswordResetUrl', LINK, 'reset'],
   ['accountsUsernameResetUrl', LINK, '{uid}'],
   ['accountsSendActivationEmail', FLAG, 'maybe'],
+  ['accountsSendConfirmationEmail', FLAG, 'maybe'],
+  ['accountsPasswordChangedEmailConfirmation', FLAG, 'maybe'],
+  ['accountsUsernameChangedEmailConfirmation', FLAG, 'maybe'],
+  ['accountsLogoutOnPasswordChange', FLAG, 'maybe'],
+  ['accountsHideUsers', FLAG, 'maybe'],
+  ['accountsRegistration', FLAG, 'maybe'],
   ['accountsPasswordRetype', FLAG, 'maybe'],
+  ['accountsUsernameRetype', FLAG, 'maybe'],
   ['accountsShowEmailNotFound', FLAG, 'maybe'],
   ['passwordResetTimeout', DURATION, '59s', 'never'],
   ['authenticationSchemes', 'must be a list with commas of jwt, basic, token, session', 'JWT', 'jwt,jwt', 'none'],

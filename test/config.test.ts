@@ -1,9 +1,9 @@
 /** The settings: names, defaults, how a value is read, and what is refused. */
 import t from 'tap'
 import { environmentName, loadEnvironment, loadSettings } from '../src/config.ts'
+import { parseDuration } from '../src/setting.ts'
 import {
   HASHERS,
-  parseDuration,
   SETTING_NAMES,
   type SettingName,
   type Settings,
@@ -26,6 +26,7 @@ const EVERY_SETTING: [name: SettingName, environment: string, fallback: unknown]
   ['passwordHashers', 'PASSWORD_HASHERS', [...HASHERS]],
   ['bcryptRounds', 'BCRYPT_ROUNDS', 12],
   ['passwordMinLength', 'PASSWORD_MIN_LENGTH', 8],
+  ['passwordBreachedUrl', 'PASSWORD_BREACHED_URL', null],
   ['passwordTrim', 'PASSWORD_TRIM', true],
   ['loginField', 'LOGIN_FIELD', 'username'],
   ['authenticationBackends', 'AUTHENTICATION_BACKENDS', ['ModelBackend']],
@@ -38,7 +39,14 @@ const EVERY_SETTING: [name: SettingName, environment: string, fallback: unknown]
   ['accountsPasswordResetUrl', 'ACCOUNTS_PASSWORD_RESET_URL', 'password-reset/{uid}/{token}'],
   ['accountsUsernameResetUrl', 'ACCOUNTS_USERNAME_RESET_URL', 'username-reset/{uid}/{token}'],
   ['accountsSendActivationEmail', 'ACCOUNTS_SEND_ACTIVATION_EMAIL', false],
+  ['accountsSendConfirmationEmail', 'ACCOUNTS_SEND_CONFIRMATION_EMAIL', false],
+  ['accountsPasswordChangedEmailConfirmation', 'ACCOUNTS_PASSWORD_CHANGED_EMAIL_CONFIRMATION', false],
+  ['accountsUsernameChangedEmailConfirmation', 'ACCOUNTS_USERNAME_CHANGED_EMAIL_CONFIRMATION', false],
+  ['accountsLogoutOnPasswordChange', 'ACCOUNTS_LOGOUT_ON_PASSWORD_CHANGE', false],
+  ['accountsHideUsers', 'ACCOUNTS_HIDE_USERS', true],
+  ['accountsRegistration', 'ACCOUNTS_REGISTRATION', true],
   ['accountsPasswordRetype', 'ACCOUNTS_PASSWORD_RETYPE', false],
+  ['accountsUsernameRetype', 'ACCOUNTS_USERNAME_RETYPE', false],
   ['accountsShowEmailNotFound', 'ACCOUNTS_SHOW_EMAIL_NOT_FOUND', false],
   ['authenticationSchemes', 'AUTHENTICATION_SCHEMES', ['jwt']],
   ['sessionCookieAge', 'SESSION_COOKIE_AGE', 14 * DAY],

@@ -24,18 +24,22 @@ interface OpenApi {
 }
 
 const REFUSALS = ['400', '401', '403', '404']
+const LOGIN = ['200', '400', '401', '429', '503']
+const SEEN = ['200', ...REFUSALS, '429', '503']
+const DONE = ['204', ...REFUSALS, '429', '503']
+/** A field that may be left out ends in a question mark. */
 const ROUTES: [path: string, method: string, fields: string[], statuses: string[]][] = [
-  ['/api/token/', 'post', ['username', 'password'], ['200', '400', '401', '429', '503']],
+  ['/api/token/', 'post', ['username', 'password'], LOGIN],
   ['/api/token/refresh/', 'post', ['refresh'], ['200', '400', '401']],
   ['/api/token/verify/', 'post', ['token'], ['200', '400', '401']],
-  ['/api/token/sliding/', 'post', ['username', 'password'], ['200', '400', '401', '429', '503']],
+  ['/api/token/sliding/', 'post', ['username', 'password'], LOGIN],
   ['/api/token/sliding/refresh/', 'post', ['token'], ['200', '400', '401']],
   ['/api/token/blacklist/', 'post', ['refresh'], ['200', '400', '401']],
   ['/api/token/logout/', 'post', [], ['204', ...REFUSALS]],
   ['/api/sessions/', 'get', [], ['200', ...REFUSALS]],
   ['/api/sessions/', 'delete', [], ['204', ...REFUSALS]],
   ['/api/sessions/{id}/', 'get', [], ['200', ...REFUSALS]],
-  ['/api/sessions/{id}/', 'patch', ['label'], ['200', ...REFUSALS]],
+  ['/api/sessions/{id}/', 'patch', ['label?'], ['200', ...REFUSALS]],
   ['/api/sessions/{id}/', 'delete', [], ['204', ...REFUSALS]],
   ['/api/users/{id}/sessions/', 'get', [], ['200', ...REFUSALS]],
   ['/api/users/{id}/sessions/', 'delete', [], ['204', ...REFUSALS]],
@@ -45,14 +49,37 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/api/groups/', 'post', ['name'], ['201', ...REFUSALS]],
   ['/api/groups/{id}/', 'get', [], ['200', ...REFUSALS]],
   ['/api/groups/{id}/', 'put', ['name'], ['200', ...REFUSALS]],
-  ['/api/groups/{id}/', 'patch', ['name'], ['200', ...REFUSALS]],
+  ['/api/groups/{id}/', 'patch', ['name?'], ['200', ...REFUSALS]],
   ['/api/groups/{id}/', 'delete', [], ['204', ...REFUSALS]],
   ['/api/session/', 'get', [], ['200', '503']],
   ['/api/session/', 'post', ['username', 'password'], ['200', '400', '403', '429', '503']],
   ['/api/session/', 'delete', [], ['204', '403', '503']],
   ['/api/api-token-auth/', 'post', ['username', 'password'], ['200', '400', '429', '503']],
-  ['/.well-known/jwks.json', 'get', [], ['200']]
+  ['/.well-known/jwks.json', 'get', [], ['200']],
+  ['/auth/users/', 'get', [], SEEN],
+  ['/auth/users/', 'post', ['email?', 'username', 'password'], ['201', ...REFUSALS, '429', '503']],
+  ...['/auth/users/me/', '/auth/users/{id}/'].flatMap((path): typeof ROUTES => [
+    [path, 'get', [], SEEN],
+    [path, 'put', ['email?'], SEEN],
+    [path, 'patch', ['email?'], SEEN],
+    [path, 'delete', ['current_password'], DONE]
+  ]),
+  ['/auth/users/set_password/', 'post', ['new_password', 'current_password'], DONE],
+  ['/auth/users/set_username/', 'post', ['current_password', 'new_username'], DONE],
+  ['/auth/users/activation/', 'post', ['uid', 'token'], DONE],
+  ['/auth/users/resend_activation/', 'post', ['email'], DONE],
+  ['/auth/users/reset_password/', 'post', ['email'], DONE],
+  ['/auth/users/reset_password_confirm/', 'post', ['uid', 'token', 'new_password'], DONE],
+  ['/auth/users/reset_username/', 'post', ['email'], DONE],
+  ['/auth/users/reset_username_confirm/', 'post', ['uid?', 'token?', 'new_username'], DONE],
+  ['/auth/jwt/create/', 'post', ['username', 'password'], LOGIN],
+  ['/auth/jwt/refresh/', 'post', ['refresh'], ['200', '400', '401']],
+  ['/auth/jwt/verify/', 'post', ['token'], ['200', '400', '401']],
+  ['/auth/token/login/', 'post', ['password?', 'username?'], ['200', '400', '429', '503']],
+  ['/auth/token/logout/', 'post', [], ['204', '401']]
 ]
+/** Those that want a token. */
+const CLOSED = /protected|groups|sessions|(get|put|patch|delete) \/auth\/users\/|\/set_|logout/
 const MEDIA_TYPES = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
 
 t.test('/openapi.json has every route with its fields, its answers and what it asks of a caller', async (t) => {
@@ -75,7 +102,7 @@ t.test('/openapi.json has every route with its fields, its answers and what it a
     const operation = document.paths[path]?.[method] as Operation
     t.match(operation, { summary: /\w/, description: /\w/ }, path)
     t.equal(operation.tags?.length, 1)
-    t.strictSame(operation.security, /protected|groups|sessions|logout/.test(path) ? [{ jwt: [] }] : undefined)
+    t.strictSame(operation.security, CLOSED.test(`${method} ${path}`) ? [{ jwt: [] }] : undefined, path)
     t.strictSame(Object.keys(operation.responses).toSorted(), statuses)
     for (const [status, { description, content }] of Object.entries(operation.responses)) {
       t.type(description, 'string')
@@ -85,8 +112,9 @@ t.test('/openapi.json has every route with its fields, its answers and what it a
     const content = operation.requestBody?.content ?? {}
     t.strictSame(Object.keys(content), fields.length > 0 ? MEDIA_TYPES : [])
     for (const { schema } of Object.values(content)) {
-      t.strictSame(schema.required, method === 'patch' ? undefined : fields)
-      for (const field of fields) t.match((schema.properties as Json)[field], { type: 'string' })
+      const required = fields.filter((field) => !field.endsWith('?'))
+      t.strictSame(schema.required ?? [], required)
+      for (const field of fields) t.match((schema.properties as Json)[field.replace('?', '')], { type: 'string' })
     }
   }
 })

@@ -9,14 +9,14 @@ import t from 'tap'
 
 /** From left to right: a file may import what stands left of it, or its own folder. */
 const ORDER = [
-  ...['errors', 'algorithms', 'settings', 'config', 'version', 'prompt', 'cli-error'],
+  ...['errors', 'algorithms', 'setting', 'settings', 'config', 'version', 'prompt', 'cli-error'],
   ...['database', 'http', 'users', 'permissions', 'sessions', 'tokens', 'authentication', 'accounts'],
-  ...['plugin', 'verify', 'routes', 'server', 'index', 'cli-keys', 'cli']
+  ...['plugin', 'verify', 'routes', 'server', 'index', 'cli-keys', 'cli-serve', 'cli-permissions', 'cli']
 ]
 /** Files that stand by themselves: what they may import of ours. */
 const LEAVES: Record<string, string[]> = {
-  ...{ errors: [], algorithms: [], settings: ['algorithms'], version: [], 'cli-error': [] },
-  ...{ config: ['errors', 'algorithms', 'settings'], prompt: ['errors'] }
+  ...{ errors: [], algorithms: [], setting: [], settings: ['algorithms', 'setting'], version: [], 'cli-error': [] },
+  ...{ config: ['errors', 'algorithms', 'setting', 'settings'], prompt: ['errors'] }
 }
 const HTTP = /^(fastify|fastify-plugin|@fastify\/.+|node:https?2?)$/
 const MAX_LINES = 300

@@ -19,6 +19,11 @@ onEachDatabase(t, (t, { databaseUrl }) => {
     const { access } = (await signedIn.json()) as { access: string }
     const answer = await fetch(`${origin}/api/protected/`, { headers: bearer(access) })
     t.equal(await answer.text(), '{"message":"This is a protected view."}')
+    const bob = JSON.stringify({ username: 'bob', password: PASSWORD })
+    const made = await fetch(`${origin}/auth/users/`, { method: 'POST', body: bob, headers: json })
+    t.equal(made.status, 201)
+    const login = await fetch(`${origin}/auth/jwt/create/`, { method: 'POST', body: bob, headers: json })
+    t.equal(login.status, 200)
     for (const url of ['/health/live', '/health/ready']) {
       const health = await fetch(origin + url)
       t.equal(health.status, 200)
@@ -80,13 +85,15 @@ t.test('while it closes, the server answers what has begun, is not ready, and ha
 
 t.test('pages of the listed origins may call the API, and no others', async (t) => {
   const { origin: server } = await listening(t, { corsOrigins: ['https://app.example', 'http://localhost:5173'] })
-  async function preflight(origin: string, method = 'POST') {
+  async function preflight(origin: string, method = 'POST', path = '/api/token/') {
     const headers = {
       ...{ origin, 'access-control-request-method': method },
       'access-control-request-headers': 'authorization,content-type'
     }
-    return fetch(`${server}/api/token/`, { method: 'OPTIONS', headers })
+    return fetch(server + path, { method: 'OPTIONS', headers })
   }
+  const asked = await preflight('https://app.example', 'DELETE', '/auth/users/me/')
+  t.match(asked.headers.get('access-control-allow-methods'), /\bDELETE\b/)
   for (const origin of ['https://app.example', 'http://localhost:5173']) {
     const asked = await preflight(origin)
     t.equal(asked.status, 204)

@@ -1,13 +1,13 @@
 /** What people may do with their own accounts: djoser's rules, without their HTTP. */
-
 import type { User as UserRow } from '../database/open.ts'
 import { PermissionDenied, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings.ts'
 import { type User, withoutPassword } from '../users/user.ts'
-import type { NewUser, Users } from '../users/users.ts'
-import { faultsOfPassword } from '../users/validators.ts'
-import type { SendMail } from './mail.ts'
-import { idOf, type ResetTokens, uidOf } from './reset-tokens.ts'
+import type { Users } from '../users/users.ts'
+import { faultsOfPassword, type PasswordRules } from '../users/validators.ts'
+import { type Event, linkLetter, noticeLetter, type Purpose } from './letters.ts'
+import type { Mail } from './mail.ts'
+import { idOf, type ResetTokens } from './reset-tokens.ts'
 
 /** What a link in a mail has shown. */
 export interface Link {
@@ -15,28 +15,48 @@ export interface Link {
   token: string
 }
 
-type Purpose = 'activation' | 'passwordReset' | 'usernameReset'
+/** What somebody wants to have, and what was typed the second time where that is asked for. */
+export interface Chosen {
+  value: string
+  again?: string | undefined
+}
+
+export interface NewAccount {
+  username: string
+  email?: string
+  password: Chosen
+}
+
+export interface AccountsParts {
+  settings: Settings
+  users: Users
+  passwordRules: PasswordRules
+  resetTokens: ResetTokens
+  /** Behind the answer, so that how long that takes tells nothing; it has to see to its own failures. */
+  send: (mail: Mail) => void
+  /** Ends all logins of a user. */
+  logOut: (userId: number) => Promise<void>
+}
 
 export class Accounts {
   readonly #settings: Settings
   readonly #users: Users
-  readonly #resetTokens: ResetTokens
-  readonly #send: SendMail
+  readonly #parts: AccountsParts
 
-  /** @param send is not waited for, so that how long an answer takes tells nothing; it has to see to its own failures */
-  constructor(settings: Settings, users: Users, resetTokens: ResetTokens, send: SendMail) {
-    this.#settings = settings
-    this.#users = users
-    this.#resetTokens = resetTokens
-    this.#send = send
+  constructor(parts: AccountsParts) {
+    this.#settings = parts.settings
+    this.#users = parts.users
+    this.#parts = parts
   }
 
-  /** @throws {ValidationError} for a password that is weak, then for a name that is malformed or taken */
-  async create({ username, email = '', password }: NewUser & { password: string }): Promise<User> {
+  /** @throws {ValidationError} for a name that is malformed or taken, then for a password that is weak */
+  async create({ username, email = '', password }: NewAccount): Promise<User> {
+    await this.#users.checkUsername(username)
     await this.#checkStrength('password', password, { username, email })
     const isActive = !this.#settings.accountsSendActivationEmail
-    const user = await this.#users.createUser({ username, email, password, isActive })
+    const user = await this.#users.createUser({ username, email, password: password.value, isActive })
     if (!isActive) await this.#mailActivation(user.id)
+    else if (this.#settings.accountsSendConfirmationEmail) this.#notify('confirmation', user)
     return user
   }
 
@@ -45,23 +65,26 @@ export class Accounts {
    * @returns the row with the new hash
    * @throws {ValidationError} if the current password is wrong, or the new one weak
    */
-  async setPassword(user: User, current: string, password: string, sid: string | null): Promise<UserRow> {
-    await this.#checkCurrent(user, current)
+  async setPassword(user: User, current: string, password: Chosen, sid: string | null): Promise<UserRow> {
+    throwIfAny(await this.#faultsOfCurrent(user, current))
     await this.#checkStrength('new_password', password, user)
-    return this.#users.setPassword(user.id, password, sid)
+    const row = await this.#users.setPassword(user.id, password.value, sid)
+    await this.#afterPassword(user)
+    return row
   }
 
   /** @throws {ValidationError} if the password is wrong, or the name malformed or taken */
-  async setUsername(user: User, current: string, username: string): Promise<void> {
-    await this.#checkCurrent(user, current)
+  async setUsername(user: User, current: string, username: Chosen): Promise<void> {
+    throwIfAny({ ...(await this.#faultsOfCurrent(user, current)), ...(await this.#faultsOfName(username.value)) })
     await this.#rename(user, username)
   }
 
-  /** Where accounts are activated by mail, another address has to be as well. */
+  /** Where accounts are activated by mail, another address has to be as well; who was not active gets the mail again. */
   async setEmail(user: User, email: string): Promise<void> {
-    const isUnproven = this.#settings.accountsSendActivationEmail && email !== user.email
-    await this.#users.setEmail(user.id, email, isUnproven ? false : undefined)
-    if (isUnproven) await this.#mailActivation(user.id)
+    const isSent = this.#settings.accountsSendActivationEmail
+    const isChanged = email !== user.email
+    if (isChanged) await this.#users.setEmail(user.id, email, isSent ? false : undefined)
+    if (isSent && (isChanged || !user.isActive)) await this.#mailActivation(user.id)
   }
 
   /**
@@ -69,20 +92,31 @@ export class Accounts {
    * @throws {ValidationError} if that is wrong
    */
   async delete(user: Pick<User, 'id'>, caller: User, current: string): Promise<void> {
-    await this.#checkCurrent(caller, current)
+    throwIfAny(await this.#faultsOfCurrent(caller, current))
     await this.#users.deleteUser(user.id)
   }
 
   /** @throws {ValidationError | PermissionDenied} for a link that is not good, or an account that is active already */
   async activate(link: Link): Promise<void> {
     const user = await this.#ownerOf(link)
-    if (user.isActive) throw new PermissionDenied('Stale token for given user.')
-    await this.#users.activate(user.id)
+    // Of links that are followed at once, one is in time.
+    if (user.isActive || !(await this.#users.activate(user.id))) {
+      throw new PermissionDenied('Stale token for given user.')
+    }
+    if (this.#settings.accountsSendConfirmationEmail) this.#notify('confirmation', user)
   }
 
-  /** Sends the mail again to who has an account that is not active; nobody is told whether there is one. */
-  async resendActivation(email: string): Promise<void> {
-    for (const user of await this.#users.withEmail(email)) if (!user.isActive) this.#mail('activation', user)
+  /**
+   * Sends the mail again to who has an account that is not active; nobody is told whether there is one.
+   *
+   * @returns false where accounts are not activated by mail
+   * @throws {ValidationError} as requestReset
+   */
+  async resendActivation(email: string): Promise<boolean> {
+    const users = await this.#reachable(email, false)
+    const { accountsSendActivationEmail: isSent } = this.#settings
+    if (isSent) for (const user of users) this.#mailLink('activation', user)
+    return isSent
   }
 
   /**
@@ -91,26 +125,22 @@ export class Accounts {
    * @throws {ValidationError} if there is none, and the settings say so
    */
   async requestReset(purpose: 'passwordReset' | 'usernameReset', email: string): Promise<void> {
-    const users = (await this.#users.withEmail(email)).filter(
-      ({ isActive, password }) => isActive && !password.startsWith('!')
-    )
-    if (users.length === 0 && this.#settings.accountsShowEmailNotFound) {
-      throw new ValidationError(['User with given email does not exist.'])
-    }
-    for (const user of users) this.#mail(purpose, user)
+    for (const user of await this.#reachable(email, true)) this.#mailLink(purpose, user)
   }
 
   /** The link first, and then the password, against the user whose it is. @throws {ValidationError} */
-  async confirmPasswordReset(link: Link, password: string): Promise<void> {
+  async confirmPasswordReset(link: Link, password: Chosen): Promise<void> {
     const user = await this.#ownerOf(link)
     await this.#checkStrength('new_password', password, withoutPassword(user))
     // Of links that are followed at once, one is in time.
-    if (!(await this.#users.resetPassword(user, password))) throw new ValidationError(STALE)
+    if (!(await this.#users.resetPassword(user, password.value))) throw new ValidationError(STALE)
+    await this.#afterPassword(user)
   }
 
   /** @throws {ValidationError} for a link that is not good, then for a name that is malformed or taken */
-  async confirmUsernameReset(link: Link, username: string): Promise<void> {
+  async confirmUsernameReset(link: Link, username: Chosen): Promise<void> {
     const user = await this.#ownerOf(link)
+    throwIfAny(await this.#faultsOfName(username.value))
     await this.#rename(user, username)
     await this.#users.updateLastLogin(user.id)
   }
@@ -118,72 +148,79 @@ export class Accounts {
   async #ownerOf({ uid, token }: Link): Promise<UserRow> {
     const user = await this.#users.get('id', idOf(uid))
     if (user === null) throw new ValidationError({ uid: ["Invalid user id or user doesn't exist."] })
-    if (!this.#resetTokens.check(user, token)) throw new ValidationError(STALE)
+    if (!this.#parts.resetTokens.check(user, token)) throw new ValidationError(STALE)
     return user
+  }
+
+  /** Who has this address and a password. */
+  async #reachable(email: string, isActive: boolean): Promise<UserRow[]> {
+    const found = await this.#users.withEmail(email)
+    const users = found.filter((user) => user.isActive === isActive && !user.password.startsWith('!'))
+    if (users.length === 0 && this.#settings.accountsShowEmailNotFound) {
+      throw new ValidationError(['User with given email does not exist.'])
+    }
+    return users
   }
 
   async #mailActivation(id: number): Promise<void> {
     const user = await this.#users.get('id', id)
-    if (user !== null) this.#mail('activation', user)
+    if (user !== null) this.#mailLink('activation', user)
   }
 
-  #mail(purpose: Purpose, user: UserRow): void {
-    if (user.email === '') return
-    const { accountsSiteName: site, accountsSiteUrl } = this.#settings
-    const { subject, line, path } = this.#about(purpose)
-    const filled = path.replace('{uid}', uidOf(user)).replace('{token}', this.#resetTokens.make(user))
-    const link = `${accountsSiteUrl.replace(/\/$/, '')}/${filled.replace(/^\//, '')}`
-    const text = [`Hello ${user.username},`, line, link, 'If you did not ask for this, there is nothing to do.', site]
-    const html = text.map(
-      (part) => `<p>${part === link ? `<a href="${escaped(link)}">${escaped(link)}</a>` : escaped(part)}</p>`
-    )
-    void this.#send({
-      to: user.email,
-      subject: `${subject} on ${site}`,
-      text: text.join('\n\n'),
-      html: html.join('\n')
+  #mailLink(purpose: Purpose, user: UserRow): void {
+    this.#mail(linkLetter(purpose, user, this.#settings, this.#parts.resetTokens))
+  }
+
+  #notify(event: Event, user: User): void {
+    this.#mail(noticeLetter(event, user, this.#settings))
+  }
+
+  #mail(mail: Mail): void {
+    if (mail.to !== '') this.#parts.send(mail)
+  }
+
+  async #afterPassword(user: User): Promise<void> {
+    const { accountsLogoutOnPasswordChange, accountsPasswordChangedEmailConfirmation } = this.#settings
+    if (accountsLogoutOnPasswordChange) await this.#parts.logOut(user.id)
+    if (accountsPasswordChangedEmailConfirmation) this.#notify('passwordChanged', user)
+  }
+
+  /** Somebody else may take the name at this moment. */
+  async #rename(user: User, { value, again = value }: Chosen): Promise<void> {
+    if (again !== value) throw mismatch('username')
+    const username = await this.#users.setUsername(user.id, value).catch((error) => {
+      throw new ValidationError(faultsOfName(error))
     })
+    if (this.#settings.accountsUsernameChangedEmailConfirmation) this.#notify('usernameChanged', { ...user, username })
   }
 
-  #about(purpose: Purpose): { subject: string; line: string; path: string } {
-    const { accountsActivationUrl, accountsPasswordResetUrl, accountsUsernameResetUrl } = this.#settings
-    return {
-      activation: {
-        ...{ subject: 'Account activation', line: 'follow this link to activate your account:' },
-        path: accountsActivationUrl
-      },
-      passwordReset: {
-        ...{ subject: 'Password reset', line: 'follow this link to choose a new password:' },
-        path: accountsPasswordResetUrl
-      },
-      usernameReset: {
-        ...{ subject: 'Username reset', line: 'follow this link to choose a new name:' },
-        path: accountsUsernameResetUrl
-      }
-    }[purpose]
+  async #faultsOfName(username: string): Promise<Faults> {
+    return this.#users.checkUsername(username).then(() => ({}), faultsOfName)
   }
 
-  async #rename({ id }: Pick<User, 'id'>, username: string): Promise<void> {
-    try {
-      await this.#users.setUsername(id, username)
-    } catch (error) {
-      if (!(error instanceof ValidationError)) throw error
-      const { username: faults = [] } = error.body as Record<string, string[]>
-      throw new ValidationError({ new_username: faults })
-    }
+  async #faultsOfCurrent(user: User, password: string): Promise<Faults> {
+    return (await this.#users.checkPassword(user, password)) ? {} : { current_password: ['Invalid password.'] }
   }
 
-  async #checkCurrent(user: User, password: string): Promise<void> {
-    if (await this.#users.checkPassword(user, password)) return
-    throw new ValidationError({ current_password: ['Invalid password.'] })
-  }
-
-  async #checkStrength(field: string, password: string, owner: Partial<User>): Promise<void> {
-    const faults = await faultsOfPassword(password, owner, { minLength: this.#settings.passwordMinLength })
+  async #checkStrength(field: string, { value, again = value }: Chosen, owner: Partial<User>): Promise<void> {
+    const faults = await faultsOfPassword(value, owner, this.#parts.passwordRules)
     if (faults.length > 0) throw new ValidationError({ [field]: faults.map(({ message }) => message) })
+    if (again !== value) throw mismatch('password')
   }
 }
 
+type Faults = Record<string, string[]>
+
 const STALE = { token: ['Invalid token for given user.'] }
 
-const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+const mismatch = (field: string) => new ValidationError({ non_field_errors: [`The two ${field} fields didn't match.`] })
+
+function throwIfAny(faults: Faults): void {
+  if (Object.keys(faults).length > 0) throw new ValidationError(faults)
+}
+
+/** What is wrong with a name, under the field that it was sent in. @throws what says nothing of the name */
+function faultsOfName(error: unknown): Faults {
+  if (!(error instanceof ValidationError)) throw error
+  return { new_username: (error.body as Faults).username ?? [] }
+}

@@ -5,7 +5,7 @@ import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
 import { view } from '../http/view.ts'
 import type { Accounts } from './accounts.ts'
-import { again, assertSame, Nothing, secret } from './routes.ts'
+import { again, chosen, Nothing, secret } from './routes.ts'
 
 const Email = Type.Object({ email: CharField({ maxLength: 320, format: 'email' }) })
 const LINK = { uid: CharField({ maxLength: 100 }), token: CharField({ maxLength: 100 }) }
@@ -30,11 +30,7 @@ export function mailRoutes(app: FastifyInstance, accounts: Accounts, throttle: T
     methods: {
       POST: {
         ...{ summary: 'Have the mail sent again', body: Email, ...Nothing },
-        handler: async ({ body }, reply) => {
-          if (!app.auth.settings.accountsSendActivationEmail) return reply.code(400).send()
-          await accounts.resendActivation(body.email)
-          return reply.code(204).send()
-        }
+        handler: async ({ body }, reply) => reply.code((await accounts.resendActivation(body.email)) ? 204 : 400).send()
       }
     }
   })
@@ -81,10 +77,13 @@ function passwordViews(app: FastifyInstance, accounts: Accounts, common: Common)
     methods: {
       POST: {
         ...{ summary: 'Set a new password', ...Nothing },
-        body: Type.Object({ ...LINK, new_password: secret(), ...again(app, 're_new_password') }),
+        body: Type.Object({
+          ...LINK,
+          new_password: secret(),
+          ...again(app.auth.settings.accountsPasswordRetype, 're_new_password')
+        }),
         handler: async ({ body }, reply) => {
-          assertSame(body, 'new_password', 're_new_password')
-          await accounts.confirmPasswordReset(body, body.new_password)
+          await accounts.confirmPasswordReset(body, chosen(body, 'new_password'))
           return reply.code(204).send()
         }
       }
@@ -102,9 +101,16 @@ function usernameViews(app: FastifyInstance, accounts: Accounts, common: Common)
     methods: {
       POST: {
         ...{ summary: 'Set a new name', ...Nothing },
-        body: Type.Object({ ...LINK, new_username: CharField({ maxLength: 150 }) }),
+        // As djoser says it, of these three only the name is required; without the others there is no such user.
+        body: Type.Object({
+          uid: Type.Optional(LINK.uid),
+          token: Type.Optional(LINK.token),
+          new_username: CharField({ maxLength: 150 }),
+          ...again(app.auth.settings.accountsUsernameRetype, 're_new_username')
+        }),
         handler: async ({ body }, reply) => {
-          await accounts.confirmUsernameReset(body, body.new_username)
+          const { uid = '', token = '' } = body
+          await accounts.confirmUsernameReset({ uid, token }, chosen(body, 'new_username'))
           return reply.code(204).send()
         }
       }

@@ -1,15 +1,15 @@
 /** djoser's endpoints for one's own account. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import Type from 'typebox'
+import Type, { type TOptional, type TString } from 'typebox'
 import { updateSessionAuthHash } from '../authentication/session.ts'
-import { NotFound, PermissionDenied, ValidationError } from '../errors.ts'
+import { NotFound, PermissionDenied } from '../errors.ts'
 import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
 import { view } from '../http/view.ts'
-import { isAuthenticated } from '../permissions/guards.ts'
+import { and, hasPermission, isAdminUser, isAuthenticated } from '../permissions/guards.ts'
 import { callerOf, sidOf } from '../users/caller.ts'
 import { primaryKeyOf, type User, withoutPassword } from '../users/user.ts'
-import type { Accounts } from './accounts.ts'
+import type { Accounts, Chosen } from './accounts.ts'
 
 const Detail = Type.Object({ detail: Type.String() })
 export const Refusals = {
@@ -17,27 +17,34 @@ export const Refusals = {
   401: Detail,
   403: Detail,
   404: Detail,
-  429: Detail
+  429: Detail,
+  503: Detail
 }
 const Shape = Type.Object({ email: Type.String(), id: Type.Integer(), username: Type.String() })
 const Made = Type.Object({ email: Type.String(), username: Type.String(), id: Type.Integer() })
 export const Nothing = { response: { 204: Type.Null(), ...Refusals } }
 const SIGNED_IN = [{ jwt: [] }]
 
-const email = CharField({ required: false, allowBlank: true, maxLength: 254, format: 'email' })
 export const secret = () => CharField({ writeOnly: true })
-const Change = Type.Object({ email })
+/** It may be left out, and be none, unless users sign in with it. */
+function emailField({ auth }: FastifyInstance, isNew: boolean) {
+  const isName = auth.settings.loginField === 'email'
+  const required = isName && isNew
+  return CharField({ required, allowBlank: !isName, maxLength: 254, format: 'email' }) as unknown as TOptional<TString>
+}
+
 const Confirmation = Type.Object({ current_password: secret() })
 
-/** The field to type a password into once more, where that is asked for. */
-export const again = <Name extends string>({ auth }: FastifyInstance, name: Name) =>
-  (auth.settings.accountsPasswordRetype ? { [name]: secret() } : {}) as { [Key in Name]?: ReturnType<typeof secret> }
+/** The field to type something into once more, where that is asked for. */
+export const again = <Name extends string>(isAsked: boolean, name: Name) =>
+  (isAsked ? { [name]: name.endsWith('username') ? CharField() : secret() } : {}) as {
+    [Key in Name]?: ReturnType<typeof secret>
+  }
 
-/** @throws {ValidationError} if the two differ */
-export function assertSame(body: object, name: string, other: string): void {
+/** A field with its repetition. */
+export const chosen = (body: object, name: string): Chosen => {
   const fields = body as Record<string, string>
-  if (!(other in fields) || fields[name] === fields[other]) return
-  throw new ValidationError({ non_field_errors: ["The two password fields didn't match."] })
+  return { value: fields[name] as string, again: fields[`re_${name}`] }
 }
 
 const shown = ({ email, id, username }: User) => ({ email, id, username })
@@ -57,6 +64,9 @@ export function userRoutes(app: FastifyInstance, accounts: Accounts, throttle: T
   })
 }
 
+/** Who makes accounts where not everybody does. */
+const isRegistrar = and(isAdminUser, hasPermission('auth.add_user'))
+
 /** A view's parts that are the same for all; reading takes no password, and is not counted. */
 const common = ({ auth }: FastifyInstance, throttle: Throttle) => ({
   tags: ['account'],
@@ -70,30 +80,31 @@ const limited = (throttle: Throttle) => async (request: FastifyRequest) => {
 
 function listRoute(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
   const { before, ...rest } = common(app, throttle)
-  const anybodyPosts = async (request: FastifyRequest, reply: FastifyReply) => {
+  const isOpen = app.auth.settings.accountsRegistration
+  const permitted = async (request: FastifyRequest, reply: FastifyReply) => {
     if (request.method !== 'POST') await isAuthenticated(request, reply)
+    else if (!isOpen) await isRegistrar(request, reply)
   }
   view(app, '/users/', {
     ...{ ...rest, name: 'User List', description: 'Accounts: staff sees all, others their own.' },
-    before: [anybodyPosts, limited(throttle)],
+    before: [permitted, limited(throttle)],
     methods: {
       GET: {
         ...{ summary: 'List accounts', security: SIGNED_IN, response: { 200: Type.Array(Shape), ...Refusals } },
         handler: list
       },
       POST: {
-        summary: 'Make an account',
+        ...{ summary: 'Make an account', ...(!isOpen && { security: SIGNED_IN }) },
         body: Type.Object({
-          email,
+          email: emailField(app, true),
           username: CharField({ maxLength: 150 }),
           password: secret(),
-          ...again(app, 're_password')
+          ...again(app.auth.settings.accountsPasswordRetype, 're_password')
         }),
         response: { 201: Made, ...Refusals },
         handler: async ({ body }, reply) => {
-          assertSame(body, 'password', 're_password')
           reply.code(201)
-          return shown(await accounts.create(body))
+          return shown(await accounts.create({ ...body, password: chosen(body, 'password') }))
         }
       }
     }
@@ -112,7 +123,7 @@ function accountRoute(app: FastifyInstance, accounts: Accounts, throttle: Thrott
   const { url, name, description, userOf } = one
   const seen = { security: SIGNED_IN, response: { 200: Shape, ...Refusals } }
   const changed = {
-    ...{ ...seen, summary: 'Change an account', body: Change },
+    ...{ ...seen, summary: 'Change an account', body: Type.Object({ email: emailField(app, false) }) },
     handler: async (request: Asked & { body: { email?: string } }) =>
       change(accounts, request.body, await userOf(request))
   }
@@ -145,13 +156,16 @@ function passwordRoute(app: FastifyInstance, accounts: Accounts, throttle: Throt
     methods: {
       POST: {
         ...{ summary: 'Change your password', security: SIGNED_IN, ...Nothing },
-        body: Type.Object({ new_password: secret(), ...again(app, 're_new_password'), current_password: secret() }),
+        body: Type.Object({
+          new_password: secret(),
+          ...again(app.auth.settings.accountsPasswordRetype, 're_new_password'),
+          current_password: secret()
+        }),
         handler: async (request, reply) => {
-          const { current_password, new_password } = request.body
-          assertSame(request.body, 'new_password', 're_new_password')
-          const caller = await callerOf(request)
-          const user = await accounts.setPassword(caller, current_password, new_password, sidOf(request))
-          await updateSessionAuthHash(request, reply, user)
+          const { body } = request
+          const [caller, password] = [await callerOf(request), chosen(body, 'new_password')]
+          const user = await accounts.setPassword(caller, body.current_password, password, sidOf(request))
+          if (!app.auth.settings.accountsLogoutOnPasswordChange) await updateSessionAuthHash(request, reply, user)
           return reply.code(204).send()
         }
       }
@@ -165,10 +179,14 @@ function usernameRoute(app: FastifyInstance, accounts: Accounts, throttle: Throt
     methods: {
       POST: {
         ...{ summary: 'Change your name', security: SIGNED_IN, ...Nothing },
-        body: Type.Object({ current_password: secret(), new_username: CharField({ maxLength: 150 }) }),
+        body: Type.Object({
+          current_password: secret(),
+          new_username: CharField({ maxLength: 150 }),
+          ...again(app.auth.settings.accountsUsernameRetype, 're_new_username')
+        }),
         handler: async (request, reply) => {
-          const { current_password, new_username } = request.body
-          await accounts.setUsername(await callerOf(request), current_password, new_username)
+          const { body } = request
+          await accounts.setUsername(await callerOf(request), body.current_password, chosen(body, 'new_username'))
           return reply.code(204).send()
         }
       }
@@ -180,24 +198,28 @@ type Asked = Pick<FastifyRequest, 'user' | 'server' | 'params'>
 
 async function list(request: Asked): Promise<object[]> {
   const caller = await callerOf(request)
-  if (!caller.isStaff) return [shown(caller)]
-  const { user } = request.server.auth.database
+  const { settings, database } = request.server.auth
+  if (settings.accountsHideUsers && !caller.isStaff) return [shown(caller)]
+  const { user } = database
   return user.findMany({ orderBy: { id: 'asc' }, select: { email: true, id: true, username: true } })
 }
 
-async function change(accounts: Accounts, { email }: { email?: string }, user: User): Promise<object> {
-  if (email === undefined) return shown(user)
+async function change(accounts: Accounts, body: { email?: string }, user: User): Promise<object> {
+  const { email = user.email } = body
   await accounts.setEmail(user, email)
   return shown({ ...user, email })
 }
 
-/** @throws what hides another's account from who is not staff, whether there is one or not */
+/** @param hidden is what hides another's account from who is not staff, whether there is one or not */
 async function userNamed(request: Asked, hidden: Error = new NotFound()): Promise<User> {
   const caller = await callerOf(request)
   const id = primaryKeyOf((request.params as { id?: string }).id)
   if (id === caller.id) return caller
-  if (!caller.isStaff) throw hidden
-  const user = await request.server.auth.users.get('id', id)
-  if (user === null) throw new NotFound()
+  const { settings, users } = request.server.auth
+  const isHidden = settings.accountsHideUsers
+  if (isHidden && !caller.isStaff) throw hidden
+  const user = await users.get('id', id)
+  if (user === null) throw new NotFound(isHidden || id === null ? undefined : 'No User matches the given query.')
+  if (!caller.isStaff) throw new PermissionDenied()
   return withoutPassword(user)
 }

@@ -53,10 +53,11 @@ export function tokenLoginRoutes(app: FastifyInstance, throttle: Throttle): void
         summary: 'Exchange a name and a password for a key',
         body: Type.Object({
           password: CharField({ required: false, writeOnly: true }),
-          username: CharField({ required: false })
+          [settings.loginField as 'username']: CharField({ required: false })
         }),
         response: { 200: Type.Object({ auth_token: Type.String() }), 400: Refusal, 429: Detail, 503: Detail },
-        handler: async ({ body: { username, password } }) => {
+        handler: async ({ body }) => {
+          const { [settings.loginField]: username, password } = body as { [field: string]: string }
           const given = username !== undefined && password !== undefined
           const user = given ? await users.authenticate(username, password) : null
           if (!user?.isActive) throw new ValidationError({ non_field_errors: [UNABLE] })

@@ -50,7 +50,7 @@ export function isUniqueViolation(error: unknown): boolean {
   return error instanceof Error && (error as { code?: unknown }).code === 'P2002'
 }
 
-/** True if there is no row to update. */
+/** True if the row to change is not there. */
 export function isMissing(error: unknown): boolean {
   return error instanceof Error && (error as { code?: unknown }).code === 'P2025'
 }

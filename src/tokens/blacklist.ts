@@ -55,6 +55,20 @@ export class Blacklist {
     return [this.#database.blacklistedToken.create({ data: { tokenId, blacklistedAt: new Date() } })]
   }
 
+  /** Blacklists all that a user has: a logout everywhere. What is rotated meanwhile is found in the next round. */
+  async blacklistAllOf(userId: number): Promise<void> {
+    const { outstandingToken, blacklistedToken } = this.#database
+    const where = { userId, blacklistedToken: null, expiresAt: { gt: new Date() } }
+    for (;;) {
+      const tokens = await outstandingToken.findMany({ where, select: { id: true }, take: BATCH })
+      if (tokens.length === 0) return
+      const data = tokens.map(({ id }) => ({ tokenId: id, blacklistedAt: new Date() }))
+      await blacklistedToken.createMany({ data }).catch((error) => {
+        if (!isUniqueViolation(error)) throw error
+      })
+    }
+  }
+
   /**
    * Deletes expired tokens, with their places on the blacklist, in batches of a thousand.
    *

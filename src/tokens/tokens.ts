@@ -141,7 +141,8 @@ export class Tokens extends TokenReader {
   async #authenticate({ username, password }: Credentials, request: unknown): Promise<UserRow> {
     const user = await this.#users.authenticate(username, password)
     if (user !== null && (await this.#mayAuthenticate(user))) return user
-    await this.#options.onLoginFailed?.({ username, password: '*'.repeat(20) }, request)
+    const masked = { [this.#settings.loginField]: username, password: '*'.repeat(20) }
+    await this.#options.onLoginFailed?.(masked, request)
     throw new AuthenticationFailed(NO_CREDENTIALS)
   }
 

@@ -5,7 +5,8 @@ import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { ServiceUnavailable, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings.ts'
 import { type Hashers, makeUnusablePassword } from './hashers.ts'
-import { fitsColumn, isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
+import { cleanUsername, existing, folded, named, normalizeEmail, taken } from './names.ts'
+import { isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
 
 export interface NewUser {
   /** At most 150 characters; stored in NFKC form. */
@@ -48,11 +49,13 @@ export class Users {
     this.#logins = logins
   }
 
-  /** @throws {ValidationError} for a name that is missing, malformed or taken */
+  /** @throws {ValidationError} for a name that is missing, malformed or taken, or an address as of setEmail */
   async createUser({ password, ...user }: NewUser): Promise<User> {
+    const email = normalizeEmail(user.email ?? '')
+    await this.#assertOwn(email)
     const data = {
       username: cleanUsername(user.username),
-      email: normalizeEmail(user.email ?? ''),
+      email,
       password: await this.#encode(password),
       firstName: user.firstName ?? '',
       lastName: user.lastName ?? '',
@@ -105,17 +108,30 @@ export class Users {
   async setPassword(id: number, password: string | null, sid: string | null = null): Promise<UserRow> {
     const data = { password: await this.#encode(password) }
     const change = this.#database.user.update({ where: { id }, data })
-    return (await this.#logins.endWith([change], id, 'password', sid)) as UserRow
+    return (await existing(this.#logins.endWith([change], id, 'password', sid))) as UserRow
   }
 
-  /** @throws {ValidationError} `{ username: […] }` for a name that is malformed or taken */
-  async setUsername(id: number, username: string): Promise<void> {
+  /**
+   * @returns the name as it is stored
+   * @throws {ValidationError} `{ username: […] }` for a name that is malformed or taken
+   */
+  async setUsername(id: number, username: string): Promise<string> {
     const data = { username: cleanUsername(username) }
-    await named(this.#database.user.update({ where: { id }, data, select: { id: true } }))
+    const changed = this.#database.user.update({ where: { id }, data, select: { username: true } })
+    return (await existing(named(changed))).username
   }
 
-  /** @param isActive if left out, it stays as it is */
+  /** @throws {ValidationError} `{ username: […] }` for a name that nobody can take, or somebody has */
+  async checkUsername(username: string): Promise<void> {
+    if ((await this.get('username', cleanUsername(username))) !== null) throw taken()
+  }
+
+  /**
+   * @param isActive if left out, it stays as it is
+   * @throws {ValidationError} `{ email: […] }` where users sign in with an address, for one that somebody else has
+   */
   async setEmail(id: number, email: string, isActive?: boolean): Promise<void> {
+    await this.#assertOwn(email, id)
     const data = { email, ...(isActive !== undefined && { isActive }) }
     const change = this.#database.user.updateMany({ where: { id }, data })
     await (isActive === false ? this.#logins.endWith([change], id, 'inactive') : change)
@@ -150,8 +166,10 @@ export class Users {
     }
   }
 
-  async activate(id: number): Promise<void> {
-    await this.#database.user.updateMany({ where: { id }, data: { isActive: true } })
+  /** @returns whether the user was not active before */
+  async activate(id: number): Promise<boolean> {
+    const data = { isActive: true }
+    return (await this.#database.user.updateMany({ where: { id, isActive: false }, data })).count === 1
   }
 
   /** The user can sign in no more, and its sessions end. */
@@ -216,6 +234,13 @@ export class Users {
     return user !== undefined && another === undefined ? user : null
   }
 
+  /** Or else whoever takes somebody's address would lock both of them out. */
+  async #assertOwn(email: string, id?: number): Promise<void> {
+    if (this.#settings.loginField === 'username') return
+    if ((await this.withEmail(email)).every((user) => user.id === id)) return
+    throw new ValidationError({ email: ['user with this email address already exists.'] })
+  }
+
   #acceptsInactive(): boolean {
     return this.#settings.authenticationBackends.includes('AllowAllUsersModelBackend')
   }
@@ -248,37 +273,3 @@ const renewalOf = ({ id: userId, password }: UserRow, renewed: string) => ({
   ...{ userId, before: fingerprintOf(password), after: fingerprintOf(renewed) },
   renewedAt: new Date()
 })
-
-/** Django's, against addresses that look the same and are not. */
-const folded = (email: string) => email.normalize('NFKC').toLowerCase()
-
-/** Of a row's unique columns a name is the only one that is chosen. */
-async function named<Row>(change: Promise<Row>): Promise<Row> {
-  try {
-    return await change
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error
-    throw new ValidationError({ username: ['A user with that username already exists.'] })
-  }
-}
-
-const USERNAME = /^[\p{L}\p{N}_.@+-]+$/u
-
-function cleanUsername(username: string): string {
-  if (!username) throw new ValidationError({ username: ['The given username must be set'] })
-  const name = username.slice(0, 1000).normalize('NFKC')
-  const faults: string[] = []
-  if (!fitsColumn(name)) faults.push('Ensure this field has no more than 150 characters.')
-  if (!USERNAME.test(name)) {
-    faults.push('Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.')
-  }
-  if (faults.length > 0) throw new ValidationError({ username: faults })
-  return name
-}
-
-/** Trimmed, with the domain in lower case; without an `@` it stays as it is, as in Django. */
-export function normalizeEmail(email: string): string {
-  const address = email.trim()
-  const at = address.lastIndexOf('@')
-  return at < 0 ? email : address.slice(0, at + 1) + address.slice(at + 1).toLowerCase()
-}

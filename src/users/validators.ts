@@ -1,17 +1,19 @@
 /**
- * Django's four password validators: too similar, too short, too common, entirely numeric.
+ * Django's four password validators: too similar, too short, too common, entirely numeric. And, if asked for, one of ours.
  *
  * Nothing here looks at settings or rows: what makes or changes a password asks, and decides how to answer.
  */
 
 export interface PasswordFault {
   message: string
-  code: 'password_too_similar' | 'password_too_short' | 'password_too_common' | 'password_entirely_numeric'
+  code: `password_${'too_similar' | 'too_short' | 'too_common' | 'entirely_numeric' | 'breached'}`
 }
 
 export interface PasswordRules {
   /** In characters, which are code points as in Python; at least 1. */
   minLength: number
+  /** Asked of a password in which nothing else is wrong; see password-rules.ts. */
+  isBreached?: (password: string) => Promise<boolean>
 }
 
 /** What a password must not be like. */
@@ -46,7 +48,7 @@ export const PASSWORD_HELP_TEXTS = passwordHelpTexts()
 
 /**
  * Django's validate_password, which runs all four and reports all that is wrong, in this order. The first call loads
- * the list of common passwords, which takes some 0.1 s and 4 MB.
+ * the list of common passwords, which takes some 0.1 s and 4 MB. Only what all four find good is looked up among breaches.
  *
  * @param user null: there is nobody to be similar to
  * @returns an empty list for a good password
@@ -54,16 +56,18 @@ export const PASSWORD_HELP_TEXTS = passwordHelpTexts()
 export async function faultsOfPassword(
   password: string,
   user: PasswordOwner | null,
-  { minLength }: PasswordRules = DEFAULT_RULES
+  { minLength, isBreached }: PasswordRules = DEFAULT_RULES
 ): Promise<PasswordFault[]> {
   const like = user === null ? undefined : nameOfSimilar(password, user)
   const short = `This password is too short. It must contain at least ${inCharacters(minLength)}.`
-  return [
+  const faults = [
     ...faultIf(like !== undefined, 'password_too_similar', `The password is too similar to the ${like}.`),
     ...faultIf([...password].length < minLength, 'password_too_short', short),
     ...faultIf(await isCommon(password), 'password_too_common', 'This password is too common.'),
     ...faultIf(NUMERIC.test(password), 'password_entirely_numeric', 'This password is entirely numeric.')
   ]
+  if (faults.length > 0 || !(await isBreached?.(password))) return faults
+  return [{ message: 'This password has appeared in a data breach.', code: 'password_breached' }]
 }
 
 const faultIf = (wrong: boolean, code: PasswordFault['code'], message: string): PasswordFault[] =>

@@ -1,7 +1,7 @@
 /** djoser's endpoints for one's own account, besides what the recorded cases say of them. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { accountRoutes } from '../../src/index.ts'
+import { AUTH_MODELS, accountRoutes, PermissionDenied } from '../../src/index.ts'
 import { onEachDatabase } from '../support/build.ts'
 import { addUser, bearer, obtainPair, PASSWORD } from '../support/journeys.ts'
 
@@ -63,6 +63,25 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(rivals.map(([status]) => status).toSorted(), [201, 400, 400])
   })
 
+  t.test('where registration is closed, staff who may add users make accounts, and nobody else', async (t) => {
+    const app = await build(t, { accountsRegistration: false }, mount)
+    await app.auth.permissions.syncPermissions(AUTH_MODELS)
+    const alice = await addUser(app)
+    const sam = await addUser(app, { username: 'sam', isStaff: true })
+    await addUser(app, { username: 'sue', isStaff: true })
+    for (const { id } of [alice, sam]) await app.auth.permissions.grant(id, 'auth.add_user')
+    const register = async (username: string, as?: string) =>
+      ask(app, 'POST', '/users/', { username, password: STRONG }, as ? await signIn(app, as) : {})
+
+    t.strictSame(await register('bob'), [401, { detail: 'Authentication credentials were not provided.' }])
+    for (const as of ['alice', 'sue']) {
+      t.strictSame(await register('bob', as), [403, { detail: PermissionDenied.detail }], as)
+    }
+    t.match(await register('bob', 'sam'), [201, { username: 'bob' }])
+    t.equal((await ask(app, 'POST', '/users/', {}))[0], 401, 'before the fields are looked at')
+    t.equal((await ask(app, 'GET', '/users/me/', undefined, await signIn(app, 'bob', STRONG)))[0], 200)
+  })
+
   t.test('an account is seen and changed by who has it and by staff, and by nobody else', async (t) => {
     const app = await build(t, {}, mount)
     const [alice, sam] = [await addUser(app), await addUser(app, { username: 'sam', isStaff: true })]
@@ -114,8 +133,8 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await ask(app, 'GET', '/users/me/', undefined, as), [200, { username: 'al' }])
   })
 
-  t.test('guesses at passwords are limited as logins are', async (t) => {
-    const app = await build(t, { loginRate: '3/minute' }, mount)
+  t.test('guesses at passwords are limited as logins are, and with them, at whatever door', async (t) => {
+    const app = await build(t, { loginRate: '4/minute' }, mount)
     await addUser(app)
     const as = await signIn(app, 'alice')
     const statuses = []
@@ -124,7 +143,11 @@ onEachDatabase(t, (t, { build }) => {
         (await ask(app, 'POST', '/users/set_password/', { current_password: 'x', new_password: 'x' }, as))[0]
       )
     }
-    t.strictSame(statuses, [400, 400, 400, 429])
+    t.strictSame(statuses, [400, 400, 400, 429], 'after the one login')
+    for (const url of ['/auth/jwt/create/', '/auth/token/login/', '/api/token/', '/api/api-token-auth/']) {
+      const { statusCode } = await app.inject({ method: 'POST', url, payload: { username: 'alice', password: 'x' } })
+      t.equal(statusCode, 429, url)
+    }
     t.equal((await ask(app, 'GET', '/users/me/', undefined, as))[0], 200)
   })
 

@@ -98,6 +98,14 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await app.auth.users.get('username', 'alice'))?.lastLogin, null)
   })
 
+  t.test('what failed is told under the name of the field that users sign in with', async (t) => {
+    const told: unknown[] = []
+    const app = await build(t, { loginField: 'email', onLoginFailed: (credentials) => void told.push(credentials) })
+    const payload = { email: 'nobody@example.com', password: 'wrong' }
+    t.equal((await app.inject({ method: 'POST', url: '/api/token/', payload })).statusCode, 401)
+    t.strictSame(told, [{ email: 'nobody@example.com', password: '********************' }])
+  })
+
   t.test('an encoder of the app writes the claims', async (t) => {
     const app = await build(t, { jsonEncoder: (claims) => JSON.stringify({ ...claims, seal: 'ours' }) })
     await addUser(app)

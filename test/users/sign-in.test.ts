@@ -55,8 +55,10 @@ onEachDatabase(t, (t, { build }) => {
   t.test('where that is set, users sign in with their address, which has to be of one user only', async (t) => {
     const app = await build(t, { loginField: 'email' })
     const { id } = await addUser(app, { email: 'Alice@example.com' })
-    for (const username of ['bob', 'carol']) await addUser(app, { username, email: 'both@example.com' })
-    await addUser(app, { username: 'none', email: '' })
+    for (const username of ['bob', 'carol', 'none']) await addUser(app, { username, email: '' })
+    // As it may be in a database of before.
+    const where = { username: { in: ['bob', 'carol'] } }
+    await app.auth.database.user.updateMany({ where, data: { email: 'both@example.com' } })
     const logIn = async (payload: object) =>
       (await app.inject({ method: 'POST', url: '/api/token/', payload })).statusCode
 
