@@ -26,6 +26,7 @@ export const Nothing = { response: { 204: Type.Null(), ...Refusals } }
 const SIGNED_IN = [{ jwt: [] }]
 
 export const secret = () => CharField({ writeOnly: true })
+
 /** It may be left out, and be none, unless users sign in with it. */
 function emailField({ auth }: FastifyInstance, isNew: boolean) {
   const isName = auth.settings.loginField === 'email'

@@ -2,6 +2,7 @@
 import bcrypt from 'bcrypt'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { accountRoutes } from '../../src/index.ts'
 import { openBrowser } from '../support/browser.ts'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
@@ -102,6 +103,22 @@ onEachDatabase(t, (t, { build }) => {
     }
     t.equal(work.done, 0)
   })
+})
+
+t.test('at every other door it is the same: one refusal, and one hash', async (t) => {
+  const app = await worldOf('sqlite').build(t, BCRYPT, (app) => app.register(accountRoutes, { prefix: '/auth' }))
+  await addUsers(app)
+  const work = recordWork(t)
+  for (const url of ['/auth/jwt/create/', '/auth/token/login/', '/api/api-token-auth/', '/api/token/sliding/']) {
+    const shown = new Set<string>()
+    for (const username of NAMES) {
+      work.done = 0
+      const answer = await app.inject({ method: 'POST', url, payload: { username, password: 'wrong' } })
+      shown.add(`${answer.statusCode} ${answer.body} ${work.done}`)
+    }
+    t.equal(shown.size, 1, [...shown].join('\n'))
+    t.match([...shown][0], / 32$/)
+  }
 })
 
 const UNABLE = '{"non_field_errors":["Unable to log in with provided credentials."]}'
