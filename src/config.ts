@@ -191,6 +191,12 @@ const CHECKS: Checks = {
       : 'must be a list with commas of origins such as https://app.example.com or https://*.example.com',
   trustProxy: ({ trustProxy }) =>
     trustProxy.every(isNetwork) ? undefined : 'must be a list with commas of addresses or networks such as 10.0.0.0/8',
+  cookieOrigins: ({ cookieOrigins }) =>
+    cookieOrigins.every(isOrigin) ? undefined : 'must be a list with commas of origins such as https://app.example.com',
+  cookieSamesite: ({ cookieSamesite, refreshCookieName }) =>
+    cookieSamesite === 'none' && !refreshCookieName.startsWith('__')
+      ? 'cannot be none but for a cookie whose name begins with __Host- or __Secure-'
+      : undefined,
   corsOrigins: ({ corsOrigins }) =>
     corsOrigins.every(isOrigin) ? undefined : 'must be a list with commas of origins such as https://app.example.com',
   audience: ({ audience }) =>

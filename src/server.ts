@@ -54,7 +54,8 @@ export async function createServer(settings: Settings, logger: Logger = loggerOf
   await app.register(helmet, { contentSecurityPolicy: false })
   app.addHook('onRequest', checkHost)
   const isClosing = closeInTime(app)
-  if (settings.corsOrigins.length > 0) await app.register(cors, () => corsOptions(settings))
+  if (settings.corsOrigins.length + settings.cookieOrigins.length > 0)
+    await app.register(cors, () => corsOptions(settings))
   await documentation(app, settings)
   await app.register(latchkey, settings)
   await app.register(authRoutes, { prefix: '/api' })
@@ -77,17 +78,18 @@ function closeInTime(app: FastifyInstance): () => boolean {
   return () => closing
 }
 
-function corsOptions({ corsOrigins }: Settings) {
+function corsOptions({ corsOrigins, cookieOrigins }: Settings) {
   const options = {
-    origin: [...corsOrigins],
+    origin: [...corsOrigins, ...cookieOrigins],
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-    allowedHeaders: ['Accept', 'Authorization', 'Content-Type'],
+    allowedHeaders: ['Accept', 'Authorization', 'Content-Type', 'X-Latchkey-Mode'],
     exposedHeaders: ['Retry-After', 'WWW-Authenticate'],
     maxAge: 600
   }
   // An OPTIONS that asks for no method is no preflight, but somebody who wants to know about a view.
   return async ({ headers }: FastifyRequest) => ({
     ...options,
+    credentials: cookieOrigins.includes(String(headers.origin)),
     preflight: headers.origin !== undefined && headers['access-control-request-method'] !== undefined
   })
 }

@@ -23,6 +23,9 @@ import {
 export const HASHERS = ['bcrypt_sha256', 'pbkdf2_sha256', 'pbkdf2_sha1', 'argon2', 'scrypt', 'bcrypt', 'md5'] as const
 export type HasherName = (typeof HASHERS)[number]
 
+/** RFC 6265's cookie-name, of what no proxy stumbles over. */
+const COOKIE_NAME = { pattern: '^[A-Za-z0-9_-]{1,64}$', expects: 'a name of letters, digits, _ and -' }
+
 export const SettingsSchema = Type.Object(
   {
     host: text('127.0.0.1', 'Address to listen on', server),
@@ -173,6 +176,19 @@ export const SettingsSchema = Type.Object(
       })
     ),
     revocationMaxLag: duration('10s', 'How long that may fail before `/health/ready` says so', { ...jwt, minimum: 1 }),
+    refreshCookieName: text('__Host-refresh', 'Cookie that holds the refresh token of a page that asks for cookies', {
+      ...jwt,
+      ...COOKIE_NAME
+    }),
+    accessCookieName: optional('Cookie that holds its access token besides; none by default', {
+      ...jwt,
+      ...COOKIE_NAME
+    }),
+    cookieSamesite: oneOf(['strict', 'lax', 'none'], 'strict', 'From where browsers send these cookies', jwt),
+    cookieOrigins: list([], 'Other origins whose pages get cookies, asked for or not; none by default', {
+      ...jwt,
+      expects: 'a list with commas of origins such as https://app.example.com'
+    }),
     stateless: flag(true, 'The caller is what the token says; off: the user row is read on each request', jwt),
     updateLastLogin: flag(false, 'Obtaining a token sets `last_login`', jwt),
     audience: Type.Union([Type.String({ minLength: 1 }), Type.Array(Type.String({ minLength: 1 })), Type.Null()], {

@@ -140,6 +140,17 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
   ['sessionLimit', 'must be a whole number from 1 to 1000', '0', '1001', '1.5', 'many'],
   ['revocationPoll', 'must be a duration from 50ms to 1m', '49ms', '61', '0', 'often'],
   ['revocationMaxLag', DURATION, '0', '-1', 'soon'],
+  ['refreshCookieName', 'must be a name of letters, digits, _ and -', 'a b', 'a=b', 'a;b', 'é', 'x'.repeat(65)],
+  ['accessCookieName', 'must be a name of letters, digits, _ and -', 'a b', 'a=b', 'a;b'],
+  ['cookieSamesite', 'must be one of strict, lax, none', 'Strict', 'off'],
+  [
+    'cookieOrigins',
+    'must be a list with commas of origins such as https://app.example.com',
+    'app.example.com',
+    'https://app.example.com/',
+    'https://*.example.com',
+    '*'
+  ],
   ['stateless', FLAG, 'sometimes'],
   ['updateLastLogin', FLAG, '-'],
   ['audience', 'must be some text, or a list with commas', 'a,,b', ','],

@@ -2,9 +2,9 @@
 import { randomInt } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { PermissionDenied } from '../errors.ts'
+import { cookieOf, setCookie } from '../http/cookies.ts'
 import { varyBy } from '../http/vary.ts'
 import { isEqual } from '../sessions/signed-data.ts'
-import { cookieOf, setCookie } from './cookies.ts'
 
 const COOKIE = 'csrftoken'
 const FIELD = 'csrfmiddlewaretoken'

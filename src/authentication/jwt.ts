@@ -1,6 +1,7 @@
 /** SimpleJWT's JWTAuthentication and, without the user's row, its JWTStatelessUserAuthentication. */
 import type { FastifyRequest } from 'fastify'
 import { BadAuthorizationHeader, InvalidToken, PasswordChanged, UserInactive, UserNotFound } from '../errors.ts'
+import { TokenCookies } from '../http/token-cookies.ts'
 import type { Settings } from '../settings.ts'
 import type { Claims } from '../tokens/jwt.ts'
 import type { TokenReader } from '../tokens/reader.ts'
@@ -25,9 +26,11 @@ export function jwtAuthenticator(
   // RFC 9110 §11.1: a scheme's name has no case, though the original's does.
   const schemes = new Set(settings.authHeaderTypes.map((scheme) => scheme.toLowerCase()))
 
+  const cookies = new TokenCookies(settings)
+
   async function authenticate(request: FastifyRequest) {
-    const token = tokenOf(wordsOf(request, header))
-    if (token === null) return null
+    const token = tokenOf(wordsOf(request, header)) ?? cookies.accessOf(request)
+    if (token === undefined) return null
     const claims = await reader.authenticate(token)
     return { user: await callerOf(claims), auth: claims }
   }
@@ -54,5 +57,6 @@ export function jwtAuthenticator(
     return withoutPassword(user)
   }
 
-  return { challenge: `${settings.authHeaderTypes[0]} realm="api"`, authenticate }
+  const vary = settings.accessCookieName === null ? {} : { vary: 'Cookie' }
+  return { ...vary, challenge: `${settings.authHeaderTypes[0]} realm="api"`, authenticate }
 }

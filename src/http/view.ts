@@ -50,6 +50,8 @@ export interface Method<Body = unknown> {
   /** By status. What a schema does not name is left out of the answer. */
   response: Record<number, TSchema>
   config?: FastifyContextConfig
+  /** A body in place of the one that was sent, before its fields are read. */
+  bodyOf?: (request: FastifyRequest) => unknown
   /** What it resolves to is sent with status 200, unless it sets another one on the reply. */
   handler(request: ViewRequest<Body>, reply: FastifyReply): Promise<unknown>
 }
@@ -137,7 +139,9 @@ function commonPlan({ challenge, vary = true, before = [] }: View, allowed: stri
 }
 
 function methodPlan(common: CommonPlan, verb: Verb, options: View): Plan {
-  const { summary, body, response, security, config, handler } = options.methods[verb] as Method<TObject | undefined>
+  const { summary, body, response, security, config, bodyOf, handler } = options.methods[verb] as Method<
+    TObject | undefined
+  >
   const { tags, description } = options
   return {
     ...common,
@@ -148,7 +152,7 @@ function methodPlan(common: CommonPlan, verb: Verb, options: View): Plan {
       ...(body && { body, consumes: PARSED_TYPES })
     },
     config: { ...common.config, ...config, readsBody: body !== undefined },
-    preValidation: body ? [fieldReader(body)] : [],
+    preValidation: body ? [fieldReader(body, bodyOf)] : [],
     handler: handler as RouteHandlerMethod
   }
 }
@@ -174,9 +178,11 @@ async function refuseMethod({ method }: FastifyRequest): Promise<never> {
   throw new MethodNotAllowed(method)
 }
 
-const fieldReader = (body: TObject) => async (request: FastifyRequest) => {
-  request.body = readFields(body, request.body)
-}
+const fieldReader =
+  (body: TObject, bodyOf: Method['bodyOf'] = ({ body }) => body) =>
+  async (request: FastifyRequest) => {
+    request.body = readFields(body, bodyOf(request))
+  }
 
 /** Gives every answer of a view, refusals included, the headers and the looks of DRF's. */
 function finisher(allow: string, varies: boolean): onSendHookHandler<unknown> {

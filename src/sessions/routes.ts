@@ -1,9 +1,10 @@
 /** A user's logins, for the user and for staff: see them, name them, end them. */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { NotFound, ValidationError } from '../errors.ts'
 import { CharField } from '../http/fields.ts'
 import { queryOf } from '../http/pagination.ts'
+import { TokenCookies } from '../http/token-cookies.ts'
 import { view } from '../http/view.ts'
 import { and, isAdminUser, isAuthenticated } from '../permissions/guards.ts'
 import { modelPermissions } from '../permissions/model-guards.ts'
@@ -98,9 +99,14 @@ function oneView(app: FastifyInstance): void {
 }
 
 function logoutView(app: FastifyInstance): void {
+  const cookies = new TokenCookies(app.auth.settings)
+  // Also of who is not signed in any more.
+  const dropCookies = async (request: FastifyRequest, reply: FastifyReply) => {
+    if (request.method === 'POST' && cookies.isAsked(request)) cookies.clear(request, reply)
+  }
   view(app, '/token/logout/', {
     ...{ ...common(app), tags: ['token'], name: 'Token Logout', description: 'The end of the login that you call by.' },
-    before: [isAuthenticated],
+    before: [dropCookies, isAuthenticated],
     methods: {
       POST: {
         ...{ summary: 'End your own login', ...Gone },

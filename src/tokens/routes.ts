@@ -1,8 +1,10 @@
 /** SimpleJWT's six views. */
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { AuthenticationFailed, NotAuthenticated } from '../errors.ts'
 import { CharField } from '../http/fields.ts'
 import type { Throttle } from '../http/throttle.ts'
+import { TokenCookies } from '../http/token-cookies.ts'
 import { view } from '../http/view.ts'
 import { PUBLISHED_FOR } from './key-set.ts'
 
@@ -48,6 +50,7 @@ const credentialsOf = ({ settings }: Auth, body: { username: string; password: s
 type Auth = FastifyInstance['auth']
 
 function obtainView(app: FastifyInstance, throttle: Throttle, url: `/${string}/` = '/token/'): void {
+  const cookies = new TokenCookies(app.auth.settings)
   view(app, url, {
     ...common(app),
     name: 'Token Obtain Pair',
@@ -59,18 +62,25 @@ function obtainView(app: FastifyInstance, throttle: Throttle, url: `/${string}/`
         body: credentials(app),
         response: {
           200: Type.Object({
-            refresh: Token('Lives for a day by default'),
-            access: Token('Lives for five minutes by default')
+            refresh: Type.Optional(Token('Lives for a day by default; in cookie mode it is in a cookie')),
+            // Left out by nobody; but what may be left out comes after what may not, and this order is the original's.
+            access: Type.Optional(Token('Lives for five minutes by default'))
           }),
           ...loginRefusals
         },
-        handler: (request) => app.auth.tokens.obtainPair(credentialsOf(app.auth, request.body), request)
+        handler: async (request, reply) => {
+          const isInCookies = cookies.isAsked(request)
+          if (isInCookies) cookies.check(request)
+          const pair = await app.auth.tokens.obtainPair(credentialsOf(app.auth, request.body), request)
+          return isInCookies ? cookies.give(request, reply, pair) : pair
+        }
       }
     }
   })
 }
 
 function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/refresh/'): void {
+  const cookies = new TokenCookies(app.auth.settings)
   view(app, url, {
     ...common(app),
     name: 'Token Refresh',
@@ -83,10 +93,35 @@ function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/refresh/
           200: Type.Object({ access: Token('A new one'), refresh: Type.Optional(Token('In place of the one sent')) }),
           ...refusals
         },
-        handler: (request) => app.auth.tokens.refresh(request.body.refresh, request)
+        bodyOf: (request) => bodyOf(cookies, request),
+        handler: async (request, reply) => {
+          if (!cookies.isAsked(request)) return app.auth.tokens.refresh(request.body.refresh, request)
+          try {
+            return cookies.give(request, reply, await app.auth.tokens.refresh(request.body.refresh, request))
+          } catch (error) {
+            if (error instanceof AuthenticationFailed) cookies.clear(request, reply)
+            throw error
+          }
+        }
       }
     }
   })
+}
+
+/**
+ * In cookie mode the refresh token is in a cookie, unless a page that is changing over to it still shows its own.
+ *
+ * @throws {NotAuthenticated} if there is none, which is no fault in the body
+ */
+function bodyOf(cookies: TokenCookies, request: FastifyRequest, otherwise?: string): unknown {
+  const { body } = request
+  if (!cookies.isAsked(request)) return body
+  const cookie = cookies.refreshOf(request)
+  const isGiven = body instanceof Map ? body.has('refresh') : Object.hasOwn(Object(body), 'refresh')
+  if (isGiven) return body
+  const refresh = cookie ?? otherwise
+  if (refresh === undefined) throw new NotAuthenticated()
+  return { refresh }
 }
 
 function verifyView(app: FastifyInstance, url: `/${string}/` = '/token/verify/'): void {
@@ -109,6 +144,7 @@ function verifyView(app: FastifyInstance, url: `/${string}/` = '/token/verify/')
 }
 
 function blacklistView(app: FastifyInstance): void {
+  const cookies = new TokenCookies(app.auth.settings)
   view(app, '/token/blacklist/', {
     ...common(app),
     name: 'Token Blacklist',
@@ -118,8 +154,16 @@ function blacklistView(app: FastifyInstance): void {
         summary: 'Make a refresh token unusable: a logout',
         body: Type.Object({ refresh: CharField({ writeOnly: true }) }),
         response: { 200: Type.Object({}), ...refusals },
-        handler: async ({ body }) => {
-          await app.auth.tokens.blacklist(body.refresh)
+        // Who has no cookie is signed out, too.
+        bodyOf: (request) => bodyOf(cookies, request, '-'),
+        handler: async (request, reply) => {
+          const ended = app.auth.tokens.blacklist(request.body.refresh)
+          if (!cookies.isAsked(request)) return ended.then(() => ({}))
+          // Whatever has become of it: the page is signed out.
+          cookies.clear(request, reply)
+          await ended.catch((error) => {
+            if (!(error instanceof AuthenticationFailed)) throw error
+          })
           return {}
         }
       }
