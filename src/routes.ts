@@ -6,7 +6,9 @@ import { createMailer } from './accounts/mail.ts'
 import { mailRoutes } from './accounts/mail-routes.ts'
 import { ResetTokens } from './accounts/reset-tokens.ts'
 import { userRoutes } from './accounts/routes.ts'
+import { isSymmetric } from './algorithms.ts'
 import { authTokenRoute, tokenLoginRoutes } from './authentication/routes.ts'
+import { fallbackOf } from './config.ts'
 import { pageByNumber } from './http/pagination.ts'
 import { createThrottle, type Throttle } from './http/throttle.ts'
 import { drfScope, view } from './http/view.ts'
@@ -14,6 +16,7 @@ import { and, isAdminUser, isAuthenticated } from './permissions/guards.ts'
 import { modelPermissions } from './permissions/model-guards.ts'
 import { groupRoutes } from './permissions/routes.ts'
 import type { Auth } from './plugin.ts'
+import type { Settings } from './settings.ts'
 import { Blacklist } from './tokens/blacklist.ts'
 import { loadSigningKey } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
@@ -77,14 +80,11 @@ function loginThrottle({ auth }: FastifyInstance): Promise<Throttle> {
 
 function accountsOf({ auth, log }: FastifyInstance): Accounts {
   const { settings, users, authTokens, database } = auth
-  const { signingKey, keyEncryptionKey } = settings
-  // Django's SECRET_KEY, which SimpleJWT signs with as well unless it is told otherwise.
-  const secret = signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
   const mailer = createMailer(settings, (path) =>
     log.info({ path }, 'mail was put into a file; to send it, set MAIL_URL')
   )
   return new Accounts({
-    ...{ settings, users, resetTokens: new ResetTokens([secret], settings.passwordResetTimeout) },
+    ...{ settings, users, resetTokens: new ResetTokens(secretsOf(settings), settings.passwordResetTimeout) },
     passwordRules: passwordRulesOf(settings, (reason) =>
       log.warn({ reason }, 'passwords are not looked up among breaches; they pass')
     ),
@@ -94,4 +94,15 @@ function accountsOf({ auth, log }: FastifyInstance): Accounts {
     },
     send: (mail) => void setImmediate(() => mailer(mail).catch((error) => log.error(error, 'mail could not be sent')))
   })
+}
+
+/** Django's SECRET_KEY, which SimpleJWT signs with as well unless it is told otherwise, and its SECRET_KEY_FALLBACKS. */
+function secretsOf(settings: Settings): string[] {
+  const { signingKey, keyEncryptionKey, signingKeyFallbacks, algorithm } = settings
+  const secret = signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
+  // Of another kind they are public, and would let anybody make links.
+  const older = signingKeyFallbacks
+    .map((text) => fallbackOf(text, algorithm))
+    .filter((fallback) => isSymmetric(fallback.algorithm))
+  return [secret, ...older.map(({ key }) => key)]
 }
