@@ -1,7 +1,16 @@
 /** The keys that sign and verify tokens: those of the settings, or one made and kept beside an embedded database. */
 import { type KeyObject, randomBytes } from 'node:crypto'
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { generateSecret, publicJwk, readSigningKey, thumbprintOf, UnfitKey, verifyingPart } from '../algorithms.ts'
+import {
+  generateSecret,
+  isSymmetric,
+  publicJwk,
+  readSigningKey,
+  thumbprintOf,
+  UnfitKey,
+  verifyingPart
+} from '../algorithms.ts'
+import { fallbackOf } from '../config.ts'
 import { pathOfUrl } from '../database/sqlite.ts'
 import { ImproperlyConfigured } from '../errors.ts'
 import type { Settings } from '../settings.ts'
@@ -46,9 +55,14 @@ export function loadSigningKey({ signingKey, algorithm, databaseUrl }: Settings)
  * SimpleJWT signs with it unless told otherwise.
  */
 export function secretsOf(settings: Settings): [string, ...string[]] {
-  const { secretKey, secretKeyFallbacks, signingKey, keyEncryptionKey } = settings
-  const secret = secretKey ?? signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
-  return [secret, ...secretKeyFallbacks]
+  const { secretKey, secretKeyFallbacks, signingKey, keyEncryptionKey, signingKeyFallbacks, algorithm } = settings
+  if (secretKey !== null) return [secretKey, ...secretKeyFallbacks]
+  const secret = signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
+  // Of another kind they are public, and would let anybody make links and sessions.
+  const older = signingKeyFallbacks
+    .map((text) => fallbackOf(text, algorithm))
+    .filter((fallback) => isSymmetric(fallback.algorithm))
+  return [secret, ...secretKeyFallbacks, ...older.map(({ key }) => key)]
 }
 
 function readKey(path: string): string | undefined {

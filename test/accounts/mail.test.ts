@@ -1,8 +1,10 @@
 /** Links by mail: activation, and resets of password and name. */
+import { generateKeyPairSync } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
+import { ResetTokens, uidOf } from '../../src/accounts/reset-tokens.ts'
 import { accountRoutes } from '../../src/index.ts'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, obtainPair, PASSWORD } from '../support/journeys.ts'
@@ -219,6 +221,24 @@ t.test('a mail server that is down changes no answer, and stops nothing', async 
   t.strictSame(await post(app, 'reset_password', { email: 'alice@example.com' }), [204, null])
   await sleep(200)
   t.ok(await canSignIn(app, 'alice', PASSWORD))
+})
+
+t.test('a link of an older secret is good while that is named, and none can be made of a public key', async (t) => {
+  const databaseUrl = await worldOf('sqlite').databaseUrl(t)
+  const pem = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  const older = 'an older secret, which has been replaced'
+  const statusOf = async (signingKeyFallbacks: string[], secret: string) => {
+    const app = await build(t, { databaseUrl, signingKeyFallbacks }, mount)
+    const user = (await app.auth.users.get('username', 'alice')) ?? (await addUser(app))
+    const row = await app.auth.database.user.findUniqueOrThrow({ where: { id: user.id } })
+    const link = { uid: uidOf(row), token: new ResetTokens([secret], 60).make(row) }
+    return (await post(app, 'reset_password_confirm', { ...link, new_password: STRONG }))[0]
+  }
+
+  t.equal(await statusOf([], older), 400)
+  t.equal(await statusOf([`EdDSA:${pem}`], pem), 400)
+  t.equal(await statusOf([`EdDSA:${pem}`], pem.trim()), 400)
+  t.equal(await statusOf([`HS512:${older}`, `EdDSA:${pem}`], older), 204)
 })
 
 t.test('resending is refused where nothing is sent', async (t) => {
