@@ -11,13 +11,17 @@ import { pageByNumber } from './http/pagination.ts'
 import { createThrottle } from './http/throttle.ts'
 import { drfScope, view } from './http/view.ts'
 import { and, isAdminUser, isAuthenticated } from './permissions/guards.ts'
-import { modelPermissions } from './permissions/model-guards.ts'
-import { groupRoutes } from './permissions/routes.ts'
+import { memberRoutes } from './permissions/member-routes.ts'
+import { modelPermissions, type PermissionMap } from './permissions/model-guards.ts'
+import { permissionRoutes } from './permissions/permission-routes.ts'
+import { groupRoutes, type Paginate } from './permissions/routes.ts'
+import { managedUserRoutes } from './permissions/user-routes.ts'
 import { loadSigningKey } from './tokens/keys.ts'
 import { jwtRoutes, tokenRoutes } from './tokens/routes.ts'
 
 /**
- * The endpoints below `/token/`, `/api-token-auth/`, `/groups/` for staff, and `/protected/`, which shows a guard at work.
+ * The endpoints below `/token/` and `/api-token-auth/`; `/users/`, `/groups/` and `/permissions/` for staff; and
+ * `/protected/`, which shows a guard at work.
  *
  * Register it after the plugin, with the prefix where Django projects have them:
  * `app.register(authRoutes, { prefix: '/api' })`.
@@ -27,10 +31,7 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
   const throttle = await createThrottle(app.auth.settings.loginRate)
   tokenRoutes(app, throttle)
   authTokenRoute(app, throttle)
-  groupRoutes(app, '/groups/', {
-    before: [and(isAdminUser, modelPermissions('auth.group', { map: { GET: ['view'] } }))],
-    paginate: (request, rows) => pageByNumber(request, rows, { size: 50, max: 500 })
-  })
+  managementRoutes(app)
   view(app, '/protected/', {
     name: 'Protected',
     description: 'A view for those who are signed in.',
@@ -46,6 +47,23 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
     }
   })
 }
+
+/** What staff does with users, groups and permissions, as far as its own permissions go. */
+function managementRoutes(app: FastifyInstance): void {
+  const paginate: Paginate = (request, rows) => pageByNumber(request, rows, { size: 50, max: 500 })
+  const staffWith = (model: 'auth.user' | 'auth.group' | 'auth.permission', map: PermissionMap) => ({
+    before: [and(isAdminUser, modelPermissions(model, { map }))],
+    paginate
+  })
+  managedUserRoutes(app, staffWith('auth.user', { GET: ['view'] }))
+  groupRoutes(app, '/groups/', { ...staffWith('auth.group', { GET: ['view'] }), withPermissions: true })
+  // Who is in a group is as much the users' affair as the group's.
+  const membership = { GET: ['view', SEE_GROUPS], POST: ['change', SEE_GROUPS], DELETE: ['change', SEE_GROUPS] }
+  memberRoutes(app, staffWith('auth.user', membership))
+  permissionRoutes(app, staffWith('auth.permission', { GET: ['view'] }))
+}
+
+const SEE_GROUPS = 'auth.view_group'
 
 /**
  * djoser's endpoints: `/users/`, `/jwt/` and `/token/`. Anybody can make an account there.

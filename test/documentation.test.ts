@@ -11,7 +11,7 @@ interface Operation {
   description?: string
   tags?: string[]
   security?: Record<string, string[]>[]
-  parameters?: { name: string }[]
+  parameters?: { name: string; in: string; schema: Json }[]
   requestBody?: { required?: boolean; content: Record<string, { schema: Json }> }
   responses: Record<string, { description?: string; content?: Record<string, { schema: Json }> }>
 }
@@ -32,6 +32,17 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/api/token/sliding/refresh/', 'post', ['token'], ['200', '400', '401']],
   ['/api/token/blacklist/', 'post', ['refresh'], ['200', '400', '401']],
   ['/api/protected/', 'get', [], ['200', '401']],
+  ['/api/users/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/users/', 'post', ['username'], ['201', ...REFUSALS]],
+  ['/api/users/{id}/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/users/{id}/', 'put', ['username'], ['200', ...REFUSALS]],
+  ['/api/users/{id}/', 'patch', ['username'], ['200', ...REFUSALS]],
+  ['/api/users/{id}/', 'delete', [], ['204', ...REFUSALS]],
+  ['/api/permissions/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/permissions/{id}/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/groups/{id}/users/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/groups/{id}/users/', 'post', ['user'], ['201', ...REFUSALS]],
+  ['/api/groups/{id}/users/{user}/', 'delete', [], ['204', ...REFUSALS]],
   ['/api/groups/', 'get', [], ['200', ...REFUSALS]],
   ['/api/groups/', 'post', ['name'], ['201', ...REFUSALS]],
   ['/api/groups/{id}/', 'get', [], ['200', ...REFUSALS]],
@@ -60,7 +71,7 @@ t.test('/openapi.json has every route with its fields, its answers and what it a
     const operation = document.paths[path]?.[method] as Operation
     t.match(operation, { summary: /\w/, description: /\w/ }, path)
     t.equal(operation.tags?.length, 1)
-    t.strictSame(operation.security, /protected|groups/.test(path) ? [{ jwt: [] }] : undefined)
+    t.strictSame(operation.security, /protected|users|groups|permissions/.test(path) ? [{ jwt: [] }] : undefined)
     t.strictSame(Object.keys(operation.responses).toSorted(), statuses)
     for (const [status, { description, content }] of Object.entries(operation.responses)) {
       t.type(description, 'string')
@@ -71,7 +82,8 @@ t.test('/openapi.json has every route with its fields, its answers and what it a
     t.strictSame(Object.keys(content), fields.length > 0 ? MEDIA_TYPES : [])
     for (const { schema } of Object.values(content)) {
       t.strictSame(schema.required, method === 'patch' ? undefined : fields)
-      for (const field of fields) t.match((schema.properties as Json)[field], { type: 'string' })
+      for (const field of fields)
+        t.match((schema.properties as Json)[field], { type: field === 'user' ? 'integer' : 'string' })
     }
   }
 })
@@ -98,13 +110,37 @@ t.test(
     for (const [path, item] of Object.entries(document.paths)) {
       t.match(path, /^\/[^:*]*$/)
       for (const { parameters = [] } of Object.values(item)) {
-        const named = parameters.map(({ name }) => `{${name}}`)
+        const named = parameters.filter((one) => one.in === 'path').map(({ name }) => `{${name}}`)
         t.strictSame(named, path.match(/\{\w+\}/g) ?? [], path)
       }
     }
     t.notMatch(text, /undefined|\[object /)
   }
 )
+
+t.test('the document says what lists can be asked for, and what kinds of fields there are', async (t) => {
+  const { origin } = await listening(t)
+  const { paths } = (await (await fetch(`${origin}/openapi.json`)).json()) as OpenApi
+  const asked = Object.entries(paths).flatMap(([path, { get }]) => {
+    const names = get?.parameters?.filter((one) => one.in === 'query').map(({ name }) => name) ?? []
+    return names.length > 0 ? [[path, names.sort().join(' ')]] : []
+  })
+  const pages = 'page page_size search'
+  const users = `email groups is_active is_staff is_superuser ordering ${pages} username`
+  t.strictSame(Object.fromEntries(asked), {
+    '/api/users/': users,
+    '/api/groups/': `ordering ${pages}`,
+    '/api/groups/{id}/users/': users,
+    '/api/permissions/': `app_label codename model ordering ${pages}`
+  })
+  const made = paths['/api/users/']?.post?.requestBody?.content['application/json']?.schema
+  t.match(made?.properties, {
+    id: { type: 'integer', readOnly: true },
+    is_active: { type: 'boolean' },
+    groups: { type: 'array', items: { type: 'integer' } },
+    password: { type: 'string', writeOnly: true }
+  })
+})
 
 t.test('what the document says of signing in is enough to sign in', async (t) => {
   const { app, origin } = await listening(t)

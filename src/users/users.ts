@@ -2,10 +2,21 @@
 import { createHash } from 'node:crypto'
 import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, User as UserRow } from '../database/open.ts'
-import { ServiceUnavailable, ValidationError } from '../errors.ts'
+import { amongRivals } from '../database/rivals.ts'
+import { ServiceUnavailable } from '../errors.ts'
 import type { Settings } from '../settings.ts'
+import {
+  changeUser,
+  checkKeys,
+  deletePermitted,
+  hasAdminLog,
+  linksOf,
+  type Permit,
+  type UserWithKeys
+} from './changes.ts'
 import { type Hashers, makeUnusablePassword } from './hashers.ts'
-import { fitsColumn, isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
+import { cleanUsername, named, normalizeEmail } from './normalize.ts'
+import { isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
 
 export interface NewUser {
   /** At most 150 characters; stored in NFKC form. */
@@ -19,7 +30,13 @@ export interface NewUser {
   isStaff?: boolean
   isSuperuser?: boolean
   isActive?: boolean
+  /** Primary keys. */
+  groups?: readonly number[]
+  userPermissions?: readonly number[]
 }
+
+/** What is left out stays as it is; groups and permissions take the place of those there are. */
+export type UserChanges = Partial<NewUser>
 
 /** In characters; Django's validator takes no longer ones. */
 const MAX_EMAIL = 320
@@ -35,7 +52,7 @@ export class Users {
     this.#settings = settings
   }
 
-  /** @throws {ValidationError} for a name that is missing, malformed or taken */
+  /** @throws {ValidationError} for a name that is missing, malformed or taken, or a group or permission that is not there */
   async createUser({ password, ...user }: NewUser): Promise<User> {
     const data = {
       username: cleanUsername(user.username),
@@ -47,9 +64,13 @@ export class Users {
       isSuperuser: user.isSuperuser ?? false,
       isActive: user.isActive ?? true,
       dateJoined: new Date(),
-      lastLogin: null
+      lastLogin: null,
+      ...linksOf(user)
     }
-    return withoutPassword(await named(this.#database.user.create({ data })))
+    return amongRivals(async () => {
+      await checkKeys(this.#database, user)
+      return withoutPassword(await named(this.#database.user.create({ data })))
+    })
   }
 
   /** createUser, with is_staff and is_superuser. */
@@ -80,6 +101,11 @@ export class Users {
     if (field === 'username') return isName(value) ? user.findUnique({ where: { username: value } }) : null
     const id = primaryKeyOf(value)
     return id === null ? null : user.findUnique({ where: { id } })
+  }
+
+  /** Django's get_by_natural_key. */
+  getByNaturalKey(username: string): Promise<UserRow | null> {
+    return this.get('username', username)
   }
 
   /** @param password null makes it unusable */
@@ -137,17 +163,39 @@ export class Users {
     await this.#database.user.updateMany({ where: { id }, data: { lastLogin: new Date() } })
   }
 
-  /** Deletes a user with what hangs on it, in Django's order, at once. */
-  async deleteUser(id: number): Promise<void> {
+  /**
+   * Changes a user in one transaction, but never so that no superuser is left who can sign in.
+   *
+   * @param permit asked with the user as it is; what it throws is thrown. The change is made to just that, or permit is
+   *   asked again.
+   * @throws {NotFound} if there is no such user
+   * @throws {ValidationError} as createUser
+   * @throws {PermissionDenied} for the last superuser
+   */
+  async updateUser(id: number, changes: UserChanges, permit?: Permit): Promise<UserWithKeys> {
+    const { password, ...others } = changes
+    const encoded = password === undefined ? {} : { password: await this.#encode(password) }
+    return changeUser(this.#database, id, { ...others, ...encoded }, permit)
+  }
+
+  /**
+   * Deletes a user with what hangs on it, in Django's order, at once.
+   *
+   * @param permit as of updateUser; with it, the last superuser stays, and a user who is not there is a NotFound
+   */
+  async deleteUser(id: number, permit?: Permit): Promise<void> {
     const database = this.#database
-    await database.$transaction([
+    const hasLog = await hasAdminLog(database)
+    const statements = () => [
       database.userGroup.deleteMany({ where: { userId: id } }),
       database.userPermission.deleteMany({ where: { userId: id } }),
+      ...(hasLog ? [database.$executeRaw`DELETE FROM django_admin_log WHERE user_id = ${id}`] : []),
       database.authToken.deleteMany({ where: { userId: id } }),
       database.renewedPassword.deleteMany({ where: { userId: id } }),
       database.outstandingToken.updateMany({ where: { userId: id }, data: { userId: null } }),
       database.user.deleteMany({ where: { id } })
-    ])
+    ]
+    await (permit ? deletePermitted(database, id, permit, statements) : database.$transaction(statements()))
   }
 
   /**
@@ -213,34 +261,3 @@ const renewalOf = ({ id: userId, password }: UserRow, renewed: string) => ({
 
 /** Django's, against addresses that look the same and are not. */
 const folded = (email: string) => email.normalize('NFKC').toLowerCase()
-
-/** Of a row's unique columns a name is the only one that is chosen. */
-async function named<Row>(change: Promise<Row>): Promise<Row> {
-  try {
-    return await change
-  } catch (error) {
-    if (!isUniqueViolation(error)) throw error
-    throw new ValidationError({ username: ['A user with that username already exists.'] })
-  }
-}
-
-const USERNAME = /^[\p{L}\p{N}_.@+-]+$/u
-
-function cleanUsername(username: string): string {
-  if (!username) throw new ValidationError({ username: ['The given username must be set'] })
-  const name = username.slice(0, 1000).normalize('NFKC')
-  const faults: string[] = []
-  if (!fitsColumn(name)) faults.push('Ensure this field has no more than 150 characters.')
-  if (!USERNAME.test(name)) {
-    faults.push('Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.')
-  }
-  if (faults.length > 0) throw new ValidationError({ username: faults })
-  return name
-}
-
-/** Trimmed, with the domain in lower case; without an `@` it stays as it is, as in Django. */
-export function normalizeEmail(email: string): string {
-  const address = email.trim()
-  const at = address.lastIndexOf('@')
-  return at < 0 ? email : address.slice(0, at + 1) + address.slice(at + 1).toLowerCase()
-}
