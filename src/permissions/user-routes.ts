@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { containing } from '../database/search.ts'
 import { NotFound, ValidationError } from '../errors.ts'
-import { BooleanField, CharField, PrimaryKey, PrimaryKeys } from '../http/fields.ts'
+import { BooleanField, CharField, type Faults, PrimaryKey, PrimaryKeys } from '../http/fields.ts'
 import { type Direction, filtersOf, ListQuery, orderingOf, searchTerms } from '../http/filters.ts'
 import { PageOf } from '../http/pagination.ts'
 import { view } from '../http/view.ts'
@@ -145,8 +145,15 @@ async function remove(request: Asked, reply: FastifyReply): Promise<unknown> {
   return reply.code(204).send()
 }
 
-const faultsOf = ({ server: { auth } }: Asked, given: Body, user: UserWithKeys | null) =>
-  faultsOfChanges(auth.database, { minLength: auth.settings.passwordMinLength }, changesOf(given), user)
+async function faultsOf({ server: { auth } }: Asked, given: Body, user: UserWithKeys | null): Promise<Faults> {
+  const { settings, users, database } = auth
+  const rules = { minLength: settings.passwordMinLength }
+  const faults = await faultsOfChanges(database, rules, changesOf(given), user)
+  // Of two with one address neither could sign in.
+  const others = settings.loginField === 'email' && given.email ? await users.withEmail(given.email) : []
+  const isTaken = others.some(({ id }) => id !== user?.id)
+  return { ...faults, ...(isTaken && { email: ['user with this email address already exists.'] }) }
+}
 
 /** Field by field: what else a body holds changes nothing. */
 function changesOf(body: Body): UserChanges {

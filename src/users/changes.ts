@@ -67,9 +67,18 @@ export function changeUser(
       ...regroup(database, user, groups),
       ...regrant(database, user, userPermissions)
     ])
-    return withKeys(await database.user.findUniqueOrThrow({ where: { id }, ...WITH_KEYS }))
+    const { password: _, ...columns } = data
+    return {
+      ...publicOf(user),
+      ...columns,
+      ...inOrder('groups', groups),
+      ...inOrder('userPermissions', userPermissions)
+    }
   })
 }
+
+const inOrder = (name: keyof Keys, keys: readonly number[] | undefined) =>
+  keys && { [name]: [...new Set(keys)].sort(ascending) }
 
 function columnsOf(changes: Parameters<typeof changeUser>[2]): Columns {
   const { username, email, password, firstName, lastName, isActive, isStaff, isSuperuser } = changes
@@ -115,8 +124,8 @@ async function commit(database: Database, user: Found, data: Columns, others: ()
   const { id, username, email, password, isActive, isStaff, isSuperuser } = user
   const seen = { id, username, email, password, isActive, isStaff, isSuperuser }
   const change = database.user.update({ where: seen, data, select: { id: true } })
-  const isLoss = isSuperuser && isActive && (data.isSuperuser === false || data.isActive === false)
-  if (!isLoss) return void (await database.$transaction([change, ...others()]))
+  const isLoss = data.isSuperuser === false || data.isActive === false || !isPasswordUsable(data.password ?? '')
+  if (!(isSuperuser && isActive && isLoss)) return void (await database.$transaction([change, ...others()]))
   const peers = peersOf(user)
   if ((await database.user.findFirst({ where: peers, select: { id: true } })) === null) throw new PermissionDenied(LAST)
   // Two who demote each other at the same moment would each see the other. Of those PostgreSQL lets one through.

@@ -161,6 +161,17 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await app.auth.database.user.count(), 2)
   })
 
+  t.test('where users sign in with their address, each is of one user', async (t) => {
+    const app = await build(t, { loginField: 'email' })
+    const { users, tokens } = app.auth
+    const { id } = await users.createSuperuser({ username: 'root', email: 'root@x.cc', password: PASSWORD })
+    const { access } = await tokens.obtainPair({ username: 'root@x.cc', password: PASSWORD })
+    const taken = [400, { email: ['user with this email address already exists.'] }]
+    t.strictSame(await ask(app, 'POST', 'users/', bearer(access), { username: 'x', email: 'ROOT@x.cc' }), taken)
+    t.equal((await ask(app, 'PATCH', `users/${id}/`, bearer(access), { email: 'root@X.cc' }))[0], 200)
+    t.equal((await ask(app, 'POST', 'users/', bearer(access), { username: 'x', email: '' }))[0], 201)
+  })
+
   t.test('forms of either kind do, with a field once for each key', async (t) => {
     const app = await build(t)
     const { as } = await signInRoot(app)

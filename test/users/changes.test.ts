@@ -118,6 +118,7 @@ onEachDatabase(t, (t, world) => {
     const { id: locked } = await users.createSuperuser({ username: 'locked' })
     const losses: (() => Promise<unknown>)[] = [
       () => users.updateUser(id, { isActive: false }),
+      () => users.updateUser(id, { password: null }),
       () => users.updateUser(id, { isSuperuser: false, firstName: 'x' }),
       () => users.deleteUser(id, () => {})
     ]
