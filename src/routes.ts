@@ -68,7 +68,8 @@ const SEE_GROUPS = 'auth.view_group'
 /**
  * djoser's endpoints: `/users/`, `/jwt/` and `/token/`. Anybody can make an account there.
  *
- * Register it after the plugin: `app.register(accountRoutes, { prefix: '/auth' })`.
+ * Register it after the plugin, with another prefix than `authRoutes`, whose `/users/` are for staff:
+ * `app.register(accountRoutes, { prefix: '/auth' })`.
  */
 export async function accountRoutes(app: FastifyInstance): Promise<void> {
   drfScope(app)

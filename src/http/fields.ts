@@ -36,7 +36,7 @@ type FieldOf<Options, Schema extends TSchema> = Options extends { required: fals
   ? TOptional<Schema>
   : Schema
 
-/** What a field notes in its schema for `checkFields`, under names that an OpenAPI document may carry. */
+/** What a field notes in its schema for `readFields`, under names that an OpenAPI document may carry. */
 interface Rules {
   type: string
   readOnly?: boolean
@@ -97,21 +97,11 @@ export type Faults = Record<string, string[]>
  *
  * @param schema an object whose properties are fields
  * @param body a parsed body: any JSON value, a `Form`, or undefined for none
- * @returns the writable fields that were given, trimmed, and nothing else
- * @throws {ValidationError} the messages by field, in the order of the schema
+ * @returns the writable fields that were given and are good, trimmed, and nothing else; and what is wrong with the
+ *   others, in the order of the schema
+ * @throws {ValidationError} for a body that cannot have fields
  */
-export function readFields<Schema extends TObject>(schema: Schema, body: unknown): Static<Schema> {
-  const { values, faults } = checkFields(schema, body)
-  if (Object.keys(faults).length > 0) throw new ValidationError(faults)
-  return values as Static<Schema>
-}
-
-/**
- * The same, for who has more to ask of the fields that are good before it refuses.
- *
- * @throws {ValidationError} for a body that has no fields
- */
-export function checkFields<Schema extends TObject>(
+export function readFields<Schema extends TObject>(
   schema: Schema,
   body: unknown
 ): { values: Partial<Static<Schema>>; faults: Faults } {

@@ -16,7 +16,7 @@ import type {
 import type { Static, TObject, TSchema } from 'typebox'
 import { MethodNotAllowed, ValidationError } from '../errors.ts'
 import { errorHandler } from './error-handler.ts'
-import { checkFields, type Faults } from './fields.ts'
+import { type Faults, readFields } from './fields.ts'
 import { metadataOf } from './metadata.ts'
 import { negotiate } from './negotiation.ts'
 import { addParsers, PARSED_TYPES } from './parsers.ts'
@@ -183,7 +183,7 @@ async function refuseMethod({ method }: FastifyRequest): Promise<never> {
 }
 
 const fieldReader = (body: TObject, faultsOf: Method<TObject>['faults']) => async (request: FastifyRequest) => {
-  const { values, faults } = checkFields(body, request.body)
+  const { values, faults } = readFields(body, request.body)
   const others = (await faultsOf?.(values, request)) ?? {}
   const told = Object.keys(body.properties).flatMap((name) => {
     const messages = [...(faults[name] ?? []), ...(others[name] ?? [])]

@@ -24,6 +24,13 @@ t.test('rivals are given way to, five times in all', async (t) => {
   t.equal(attempts, 5)
 })
 
+t.test('a row that never stays the same is a 503', async (t) => {
+  await t.rejects(
+    amongRivals(() => Promise.reject(known('P2025'))),
+    { statusCode: 503, cause: { code: 'P2025' } }
+  )
+})
+
 t.test('anything else is thrown at once', async (t) => {
   for (const error of [known('P2000'), new DatabaseUnavailable(), new TypeError('x')]) {
     let attempts = 0

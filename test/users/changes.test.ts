@@ -188,6 +188,17 @@ onEachDatabase(t, (t, world) => {
     t.equal(await auth.database.userGroup.count({ where: { groupId: first } }), 0, 'and in none that is gone')
   })
 
+  t.test('of many who change one address at once each has changed it, or is told to try again', async (t) => {
+    const app = await build(t)
+    const { users } = app.auth
+    const { id } = await addUser(app)
+    const changes = Array.from({ length: 12 }, (_, n) => users.updateUser(id, { email: `${n}@x.cc` }))
+    const ends = await Promise.allSettled(changes)
+    t.ok(ends.some(({ status }) => status === 'fulfilled'))
+    for (const end of ends) if (end.status === 'rejected') t.match(end.reason, { statusCode: 503 })
+    t.match(await users.get('id', id), { email: /^\d+@x\.cc$/ })
+  })
+
   t.test("the rows of Django's admin log go with their user", async (t) => {
     const statementsOf = watchStatements(t)
     const databaseUrl = await world.databaseUrl(t)
