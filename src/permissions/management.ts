@@ -58,15 +58,8 @@ export class Management {
   /** @throws {PermissionDenied | NotFound | ValidationError} */
   async deleteUser(caller: Caller | null, id: number): Promise<void> {
     const rank = await this.#rankOf(caller)
-    try {
-      await this.#domains.users.deleteUser(id, (user) => checkMayTouch(rank, user))
-    } catch (error) {
-      if (!isForeignKeyViolation(error)) throw error
-      // Of tables that are the app's own.
-      throw new ValidationError({
-        non_field_errors: ['Other rows refer to this user, who can be deactivated instead.']
-      })
-    }
+    const deletion = this.#domains.users.deleteUser(id, (user) => checkMayTouch(rank, user))
+    return unlessReferredTo(deletion, 'Other rows refer to this user, who can be deactivated instead.')
   }
 
   /** @throws {PermissionDenied | ValidationError} */
@@ -79,6 +72,11 @@ export class Management {
   async updateGroup(caller: Caller | null, id: number, changes: GroupChanges): Promise<void> {
     const rank = await this.#rankOf(caller)
     return this.#domains.groups.updateGroup(id, changes, (added) => this.#checkHolds(rank, [], added))
+  }
+
+  /** @throws {ValidationError} */
+  deleteGroup(id: number): Promise<void> {
+    return unlessReferredTo(this.#domains.groups.deleteGroup(id), 'Other rows refer to this group.')
   }
 
   /** @throws {PermissionDenied | ValidationError} */
@@ -138,6 +136,16 @@ export class Management {
 }
 
 type Flags = Pick<User, 'isStaff' | 'isSuperuser' | 'isActive'>
+
+/** An app has tables of its own, of which nothing is known here. */
+async function unlessReferredTo(deletion: Promise<void>, message: string): Promise<void> {
+  try {
+    await deletion
+  } catch (error) {
+    if (!isForeignKeyViolation(error)) throw error
+    throw new ValidationError({ non_field_errors: [message] })
+  }
+}
 
 function checkMayTouch(rank: Rank, user: Flags): void {
   if (user.isSuperuser && !rank.isSuperuser) throw new PermissionDenied('Only a superuser may change a superuser.')

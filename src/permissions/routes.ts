@@ -1,6 +1,6 @@
 /** Groups as DRF's ModelViewSet serves them. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import Type from 'typebox'
+import Type, { type TSchema } from 'typebox'
 import type { Group } from '../database/open.ts'
 import { containing } from '../database/search.ts'
 import { NotFound } from '../errors.ts'
@@ -36,16 +36,25 @@ export interface GroupRoutesOptions {
 
 /** List, create, read, update and delete groups below this URL. */
 export function groupRoutes(app: FastifyInstance, url: `/${string}/`, options: GroupRoutesOptions): void {
-  const common = {
-    ...{ tags: ['groups'], before: options.before },
-    challenge: `${app.auth.settings.authHeaderTypes[0]} realm="api"`
-  }
-  const Shape = options.withPermissions ? WithPermissions : GroupShape
-  const permissions = (options.withPermissions ? PERMISSIONS : {}) as typeof PERMISSIONS
-  const Whole = Type.Object({ name: CharField(NAME), ...permissions })
-  const Part = Type.Object({ name: CharField({ ...NAME, required: false }), ...permissions })
+  listView(app, url, options)
+  instanceView(app, `${url}:id/`, options)
+}
+
+const common = ({ auth }: FastifyInstance, { before }: GroupRoutesOptions) => ({
+  ...{ tags: ['groups'], before },
+  challenge: `${auth.settings.authHeaderTypes[0]} realm="api"`
+})
+
+const shapeOf = ({ withPermissions }: GroupRoutesOptions) => (withPermissions ? WithPermissions : GroupShape)
+
+/** What a body may hold, of which the name is needed or not. */
+const fieldsOf = <const Name extends TSchema>({ withPermissions }: GroupRoutesOptions, name: Name) =>
+  Type.Object({ name, ...((withPermissions ? PERMISSIONS : {}) as typeof PERMISSIONS) })
+
+function listView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutesOptions): void {
+  const Shape = shapeOf(options)
   view(app, url, {
-    ...{ ...common, name: 'Group List', description: 'Groups, whose members hold what they hold.' },
+    ...{ ...common(app, options), name: 'Group List', description: 'Groups, whose members hold what they hold.' },
     methods: {
       GET: {
         ...{ summary: 'List groups', security: SIGNED_IN, query: ListQuery({}) },
@@ -53,7 +62,8 @@ export function groupRoutes(app: FastifyInstance, url: `/${string}/`, options: G
         handler: (request) => list(request, options)
       },
       POST: {
-        ...{ summary: 'Make a group', security: SIGNED_IN, response: { 201: Shape, ...Refusals }, body: Whole },
+        ...{ summary: 'Make a group', security: SIGNED_IN, response: { 201: Shape, ...Refusals } },
+        body: fieldsOf(options, CharField(NAME)),
         faults: (given: Body) => app.auth.groups.faultsOf(given),
         handler: async (request, reply) => {
           reply.code(201)
@@ -62,18 +72,21 @@ export function groupRoutes(app: FastifyInstance, url: `/${string}/`, options: G
       }
     }
   })
-  const one = { security: SIGNED_IN, response: { 200: Shape, ...Refusals } }
+}
+
+function instanceView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutesOptions): void {
+  const one = { security: SIGNED_IN, response: { 200: shapeOf(options), ...Refusals } }
   const change = {
     ...{ ...one, summary: 'Change a group' },
     faults: async (given: Body, request: Asked) => app.auth.groups.faultsOf(given, (await groupOf(request)).id),
     handler: async (request: Asked & { body: Body }) => update(request, request.body)
   }
-  view(app, `${url}:id/`, {
-    ...{ ...common, name: 'Group Instance', description: 'One group.' },
+  view(app, url, {
+    ...{ ...common(app, options), name: 'Group Instance', description: 'One group.' },
     methods: {
       GET: { summary: 'Read a group', ...one, handler: groupOf },
-      PUT: { ...change, body: Whole },
-      PATCH: { ...change, body: Part },
+      PUT: { ...change, body: fieldsOf(options, CharField(NAME)) },
+      PATCH: { ...change, body: fieldsOf(options, CharField({ ...NAME, required: false })) },
       DELETE: { ...one, summary: 'Delete a group', response: { 204: Type.Null(), ...Refusals }, handler: remove }
     }
   })
@@ -123,6 +136,6 @@ async function update(request: Asked, changes: Body): Promise<object> {
 }
 
 async function remove(request: Asked, reply: FastifyReply): Promise<unknown> {
-  await request.server.auth.groups.deleteGroup((await groupOf(request)).id)
+  await new Management(request.server.auth).deleteGroup((await groupOf(request)).id)
   return reply.code(204).send()
 }

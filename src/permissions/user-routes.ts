@@ -72,21 +72,28 @@ export interface UserRoutesOptions {
 }
 
 /** List, create, read, update and delete users below `/users/`. */
-export function managedUserRoutes(app: FastifyInstance, { before, paginate }: UserRoutesOptions): void {
-  const common = { before, tags: ['users'], challenge: `${app.auth.settings.authHeaderTypes[0]} realm="api"` }
-  const fields = fieldsOf(app)
-  const Whole = Type.Object({ id, username: CharField({ maxLength: 150 }), ...fields })
-  const Part = Type.Object({ id, username: CharField({ ...optional, maxLength: 150 }), ...fields })
+export function managedUserRoutes(app: FastifyInstance, options: UserRoutesOptions): void {
+  listView(app, options)
+  instanceView(app, options)
+}
+
+const common = ({ auth }: FastifyInstance, { before }: UserRoutesOptions) => ({
+  ...{ tags: ['users'], before },
+  challenge: `${auth.settings.authHeaderTypes[0]} realm="api"`
+})
+
+function listView(app: FastifyInstance, options: UserRoutesOptions): void {
   view(app, '/users/', {
-    ...{ ...common, name: 'User List', description: 'Users, for staff.' },
+    ...{ ...common(app, options), name: 'User List', description: 'Users, for staff.' },
     methods: {
       GET: {
         ...{ summary: 'List users', security: SIGNED_IN, query: UserQuery },
         response: { 200: PageOf(UserShape), ...Refusals },
-        handler: async (request) => paginate(request, rowsOf(request, await conditionsOf(request)))
+        handler: async (request) => options.paginate(request, rowsOf(request, await conditionsOf(request)))
       },
       POST: {
-        ...{ summary: 'Make a user', security: SIGNED_IN, response: { 201: UserShape, ...Refusals }, body: Whole },
+        ...{ summary: 'Make a user', security: SIGNED_IN, response: { 201: UserShape, ...Refusals } },
+        body: Type.Object({ id, username: CharField({ maxLength: 150 }), ...fieldsOf(app) }),
         faults: (given: Body, request) => faultsOf(request, given, null),
         handler: async (request, reply) => {
           reply.code(201)
@@ -95,6 +102,10 @@ export function managedUserRoutes(app: FastifyInstance, { before, paginate }: Us
       }
     }
   })
+}
+
+function instanceView(app: FastifyInstance, options: UserRoutesOptions): void {
+  const fields = fieldsOf(app)
   const one = { security: SIGNED_IN, response: { 200: UserShape, ...Refusals } }
   const change = {
     ...{ ...one, summary: 'Change a user' },
@@ -102,11 +113,11 @@ export function managedUserRoutes(app: FastifyInstance, { before, paginate }: Us
     handler: async (request: Asked & { body: Body }) => update(request, request.body)
   }
   view(app, '/users/:id/', {
-    ...{ ...common, name: 'User Instance', description: 'One user.' },
+    ...{ ...common(app, options), name: 'User Instance', description: 'One user.' },
     methods: {
       GET: { ...one, summary: 'Read a user', handler: async (request) => shown(await userOf(request)) },
-      PUT: { ...change, body: Whole },
-      PATCH: { ...change, body: Part },
+      PUT: { ...change, body: Type.Object({ id, username: CharField({ maxLength: 150 }), ...fields }) },
+      PATCH: { ...change, body: Type.Object({ id, username: CharField({ ...optional, maxLength: 150 }), ...fields }) },
       DELETE: { ...one, summary: 'Delete a user', response: { 204: Type.Null(), ...Refusals }, handler: remove }
     }
   })

@@ -123,9 +123,9 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('a user to whom rows of the app refer is not deleted', async (t) => {
+  t.test('a user or group to which rows of the app refer is not deleted', async (t) => {
     const app = await build(t)
-    const { management, user, root } = await world(app)
+    const { management, user, root, writers } = await world(app)
     const { database } = app.auth
     const bob = await user('bob')
     await database.$executeRawUnsafe('CREATE TABLE post (author integer NOT NULL REFERENCES auth_user (id))')
@@ -133,5 +133,10 @@ onEachDatabase(t, (t, { build }) => {
     const body = { non_field_errors: ['Other rows refer to this user, who can be deactivated instead.'] }
     await t.rejects(management.deleteUser(root, bob.id), { name: 'ValidationError', body })
     t.match(await app.auth.users.get('id', bob.id), { isActive: true }, 'and stays as it was')
+    await database.$executeRawUnsafe('CREATE TABLE club (party integer NOT NULL REFERENCES auth_group (id))')
+    await database.$executeRaw`INSERT INTO club (party) VALUES (${writers})`
+    const refusal = { name: 'ValidationError', body: { non_field_errors: ['Other rows refer to this group.'] } }
+    await t.rejects(management.deleteGroup(writers), refusal)
+    t.equal((await app.auth.groups.getByNaturalKey('writers'))?.id, writers)
   })
 })
