@@ -1,6 +1,9 @@
 /** Changes to a user that hang together, and the last superuser, who stays. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
+import { DatabaseUnavailable } from '../../src/database/errors.ts'
+import type { Database } from '../../src/database/open.ts'
+import { hasAdminLog } from '../../src/users/changes.ts'
 import type { UserChanges } from '../../src/users/users.ts'
 import { onEachDatabase, type TestWorld } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
@@ -17,6 +20,18 @@ async function twoApps(t: Test, { build }: TestWorld): Promise<[FastifyInstance,
   const one = await build(t)
   return [one, await build(t, { databaseUrl: one.auth.settings.databaseUrl })]
 }
+
+t.test('whether there is a log is asked once, and again if that has failed', async (t) => {
+  const outcomes = [new DatabaseUnavailable(), null, new Error('not asked')]
+  const $queryRaw = async () => {
+    const outcome = outcomes.shift()
+    if (outcome) throw outcome
+  }
+  const database = { $queryRaw } as unknown as Database
+  await t.rejects(hasAdminLog(database), { name: 'DatabaseUnavailable' })
+  t.equal(await hasAdminLog(database), true)
+  t.equal(await hasAdminLog(database), true)
+})
 
 onEachDatabase(t, (t, world) => {
   const { build } = world
