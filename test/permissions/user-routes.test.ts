@@ -242,6 +242,21 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
+  t.test('of superusers who take each other away at the same moment one stays', async (t) => {
+    const app = await build(t)
+    const other = await build(t, { databaseUrl: app.auth.settings.databaseUrl })
+    const [one, two] = [await signInRoot(app, 'one'), await signInRoot(app, 'two')]
+    const answers = await Promise.all([
+      ask(app, 'PATCH', `users/${two.id}/`, one.as, { is_superuser: false }),
+      ask(other, 'DELETE', `users/${one.id}/`, two.as)
+    ])
+    const [loss] = answers.filter(([status]) => status >= 400)
+    // Too late to be the last one is also to be no superuser, or nobody, any more.
+    t.equal(answers.filter(([status]) => status < 300).length, 1)
+    t.match(loss, [403, { detail: /superuser|permission/ }])
+    t.equal(await app.auth.database.user.count({ where: { isSuperuser: true, isActive: true } }), 1)
+  })
+
   t.test('a caller who has lost its rights has none, whatever its token says', async (t) => {
     const app = await build(t)
     await signInRoot(app, 'other')
