@@ -11,7 +11,7 @@ interface Operation {
   description?: string
   tags?: string[]
   security?: Record<string, string[]>[]
-  parameters?: { name: string }[]
+  parameters?: { name: string; in: string; schema: Json }[]
   requestBody?: { required?: boolean; content: Record<string, { schema: Json }> }
   responses: Record<string, { description?: string; content?: Record<string, { schema: Json }> }>
 }
@@ -45,6 +45,17 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/api/users/{id}/sessions/', 'delete', [], ['204', ...REFUSALS]],
   ['/api/users/{id}/sessions/{sid}/', 'delete', [], ['204', ...REFUSALS]],
   ['/api/protected/', 'get', [], ['200', '401']],
+  ['/api/users/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/users/', 'post', ['username'], ['201', ...REFUSALS]],
+  ['/api/users/{id}/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/users/{id}/', 'put', ['username'], ['200', ...REFUSALS]],
+  ['/api/users/{id}/', 'patch', ['username?'], ['200', ...REFUSALS]],
+  ['/api/users/{id}/', 'delete', [], ['204', ...REFUSALS]],
+  ['/api/permissions/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/permissions/{id}/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/groups/{id}/users/', 'get', [], ['200', ...REFUSALS]],
+  ['/api/groups/{id}/users/', 'post', ['user'], ['201', ...REFUSALS]],
+  ['/api/groups/{id}/users/{user}/', 'delete', [], ['204', ...REFUSALS]],
   ['/api/groups/', 'get', [], ['200', ...REFUSALS]],
   ['/api/groups/', 'post', ['name'], ['201', ...REFUSALS]],
   ['/api/groups/{id}/', 'get', [], ['200', ...REFUSALS]],
@@ -79,7 +90,7 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/auth/token/logout/', 'post', [], ['204', '401']]
 ]
 /** Those that want a token. */
-const CLOSED = /protected|groups|sessions|(get|put|patch|delete) \/auth\/users\/|\/set_|logout/
+const CLOSED = /protected|\/api\/users|permissions|groups|sessions|(get|put|patch|delete) \/auth\/users\/|\/set_|logout/
 const MEDIA_TYPES = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
 
 t.test('/openapi.json has every route with its fields, its answers and what it asks of a caller', async (t) => {
@@ -114,7 +125,10 @@ t.test('/openapi.json has every route with its fields, its answers and what it a
     for (const { schema } of Object.values(content)) {
       const required = fields.filter((field) => !field.endsWith('?'))
       t.strictSame(schema.required ?? [], required)
-      for (const field of fields) t.match((schema.properties as Json)[field.replace('?', '')], { type: 'string' })
+      for (const field of fields) {
+        const type = field === 'user' ? 'integer' : 'string'
+        t.match((schema.properties as Json)[field.replace('?', '')], { type })
+      }
     }
   }
 })
@@ -141,13 +155,37 @@ t.test(
     for (const [path, item] of Object.entries(document.paths)) {
       t.match(path, /^\/[^:*]*$/)
       for (const { parameters = [] } of Object.values(item)) {
-        const named = parameters.map(({ name }) => `{${name}}`)
+        const named = parameters.filter((one) => one.in === 'path').map(({ name }) => `{${name}}`)
         t.strictSame(named, path.match(/\{\w+\}/g) ?? [], path)
       }
     }
     t.notMatch(text, /undefined|\[object /)
   }
 )
+
+t.test('the document says what lists can be asked for, and what kinds of fields there are', async (t) => {
+  const { origin } = await listening(t)
+  const { paths } = (await (await fetch(`${origin}/openapi.json`)).json()) as OpenApi
+  const asked = Object.entries(paths).flatMap(([path, { get }]) => {
+    const names = get?.parameters?.filter((one) => one.in === 'query').map(({ name }) => name) ?? []
+    return names.length > 0 ? [[path, names.sort().join(' ')]] : []
+  })
+  const pages = 'page page_size search'
+  const users = `email groups is_active is_staff is_superuser ordering ${pages} username`
+  t.strictSame(Object.fromEntries(asked), {
+    '/api/users/': users,
+    '/api/groups/': `ordering ${pages}`,
+    '/api/groups/{id}/users/': users,
+    '/api/permissions/': `app_label codename model ordering ${pages}`
+  })
+  const made = paths['/api/users/']?.post?.requestBody?.content['application/json']?.schema
+  t.match(made?.properties, {
+    id: { type: 'integer', readOnly: true },
+    is_active: { type: 'boolean' },
+    groups: { type: 'array', items: { type: 'integer' } },
+    password: { type: 'string', writeOnly: true }
+  })
+})
 
 t.test('what the document says of signing in is enough to sign in', async (t) => {
   const { app, origin } = await listening(t)

@@ -61,9 +61,24 @@ export function isForeignKeyViolation(error: unknown): boolean {
   return (error as { code?: unknown }).code === 'P2003' || driverErrorOf(error).kind === 'ForeignKeyConstraintViolation'
 }
 
-/** True if transactions have waited for each other, and this one had to give way; it can be tried again. */
+/** True if the one row that was to be changed or found is not there, or is no longer as it was asked for. */
+export function isMissingRow(error: unknown): boolean {
+  return error instanceof Error && (error as { code?: unknown }).code === 'P2025'
+}
+
+/** True if a statement names a table that there is not. */
+export function isMissingTable(error: unknown): boolean {
+  return error instanceof Error && driverErrorOf(error).kind === 'TableDoesNotExist'
+}
+
+/**
+ * True if transactions have waited for each other, or have read what others have changed, and this one had to give way;
+ * it can be tried again.
+ */
 export function isDeadlock(error: unknown): boolean {
-  return error instanceof DatabaseUnavailable && (error.cause as { code?: unknown } | undefined)?.code === 'P2034'
+  if (!(error instanceof DatabaseUnavailable && error.cause instanceof Error)) return false
+  const { code } = error.cause as { code?: unknown }
+  return code === 'P2034' || driverErrorOf(error.cause).kind === 'TransactionWriteConflict'
 }
 
 /** True if SQLite's one writer is another process; the statement has done nothing and can be tried again. */

@@ -6,6 +6,7 @@ import { createFile, pathOfUrl, sqliteAdapter } from './sqlite.ts'
 
 export type {
   AuthToken,
+  ContentType,
   Group,
   OutstandingToken,
   Permission,

@@ -1,9 +1,9 @@
 /**
  * SQLite as Django writes it, through libSQL.
  *
- * Prisma's adapter is kept and mended in three ways: its connection is ours (see libsql.ts); times are stored in Django's
- * format; and waiting for another process's lock is done here, without holding up the event loop as SQLite's own busy
- * timeout does.
+ * Prisma's adapter is kept and mended in four ways: its connection is ours (see libsql.ts); times are stored in Django's
+ * format; LIKE takes a backslash as PostgreSQL's does; and waiting for another process's lock is done here, without
+ * holding up the event loop as SQLite's own busy timeout does.
  */
 import { accessSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -67,8 +67,8 @@ export function sqliteAdapter(databaseUrl: string): SqlDriverAdapterFactory {
 
 function patient(adapter: SqlDriverAdapter): SqlDriverAdapter {
   const begin = adapter.startTransaction.bind(adapter)
-  adapter.startTransaction = async (level) => thatExplains(withDjangoTimes(await waiting(() => begin(level))))
-  return withDjangoTimes(adapter)
+  adapter.startTransaction = async (level) => thatExplains(asDjango(await waiting(() => begin(level))))
+  return asDjango(adapter)
 }
 
 /** The adapter says of a statement's failure what it was, but passes a commit's on as it comes. */
@@ -87,11 +87,11 @@ function failureOf({ rawCode: extendedCode, message }: Error & { rawCode: number
     : { kind: 'sqlite', extendedCode, message }
 }
 
-function withDjangoTimes<Queryable extends SqlDriverAdapter | Transaction>(queryable: Queryable): Queryable {
+function asDjango<Queryable extends SqlDriverAdapter | Transaction>(queryable: Queryable): Queryable {
   const query = queryable.queryRaw.bind(queryable)
   const execute = queryable.executeRaw.bind(queryable)
-  queryable.queryRaw = (statement) => waiting(() => query(djangoTimes(statement)))
-  queryable.executeRaw = (statement) => waiting(() => execute(djangoTimes(statement)))
+  queryable.queryRaw = (statement) => waiting(() => query(withEscapes(djangoTimes(statement))))
+  queryable.executeRaw = (statement) => waiting(() => execute(withEscapes(djangoTimes(statement))))
   return queryable
 }
 
@@ -116,6 +116,15 @@ function djangoTimes(statement: SqlQuery): SqlQuery {
     type.scalarType === 'datetime' ? { ...type, scalarType: 'string' as const } : type
   )
   return { ...statement, args, argTypes }
+}
+
+/** As Prisma writes it, `LIKE ('%' || ? || '%')`. */
+const LIKE = /( LIKE \((?:'%' \|\| )?\?(?: \|\| '%')?\))/g
+
+/** SQLite's LIKE has no escape character but one that is named. */
+function withEscapes(statement: SqlQuery): SqlQuery {
+  const sql = statement.sql.replace(LIKE, "$1 ESCAPE '\\'")
+  return sql === statement.sql ? statement : { ...statement, sql }
 }
 
 /** `2026-11-22 17:08:43.026000`: UTC without saying so, and no fraction where it is zero. */

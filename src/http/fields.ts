@@ -1,6 +1,16 @@
 import { isIP } from 'node:net'
-import Type, { type Static, type TObject, type TOptional, type TString } from 'typebox'
+import Type, {
+  type Static,
+  type TArray,
+  type TBoolean,
+  type TInteger,
+  type TObject,
+  type TOptional,
+  type TSchema,
+  type TString
+} from 'typebox'
 import { ValidationError } from '../errors.ts'
+import { Form } from './form.ts'
 
 export interface CharFieldOptions {
   /** In characters (code points), counted after trimming, as Django counts them. */
@@ -12,8 +22,8 @@ export interface CharFieldOptions {
   /** On by default. What is not required may be left out, but not be null, nor blank unless that is allowed as well. */
   required?: boolean
   allowBlank?: boolean
-  /** DRF's EmailField. */
-  format?: 'email'
+  /** DRF's EmailField, or its DateTimeField where it is only shown. */
+  format?: 'email' | 'date-time'
   /** Shown in answers and metadata, ignored in what is sent. */
   readOnly?: boolean
   writeOnly?: boolean
@@ -21,10 +31,14 @@ export interface CharFieldOptions {
   examples?: string[]
 }
 
-type CharFieldOf<Options> = Options extends { required: false } | { readOnly: true } ? TOptional<TString> : TString
+/** What a field says in a schema: TypeScript's optional for what may be left out. */
+type FieldOf<Options, Schema extends TSchema> = Options extends { required: false } | { readOnly: true }
+  ? TOptional<Schema>
+  : Schema
 
-/** What `CharField` notes in its schema for `readFields`, under names that an OpenAPI document may carry. */
+/** What a field notes in its schema for `readFields`, under names that an OpenAPI document may carry. */
 interface Rules {
+  type: string
   readOnly?: boolean
   maxLength?: number
   format?: string
@@ -37,7 +51,7 @@ interface Rules {
  * DRF's CharField as a schema: for `readFields`, for metadata, for an OpenAPI document and for TypeScript.
  * Never null, never blank.
  */
-export function CharField<const Options extends CharFieldOptions>(options?: Options): CharFieldOf<Options> {
+export function CharField<const Options extends CharFieldOptions>(options?: Options): FieldOf<Options, TString> {
   const { maxBytes, trim, required, allowBlank, ...standard }: CharFieldOptions = options ?? {}
   const field = Type.String({
     ...standard,
@@ -45,46 +59,80 @@ export function CharField<const Options extends CharFieldOptions>(options?: Opti
     ...(trim === false ? { 'x-trim': false } : {}),
     ...(allowBlank === true ? { 'x-allow-blank': true } : {})
   })
-  const isOptional = required === false || standard.readOnly === true
-  return (isOptional ? Type.Optional(field) : field) as CharFieldOf<Options>
+  return optionalIf(options, field)
 }
+
+type FieldOptions = Pick<CharFieldOptions, 'required' | 'readOnly' | 'description'>
+
+/** DRF's BooleanField: also `"yes"`, `"off"`, `1` and their kin. */
+export function BooleanField<const Options extends FieldOptions>(options?: Options): FieldOf<Options, TBoolean> {
+  const { required, ...standard }: FieldOptions = options ?? {}
+  return optionalIf(options, Type.Boolean(standard))
+}
+
+/** DRF's PrimaryKeyRelatedField, without a look whether there is such a row. */
+export function PrimaryKey<const Options extends FieldOptions>(options?: Options): FieldOf<Options, TInteger> {
+  const { required, ...standard }: FieldOptions = options ?? {}
+  return optionalIf(options, Type.Integer(standard))
+}
+
+/** In one list; a large project has thousands of permissions. */
+const MAX_KEYS = 5000
+
+/** The same with `many`: a list, each key once; in a form the field is there once for each. */
+export function PrimaryKeys<const Options extends FieldOptions>(options?: Options): FieldOf<Options, TArray<TInteger>> {
+  const { required, ...standard }: FieldOptions = options ?? {}
+  return optionalIf(options, Type.Array(Type.Integer(), { ...standard, maxItems: MAX_KEYS }))
+}
+
+function optionalIf<Options extends FieldOptions, Schema extends TSchema>(options: Options | undefined, field: Schema) {
+  const isOptional = options?.required === false || options?.readOnly === true
+  return (isOptional ? Type.Optional(field) : field) as FieldOf<Options, Schema>
+}
+
+export type Faults = Record<string, string[]>
 
 /**
  * Reads the fields of a body as a DRF serializer does, with its messages.
  *
- * @param schema an object whose properties are `CharField`s
+ * @param schema an object whose properties are fields
  * @param body a parsed body: any JSON value, a `Form`, or undefined for none
- * @returns the writable fields that were given, trimmed, and nothing else
- * @throws {ValidationError} the messages by field, in the order of the schema
+ * @returns the writable fields that were given and are good, trimmed, and nothing else; and what is wrong with the
+ *   others, in the order of the schema
+ * @throws {ValidationError} for a body that cannot have fields
  */
-export function readFields<Schema extends TObject>(schema: Schema, body: unknown): Static<Schema> {
+export function readFields<Schema extends TObject>(
+  schema: Schema,
+  body: unknown
+): { values: Partial<Static<Schema>>; faults: Faults } {
   const given = dictionary(body)
-  const values: Record<string, string> = {}
-  const errors: Record<string, string[]> = {}
+  const values: Record<string, unknown> = {}
+  const faults: Faults = {}
   for (const [name, rules] of Object.entries(schema.properties) as [string, Rules][]) {
     if (rules.readOnly) continue
     const isRequired = schema.required?.includes(name) ?? false
-    const value = given(name, isRequired)
+    const value = given(name, rules, isRequired)
     if (value === undefined) {
-      if (isRequired) errors[name] = ['This field is required.']
+      if (isRequired) faults[name] = ['This field is required.']
       continue
     }
-    const text = readText(value, rules)
-    const complaints = complaintsAbout(value, text, rules)
-    if (complaints.length > 0) errors[name] = complaints
-    else values[name] = text as string
+    const reading = value === null ? ['This field may not be null.'] : READERS[rules.type]?.(value, rules)
+    if (Array.isArray(reading)) faults[name] = reading
+    else values[name] = reading?.value
   }
-  if (Object.keys(errors).length > 0) throw new ValidationError(errors)
-  return values as Static<Schema>
+  return { values: values as Partial<Static<Schema>>, faults }
 }
 
 /** Looks a field up in a body, where only what the body itself holds counts, and nothing that objects inherit. */
-function dictionary(body: unknown): (name: string, isRequired: boolean) => unknown {
+function dictionary(body: unknown): (name: string, rules: Rules, isRequired: boolean) => unknown {
   if (body === undefined) return () => undefined
   if (body === null) throw new ValidationError({ non_field_errors: ['No data provided'] })
-  if (body instanceof Map) {
-    // A page's form sends every input, so DRF takes an empty one for left out.
-    return (name, isRequired) => (body.get(name) === '' && !isRequired ? undefined : body.get(name))
+  if (body instanceof Form) {
+    return (name, rules, isRequired) => {
+      if (rules.type === 'array') return body.has(name) ? body.getAll(name) : undefined
+      // A page's form sends every input, so DRF takes an empty one for left out, unless empty is a value as well.
+      return body.get(name) === '' && !isRequired && !rules['x-allow-blank'] ? undefined : body.get(name)
+    }
   }
   if (typeof body === 'object' && !Array.isArray(body)) {
     return (name) => (Object.hasOwn(body, name) ? (body as Record<string, unknown>)[name] : undefined)
@@ -97,14 +145,27 @@ function pythonType(value: unknown): string {
   if (typeof value === 'string') return 'str'
   if (typeof value === 'boolean') return 'bool'
   if (typeof value === 'number') return Number.isInteger(value) ? 'int' : 'float'
-  return 'list'
+  return Array.isArray(value) ? 'list' : 'dict'
 }
 
-/** The text that the field takes a value for; undefined for what it does not take. */
-function readText(value: unknown, rules: Rules): string | undefined {
+/** What a kind of field makes of what was given: its value, or what is wrong with it. */
+type Reader = (value: unknown, rules: Rules) => { value: unknown } | string[]
+
+/** By the type in a field's schema. */
+const READERS: Record<string, Reader> = {
+  string: readChar,
+  boolean: readBoolean,
+  integer: readKey,
+  array: readKeys
+}
+
+function readChar(value: unknown, rules: Rules): ReturnType<Reader> {
   const text = typeof value === 'number' ? pythonNumber(value) : value
-  if (typeof text !== 'string') return undefined
-  return rules['x-trim'] === false ? text : strip(text)
+  if (typeof text !== 'string') return ['Not a valid string.']
+  const read = rules['x-trim'] === false ? text : strip(text)
+  if (read === '') return rules['x-allow-blank'] ? { value: '' } : ['This field may not be blank.']
+  const complaints = VALIDATORS.flatMap((validate) => validate(read, rules) ?? [])
+  return complaints.length > 0 ? complaints : { value: read }
 }
 
 /** Python's text for a number, where it can be told: beyond 2^53 the digits that were sent are lost. */
@@ -114,11 +175,38 @@ function pythonNumber(value: number): string | undefined {
   return value.toExponential().replace(/-(\d)$/, '-0$1')
 }
 
-function complaintsAbout(value: unknown, text: string | undefined, rules: Rules): string[] {
-  if (value === null) return ['This field may not be null.']
-  if (text === undefined) return ['Not a valid string.']
-  if (text === '') return rules['x-allow-blank'] ? [] : ['This field may not be blank.']
-  return VALIDATORS.flatMap((validate) => validate(text, rules) ?? [])
+const TRUE = new Set<unknown>(['t', 'y', 'yes', 'true', 'on', '1', 1, true])
+const FALSE = new Set<unknown>(['f', 'n', 'no', 'false', 'off', '0', 0, false])
+
+function readBoolean(value: unknown): ReturnType<Reader> {
+  const meant = typeof value === 'string' && value.length <= 5 ? value.toLowerCase() : value
+  if (!TRUE.has(meant) && !FALSE.has(meant)) return ['Must be a valid boolean.']
+  return { value: TRUE.has(meant) }
+}
+
+/** A primary key of Django's, or its digits; what can be none is told apart from what is none. */
+function readKey(value: unknown): ReturnType<Reader> {
+  if (value === null) return [noSuchRow('None')]
+  const isWhole = typeof value === 'string' ? /^-?\d{1,20}$/.test(value) : Number.isInteger(value)
+  if (!isWhole) return [`Incorrect type. Expected pk value, received ${pythonType(value)}.`]
+  const key = Number(value)
+  return key > 0 && key <= 2_147_483_647 ? { value: key } : [noSuchRow(value)]
+}
+
+/** As DRF says it of a key without a row. */
+const noSuchRow = (key: unknown) => `Invalid pk "${key}" - object does not exist.`
+
+/** The first key that is wrong speaks for all of them. */
+function readKeys(value: unknown): ReturnType<Reader> {
+  if (!Array.isArray(value)) return [`Expected a list of items but got type "${pythonType(value)}".`]
+  if (value.length > MAX_KEYS) return [`Ensure this field has no more than ${MAX_KEYS} elements.`]
+  const keys = new Set<unknown>()
+  for (const item of value) {
+    const reading = readKey(item)
+    if (Array.isArray(reading)) return reading
+    keys.add(reading.value)
+  }
+  return { value: [...keys] }
 }
 
 /** DRF's validators of a CharField in its order; all of them are heard. */
@@ -159,7 +247,7 @@ const WHITE_SPACE = new Set(
 )
 
 /** In linear time, which a regular expression that is anchored at the end only would not take. */
-function strip(text: string): string {
+export function strip(text: string): string {
   let start = 0
   let end = text.length
   while (start < end && WHITE_SPACE.has(text.charAt(start))) start += 1

@@ -5,7 +5,22 @@ import type { Decode } from './charset.ts'
  * What a form holds: the last value of each field. A text, or `FILE` for an uploaded file.
  * Being a Map it has no inherited names, and tells itself apart from a JSON object, whose empty texts mean more.
  */
-export type Form = Map<string, unknown>
+export class Form extends Map<string, unknown> {
+  readonly #all = new Map<string, unknown[]>()
+
+  /** Adds a value to those of this name, of which it becomes the last. */
+  append(name: string, value: unknown): void {
+    const all = this.#all.get(name)
+    if (all === undefined) this.#all.set(name, [value])
+    else all.push(value)
+    this.set(name, value)
+  }
+
+  /** Every value of this name, in order. */
+  getAll(name: string): readonly unknown[] {
+    return this.#all.get(name) ?? []
+  }
+}
 
 /** Stands for an uploaded file, which no field takes. */
 export const FILE = Object.freeze({})
@@ -21,11 +36,11 @@ export const MAX_FORM_FIELDS = 1000
 export function parseForm(body: Buffer, decode: Decode): Form {
   const pairs = body.toString('latin1').split('&', MAX_FORM_FIELDS + 1)
   if (pairs.length > MAX_FORM_FIELDS) throw new ParseError('Form parse error - Too many fields')
-  const form: Form = new Map()
+  const form = new Form()
   for (const pair of pairs) {
     if (pair === '') continue
     const [name = ''] = pair.split('=', 1)
-    form.set(decode(unescapeBytes(name)), decode(unescapeBytes(pair.slice(name.length + 1))))
+    form.append(decode(unescapeBytes(name)), decode(unescapeBytes(pair.slice(name.length + 1))))
   }
   return form
 }

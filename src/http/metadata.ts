@@ -2,6 +2,12 @@ import type { TObject } from 'typebox'
 import { RENDERED_TYPES } from './negotiation.ts'
 import { PARSED_TYPES } from './parsers.ts'
 
+interface Field {
+  type?: string
+  format?: string
+  readOnly?: boolean
+}
+
 interface Described {
   name: string
   description: string
@@ -23,13 +29,19 @@ function fieldsOf({ properties, required }: TObject): Record<string, unknown> {
   const fields = Object.entries(properties).map(([name, field]) => [
     name,
     {
-      type: 'string',
+      type: typeOf(field as Field),
       required: required?.includes(name) ?? false,
-      read_only: (field as { readOnly?: boolean }).readOnly === true,
+      read_only: (field as Field).readOnly === true,
       label: labelOf(name)
     }
   ])
   return Object.fromEntries(fields)
+}
+
+/** DRF's word for a kind of field; one that refers to rows has none. */
+function typeOf({ type, format, readOnly }: Field): string {
+  if (type === 'string') return format === 'email' ? 'email' : format === 'date-time' ? 'datetime' : 'string'
+  return type === 'boolean' || readOnly ? String(type) : 'field'
 }
 
 /** `new_password` is `New password`. */

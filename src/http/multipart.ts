@@ -1,7 +1,7 @@
 import { Busboy } from '@fastify/busboy'
 import { ParseError } from '../errors.ts'
 import type { Decode } from './charset.ts'
-import { FILE, type Form, MAX_FORM_FIELDS } from './form.ts'
+import { FILE, Form, MAX_FORM_FIELDS } from './form.ts'
 
 /** What Django takes for a boundary. */
 const BOUNDARY = /^[ -~]{0,200}[!-~]$/
@@ -22,9 +22,9 @@ export async function parseMultipart(body: Buffer, boundary: string | undefined,
   if (boundary === undefined || !BOUNDARY.test(boundary)) {
     throw broken(`Invalid boundary in multipart: ${boundary ?? 'None'}`)
   }
-  const form: Form = new Map()
+  const form = new Form()
   for (const { name, isFile, chunks } of await readParts(body, boundary)) {
-    form.set(name, isFile ? FILE : decode(Buffer.concat(chunks)))
+    form.append(name, isFile ? FILE : decode(Buffer.concat(chunks)))
   }
   return form
 }

@@ -92,6 +92,10 @@ class Query {
     return this.#values.get(name)?.at(-1) ?? null
   }
 
+  getAll(name: string): readonly string[] {
+    return this.#values.get(name) ?? []
+  }
+
   /** With other values for some, null for none, in the order of their names. */
   with(changes: Record<string, number | null>): string {
     const values = new Map(this.#values)

@@ -13,10 +13,10 @@ import type {
   RouteHandlerMethod,
   RouteOptions
 } from 'fastify'
-import type { TObject, TSchema } from 'typebox'
-import { MethodNotAllowed } from '../errors.ts'
+import type { Static, TObject, TSchema } from 'typebox'
+import { MethodNotAllowed, ValidationError } from '../errors.ts'
 import { errorHandler } from './error-handler.ts'
-import { readFields } from './fields.ts'
+import { type Faults, readFields } from './fields.ts'
 import { metadataOf } from './metadata.ts'
 import { negotiate } from './negotiation.ts'
 import { addParsers, PARSED_TYPES } from './parsers.ts'
@@ -43,8 +43,15 @@ type ViewRequest<Body> = FastifyRequest<
 
 export interface Method<Body = unknown> {
   summary: string
-  /** An object of `CharField`s. Without one the request's body is not looked at. */
+  /** An object of fields. Without one the request's body is not looked at. */
   body?: Body
+  /** The parameters of the URL, for an OpenAPI document. */
+  query?: TObject
+  /**
+   * What else is wrong with the fields that are good in themselves, such as a name that is taken; told together with
+   * what is wrong with the others. May throw what comes before all that, such as a 404.
+   */
+  faults?(given: Body extends TObject ? Partial<Static<Body>> : never, request: FastifyRequest): Promise<Faults>
   /** For OpenAPI: the names of the schemes that a caller has to use. */
   security?: readonly { [scheme: string]: readonly string[] }[]
   /** By status. What a schema does not name is left out of the answer. */
@@ -139,9 +146,8 @@ function commonPlan({ challenge, vary = true, before = [] }: View, allowed: stri
 }
 
 function methodPlan(common: CommonPlan, verb: Verb, options: View): Plan {
-  const { summary, body, response, security, config, bodyOf, handler } = options.methods[verb] as Method<
-    TObject | undefined
-  >
+  const { body, bodyOf, faults, handler, ...method } = options.methods[verb] as Method<TObject>
+  const { summary, response, security, query, config } = method
   const { tags, description } = options
   return {
     ...common,
@@ -149,10 +155,11 @@ function methodPlan(common: CommonPlan, verb: Verb, options: View): Plan {
     schema: {
       ...{ summary, description, tags, response },
       ...(security && { security }),
+      ...(query && { querystring: query }),
       ...(body && { body, consumes: PARSED_TYPES })
     },
     config: { ...common.config, ...config, readsBody: body !== undefined },
-    preValidation: body ? [fieldReader(body, bodyOf)] : [],
+    preValidation: body ? [fieldReader({ body, bodyOf, faults })] : [],
     handler: handler as RouteHandlerMethod
   }
 }
@@ -178,10 +185,23 @@ async function refuseMethod({ method }: FastifyRequest): Promise<never> {
   throw new MethodNotAllowed(method)
 }
 
+interface Reading {
+  body: TObject
+  bodyOf: Method['bodyOf'] | undefined
+  faults: Method<TObject>['faults'] | undefined
+}
+
 const fieldReader =
-  (body: TObject, bodyOf: Method['bodyOf'] = ({ body }) => body) =>
+  ({ body, bodyOf, faults: faultsOf }: Reading) =>
   async (request: FastifyRequest) => {
-    request.body = readFields(body, bodyOf(request))
+    const { values, faults } = readFields(body, bodyOf ? bodyOf(request) : request.body)
+    const others = (await faultsOf?.(values, request)) ?? {}
+    const told = Object.keys(body.properties).flatMap((name) => {
+      const messages = [...(faults[name] ?? []), ...(others[name] ?? [])]
+      return messages.length > 0 ? [[name, messages] as const] : []
+    })
+    if (told.length > 0) throw new ValidationError(Object.fromEntries(told))
+    request.body = values
   }
 
 /** Gives every answer of a view, refusals included, the headers and the looks of DRF's. */

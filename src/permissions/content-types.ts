@@ -1,7 +1,7 @@
 /** Which models there are, and which permissions that makes: what Django does after migrating. */
 import type { Database } from '../database/open.ts'
+import { amongRivals } from '../database/rivals.ts'
 import { ValidationError } from '../errors.ts'
-import { amongRivals } from './grants.ts'
 import { checkText, MAX_LABEL } from './names.ts'
 
 const ACTIONS = ['add', 'change', 'delete', 'view'] as const

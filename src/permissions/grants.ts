@@ -1,6 +1,6 @@
 /** Who is given which permissions: rows of `auth_user_user_permissions` and `auth_group_permissions`. */
-import { isDeadlock, isForeignKeyViolation, isUniqueViolation } from '../database/errors.ts'
 import type { Database } from '../database/open.ts'
+import { amongRivals } from '../database/rivals.ts'
 import { isName } from '../users/user.ts'
 import { checkKey, NAME, nameOf, noSuchKey, noSuchName, noSuchPermissions, partsOf } from './names.ts'
 
@@ -8,27 +8,6 @@ import { checkKey, NAME, nameOf, noSuchKey, noSuchName, noSuchPermissions, parts
 export type UserKey = number | string
 /** A number is a group's primary key, a text its name, also if it looks like a number. */
 export type GroupKey = number | string
-
-const MAX_ATTEMPTS = 5
-
-/**
- * Does again what a rival got in the way of: the next attempt reads what it has made, or finds gone what it has deleted.
- *
- * @param attempt reads, then changes all or nothing
- */
-export async function amongRivals<Result>(attempt: () => Promise<Result>): Promise<Result> {
-  for (let attempts = 1; ; attempts++) {
-    try {
-      return await attempt()
-    } catch (error) {
-      if (attempts === MAX_ATTEMPTS || !isOfRivals(error)) throw error
-    }
-  }
-}
-
-/** A row was there already, another was gone, or two transactions have waited for each other. */
-const isOfRivals = (error: unknown): boolean =>
-  isUniqueViolation(error) || isForeignKeyViolation(error) || isDeadlock(error)
 
 export function grantToUser(database: Database, user: UserKey, names: readonly string[]): Promise<void> {
   return amongRivals(async () => {

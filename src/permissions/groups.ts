@@ -1,19 +1,21 @@
 /** Django's groups: who is in them, and what they hold. Every change is one transaction, and can be made twice. */
 import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, Group } from '../database/open.ts'
-import { ValidationError } from '../errors.ts'
-import {
-  amongRivals,
-  findGroup,
-  findUser,
-  type GroupKey,
-  grantToGroup,
-  revokeFromGroup,
-  type UserKey
-} from './grants.ts'
+import { amongRivals } from '../database/rivals.ts'
+import { NotFound, ValidationError } from '../errors.ts'
+import { difference, missing } from '../users/changes.ts'
+import { isName } from '../users/user.ts'
+import { findGroup, findUser, type GroupKey, grantToGroup, revokeFromGroup, type UserKey } from './grants.ts'
 import { checkKey, checkText } from './names.ts'
 
 const MAX_NAME = 150
+const TAKEN = 'group with this name already exists.'
+
+export interface GroupChanges {
+  name?: string
+  /** Primary keys. */
+  permissions?: readonly number[]
+}
 
 export class Groups {
   readonly #database: Database
@@ -22,19 +24,68 @@ export class Groups {
     this.#database = database
   }
 
-  /**
-   * @param name at most 150 characters; stored as it is
-   * @throws {ValidationError} `{ name: […] }` for a name that is malformed or taken
-   */
-  async createGroup(name: string): Promise<Group> {
-    checkText('name', name, MAX_NAME)
-    return named(this.#database.group.create({ data: { name } }))
+  /** Django's get_by_natural_key. */
+  async getByNaturalKey(name: string): Promise<Group | null> {
+    return isName(name) ? this.#database.group.findUnique({ where: { name } }) : null
   }
 
-  /** @throws {ValidationError} as createGroup */
-  async renameGroup(groupId: number, name: string): Promise<Group> {
+  /**
+   * What the tables have against these: a name that is taken, permissions that are not there; messages by field.
+   *
+   * @param id of the group that is to be changed, which may keep its name
+   */
+  async faultsOf({ name, permissions = [] }: GroupChanges, id?: number): Promise<Record<string, string[]>> {
+    const known = name === undefined ? null : await this.getByNaturalKey(name)
+    const where = { id: { in: [...permissions] } }
+    const { permission } = this.#database
+    const rows = permissions.length > 0 ? await permission.findMany({ where, select: { id: true } }) : []
+    return {
+      ...(known !== null && known.id !== id && { name: [TAKEN] }),
+      ...missing('permissions', permissions, rows)
+    }
+  }
+
+  /**
+   * @param name at most 150 characters; stored as it is
+   * @param permissions primary keys
+   * @throws {ValidationError} `{ name: […] }` for a name that is malformed or taken, or for permissions that are not there
+   */
+  async createGroup(name: string, permissions: readonly number[] = []): Promise<Group> {
     checkText('name', name, MAX_NAME)
-    return named(this.#database.group.update({ where: { id: checkKey('group', groupId) }, data: { name } }))
+    const held = { permissions: { createMany: { data: permissions.map((permissionId) => ({ permissionId })) } } }
+    const data = { name, ...(permissions.length > 0 && held) }
+    return amongRivals(async () => {
+      await this.#check({ permissions })
+      return named(this.#database.group.create({ data }))
+    })
+  }
+
+  /**
+   * Changes a group in one transaction; what is left out stays, and permissions take the place of those there are.
+   *
+   * @param permit asked with the keys of the permissions that it does not have yet; what it throws is thrown
+   * @throws {NotFound} if there is no such group
+   * @throws {ValidationError} as createGroup
+   */
+  async updateGroup(
+    groupId: number,
+    { name, permissions }: GroupChanges,
+    permit?: (added: number[]) => Promise<void>
+  ): Promise<void> {
+    if (name !== undefined) checkText('name', name, MAX_NAME)
+    const [database, id] = [this.#database, checkKey('group', groupId)]
+    return amongRivals(async () => {
+      const present = await this.#keysOf(id)
+      const { added, removed } = difference(present, permissions ?? present)
+      await permit?.(added)
+      await this.#check({ permissions: added, ...(name !== undefined && { name }) }, id)
+      const data = added.map((permissionId) => ({ groupId: id, permissionId }))
+      await database.$transaction([
+        database.group.update({ where: { id }, data: name === undefined ? {} : { name } }),
+        database.groupPermission.deleteMany({ where: { groupId: id, permissionId: { in: removed } } }),
+        ...(data.length > 0 ? [database.groupPermission.createMany({ data })] : [])
+      ])
+    })
   }
 
   /** Deletes a group with what hangs on it, at once; one that is gone is no error. */
@@ -79,6 +130,19 @@ export class Groups {
     await this.#database.userGroup.deleteMany({ where: await this.#membership(user, group) })
   }
 
+  /** The keys of what a group holds. @throws {NotFound} */
+  async #keysOf(id: number): Promise<number[]> {
+    const select = { permissions: { select: { permissionId: true } } }
+    const group = await this.#database.group.findUnique({ where: { id }, select })
+    if (group === null) throw new NotFound('No Group matches the given query.')
+    return group.permissions.map(({ permissionId }) => permissionId)
+  }
+
+  async #check(changes: GroupChanges, id?: number): Promise<void> {
+    const faults = await this.faultsOf(changes, id)
+    if (Object.keys(faults).length > 0) throw new ValidationError(faults)
+  }
+
   async #membership(user: UserKey, group: GroupKey): Promise<{ userId: number; groupId: number }> {
     return { userId: await findUser(this.#database, user), groupId: await findGroup(this.#database, group) }
   }
@@ -90,6 +154,6 @@ async function named(change: Promise<Group>): Promise<Group> {
     return await change
   } catch (error) {
     if (!isUniqueViolation(error)) throw error
-    throw new ValidationError({ name: ['group with this name already exists.'] })
+    throw new ValidationError({ name: [TAKEN] })
   }
 }

@@ -1,11 +1,11 @@
 /** Django's permissions: what a user holds, directly and through groups, as `app_label.codename`. */
-import type { Database } from '../database/open.ts'
+import type { ContentType, Database, Permission } from '../database/open.ts'
 import { type Caller, TokenUser } from '../users/token-user.ts'
 import type { User } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import { type ModelDefinition, syncPermissions } from './content-types.ts'
 import { grantToUser, revokeFromUser, type UserKey } from './grants.ts'
-import { NAME, nameOf, partsOf } from './names.ts'
+import { MAX_LABEL, NAME, nameOf, partsOf, textFault } from './names.ts'
 
 export interface WithPermOptions {
   /** Left out: the active ones; null: whether active or not. */
@@ -76,7 +76,7 @@ export class Permissions {
 
   /** Django's get_group_permissions: those of the user's groups, by a query of its own, which nobody else has to pay. */
   async getGroupPermissions(caller: Caller | null): Promise<Set<string>> {
-    const user = await this.#rowOf(caller)
+    const user = await this.rowOf(caller)
     if (!caller || !user?.isActive || user.isSuperuser) return this.getAllPermissions(caller)
     return new Set(await remember(this.#byGroup, caller, () => this.#loadByGroup(user.id)))
   }
@@ -84,7 +84,7 @@ export class Permissions {
   /** Django's is_staff: what the token says of it, or else the user's row. */
   async isStaff(caller: Caller): Promise<boolean> {
     if (caller instanceof TokenUser && 'is_staff' in caller.claims) return caller.isStaff
-    const user = await this.#rowOf(caller)
+    const user = await this.rowOf(caller)
     return user?.isActive === true && user.isStaff
   }
 
@@ -124,6 +124,20 @@ export class Permissions {
     return revokeFromUser(this.#database, userId, permissions)
   }
 
+  /** Django's get_by_natural_key. */
+  async getByNaturalKey(codename: string, appLabel: string, model: string): Promise<Permission | null> {
+    const contentType = await this.getContentTypeByNaturalKey(appLabel, model)
+    if (contentType === null || textFault(codename, MAX_LABEL) !== null) return null
+    const key = { contentTypeId: contentType.id, codename }
+    return this.#database.permission.findUnique({ where: { contentTypeId_codename: key } })
+  }
+
+  /** The same of content types. */
+  async getContentTypeByNaturalKey(appLabel: string, model: string): Promise<ContentType | null> {
+    if (textFault(appLabel, MAX_LABEL) !== null || textFault(model, MAX_LABEL) !== null) return null
+    return this.#database.contentType.findUnique({ where: { appLabel_model: { appLabel, model } } })
+  }
+
   /**
    * Makes the content types and permissions of these models that are missing; see content-types.ts.
    *
@@ -134,18 +148,19 @@ export class Permissions {
     return syncPermissions(this.#database, models)
   }
 
-  async #rowOf(caller: Caller | null): Promise<User | null> {
+  /** A caller's row as it is now, active or not; null for nobody, and for who is gone. */
+  async rowOf(caller: Caller | null): Promise<User | null> {
     if (!(caller instanceof TokenUser)) return caller
     return remember(this.#rows, caller, () => this.#users.get(caller.idField, caller.id))
   }
 
   async #isRoot(caller: Caller | null): Promise<boolean> {
-    const user = await this.#rowOf(caller)
+    const user = await this.rowOf(caller)
     return user?.isActive === true && user.isSuperuser
   }
 
   async #heldBy(caller: Caller | null): Promise<Held> {
-    const user = await this.#rowOf(caller)
+    const user = await this.rowOf(caller)
     if (!caller || !user?.isActive) return NOTHING
     return remember(this.#held, caller, () => (user.isSuperuser ? this.#loadAll() : this.#load(user.id)))
   }

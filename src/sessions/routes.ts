@@ -57,7 +57,7 @@ function listView(app: FastifyInstance): void {
         handler: async (request, reply) => {
           const isForOthers = queryOf(request).get('others') === 'true'
           const except = isForOthers ? sidOf(request) : null
-          await sessions.endWith([], (await callerOf(request)).id, 'logout', except)
+          await sessions.endAll((await callerOf(request)).id, 'logout', except)
           return reply.code(204).send()
         }
       }
@@ -135,7 +135,7 @@ function staffViews(app: FastifyInstance): void {
       DELETE: {
         ...{ summary: "End a user's logins", ...Gone },
         handler: async (request, reply) => {
-          await sessions.endWith([], await userNamed(request), 'staff')
+          await sessions.endAll(await userNamed(request), 'staff')
           return reply.code(204).send()
         }
       }

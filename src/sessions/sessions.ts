@@ -164,24 +164,23 @@ export class Sessions {
     return count === 1
   }
 
+  /** Ends a user's sessions. @param except the one that stays */
+  async endAll(userId: number, reason: EndReason, except: string | null = null): Promise<void> {
+    await this.#database.$transaction(this.endings(userId, reason, except))
+    await this.hear()
+  }
+
   /**
-   * Makes changes to a user and ends its sessions, all or nothing.
-   *
-   * @param changes the first of which locks the user's row, so that no login slips in; none, to end sessions only
-   * @param except the session that stays
-   * @returns what the first of the changes has returned
+   * The same for the transaction of somebody else's change to the user; behind it, so that no login slips in, and before the
+   * user is deleted. Call hear when that is done.
    */
-  async endWith(
-    [first, ...others]: Prisma.PrismaPromise<unknown>[],
-    userId: number,
-    reason: EndReason,
-    except: string | null = null
-  ): Promise<unknown> {
-    // Before the user is deleted, by whose row the endings go.
-    const endings = endingsOfUser(this.#database, this.#settings, userId, reason, except)
-    const [result] = await this.#database.$transaction([...(first === undefined ? [] : [first]), ...endings, ...others])
-    await this.#revocations.hear()
-    return result
+  endings(userId: number, reason: EndReason, except: string | null = null): Prisma.PrismaPromise<unknown>[] {
+    return endingsOfUser(this.#database, this.#settings, userId, reason, except)
+  }
+
+  /** Has what has just ended refused here, too. */
+  hear(): Promise<void> {
+    return this.#revocations.hear()
   }
 
   /** Those that have not ended, the one used last first. At most 500. */

@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto'
 import type { User as UserRow } from '../database/open.ts'
 import type { Settings } from '../settings.ts'
-import { fingerprintOf } from '../users/users.ts'
+import { fingerprintOf } from '../users/renewals.ts'
 import type { TokenRecord } from './blacklist.ts'
 import type { Claims } from './jwt.ts'
 

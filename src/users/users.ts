@@ -1,11 +1,22 @@
 /** Django's users: who they are, how they are made, and whether a password is theirs. */
-import { createHash } from 'node:crypto'
-import { isMissing, isUniqueViolation } from '../database/errors.ts'
+import { isMissing } from '../database/errors.ts'
 import type { Database, Prisma, User as UserRow } from '../database/open.ts'
+import { amongRivals } from '../database/rivals.ts'
 import { ServiceUnavailable, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings.ts'
+import {
+  changeUser,
+  checkKeys,
+  type EndingReason,
+  type Logins,
+  linksOf,
+  type Permit,
+  type UserWithKeys
+} from './changes.ts'
+import { deleteUser } from './deletion.ts'
 import { type Hashers, makeUnusablePassword } from './hashers.ts'
-import { cleanUsername, existing, folded, named, normalizeEmail, taken } from './names.ts'
+import { cleanUsername, existing, folded, named, normalizeEmail, TAKEN } from './normalize.ts'
+import { forgetRenewals, isOfCurrentPassword, renewPassword } from './renewals.ts'
 import { isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
 
 export interface NewUser {
@@ -20,18 +31,13 @@ export interface NewUser {
   isStaff?: boolean
   isSuperuser?: boolean
   isActive?: boolean
+  /** Primary keys. */
+  groups?: readonly number[]
+  userPermissions?: readonly number[]
 }
 
-/** What ends with a user's standing or password. */
-export interface Logins {
-  /** Makes these changes and ends the user's logins but one, all or nothing. @returns what the first has returned */
-  endWith: (
-    changes: Prisma.PrismaPromise<unknown>[],
-    userId: number,
-    reason: 'password' | 'inactive' | 'deleted',
-    except?: string | null
-  ) => Promise<unknown>
-}
+/** What is left out stays as it is; groups and permissions take the place of those there are. */
+export type UserChanges = Partial<NewUser>
 
 /** In characters; Django's validator takes no longer ones. */
 const MAX_EMAIL = 320
@@ -49,7 +55,10 @@ export class Users {
     this.#logins = logins
   }
 
-  /** @throws {ValidationError} for a name that is missing, malformed or taken, or an address as of setEmail */
+  /**
+   * @throws {ValidationError} for a name that is missing, malformed or taken, an address as of setEmail, or a group or
+   *   permission that is not there
+   */
   async createUser({ password, ...user }: NewUser): Promise<User> {
     const email = normalizeEmail(user.email ?? '')
     await this.#assertOwn(email)
@@ -63,9 +72,13 @@ export class Users {
       isSuperuser: user.isSuperuser ?? false,
       isActive: user.isActive ?? true,
       dateJoined: new Date(),
-      lastLogin: null
+      lastLogin: null,
+      ...linksOf(user)
     }
-    return withoutPassword(await named(this.#database.user.create({ data })))
+    return amongRivals(async () => {
+      await checkKeys(this.#database, user)
+      return withoutPassword(await named(this.#database.user.create({ data })))
+    })
   }
 
   /** createUser, with is_staff and is_superuser. */
@@ -98,6 +111,11 @@ export class Users {
     return id === null ? null : user.findUnique({ where: { id } })
   }
 
+  /** Django's get_by_natural_key. */
+  getByNaturalKey(username: string): Promise<UserRow | null> {
+    return this.get('username', username)
+  }
+
   /**
    * A new password, which ends the user's sessions.
    *
@@ -108,7 +126,7 @@ export class Users {
   async setPassword(id: number, password: string | null, sid: string | null = null): Promise<UserRow> {
     const data = { password: await this.#encode(password) }
     const change = this.#database.user.update({ where: { id }, data })
-    return (await existing(this.#logins.endWith([change], id, 'password', sid))) as UserRow
+    return existing(this.#ending(change, id, 'password', sid))
   }
 
   /**
@@ -123,7 +141,7 @@ export class Users {
 
   /** @throws {ValidationError} `{ username: […] }` for a name that nobody can take, or somebody has */
   async checkUsername(username: string): Promise<void> {
-    if ((await this.get('username', cleanUsername(username))) !== null) throw taken()
+    if ((await this.get('username', cleanUsername(username))) !== null) throw new ValidationError({ username: [TAKEN] })
   }
 
   /**
@@ -134,7 +152,7 @@ export class Users {
     await this.#assertOwn(email, id)
     const data = { email, ...(isActive !== undefined && { isActive }) }
     const change = this.#database.user.updateMany({ where: { id }, data })
-    await (isActive === false ? this.#logins.endWith([change], id, 'inactive') : change)
+    await (isActive === false ? this.#ending(change, id, 'inactive') : change)
   }
 
   /** Who has this address, whatever the case of its letters; several may. At most fifty. */
@@ -158,7 +176,7 @@ export class Users {
     const data = { password: await this.#encode(password), lastLogin: new Date() }
     const change = this.#database.user.update({ where: { id, password: before }, data, select: { id: true } })
     try {
-      await this.#logins.endWith([change], id, 'password')
+      await this.#ending(change, id, 'password')
       return true
     } catch (error) {
       if (isMissing(error)) return false
@@ -175,7 +193,7 @@ export class Users {
   /** The user can sign in no more, and its sessions end. */
   async deactivate(id: number): Promise<void> {
     const change = this.#database.user.updateMany({ where: { id }, data: { isActive: false } })
-    await this.#logins.endWith([change], id, 'inactive')
+    await this.#ending(change, id, 'inactive')
   }
 
   /** Django's check_password; a hash that is outdated stays. */
@@ -189,42 +207,55 @@ export class Users {
     await this.#database.user.updateMany({ where: { id }, data: { lastLogin: new Date() } })
   }
 
-  /** Deletes a user with what hangs on it, in Django's order, at once. */
-  async deleteUser(id: number): Promise<void> {
-    const database = this.#database
-    const deletions = [
-      // First of all, so that nobody signs in meanwhile.
-      database.user.updateMany({ where: { id }, data: { isActive: false } }),
-      database.userGroup.deleteMany({ where: { userId: id } }),
-      database.userPermission.deleteMany({ where: { userId: id } }),
-      database.authToken.deleteMany({ where: { userId: id } }),
-      database.renewedPassword.deleteMany({ where: { userId: id } }),
-      database.outstandingToken.updateMany({ where: { userId: id }, data: { userId: null } }),
-      database.session.deleteMany({ where: { userId: id } }),
-      database.user.deleteMany({ where: { id } })
-    ]
-    await this.#logins.endWith(deletions, id, 'deleted')
+  /**
+   * Changes a user in one transaction, but never so that no superuser is left who can sign in.
+   *
+   * @param permit asked with the user as it is; what it throws is thrown. The change is made to just that, or permit is
+   *   asked again.
+   * @param sid the session that stays where the change ends the others: the one by which it is made
+   * @throws {NotFound} if there is no such user
+   * @throws {ValidationError} as createUser
+   * @throws {PermissionDenied} for the last superuser
+   */
+  async updateUser(id: number, changes: UserChanges, permit?: Permit, sid?: string | null): Promise<UserWithKeys> {
+    const { password, ...others } = changes
+    const encoded = password === undefined ? {} : { password: await this.#encode(password) }
+    const endings = (reason: EndingReason) => this.#logins.endings(id, reason, sid)
+    const user = await changeUser(this.#database, id, { ...others, ...encoded }, { permit, endings })
+    await this.#logins.hear()
+    return user
   }
 
   /**
-   * True unless tokens die with a change of password and this fingerprint, of a token, is from before it. A hash that
-   * was only renewed is no change.
+   * Deletes a user with what hangs on it, in Django's order, at once.
+   *
+   * @param permit as of updateUser; with it, the last superuser stays, and a user who is not there is a NotFound
    */
-  async isOfCurrentPassword(user: UserRow, fingerprint: unknown): Promise<boolean> {
-    if (!this.#settings.checkRevokeToken) return true
-    const current = fingerprintOf(user.password)
-    for (let known = fingerprint, steps = 0; typeof known === 'string' && steps < 10; steps++) {
-      if (known === current) return true
-      const where = { userId_before: { userId: user.id, before: known } }
-      known = (await this.#database.renewedPassword.findUnique({ where }))?.after
-    }
-    return false
+  async deleteUser(id: number, permit?: Permit): Promise<void> {
+    await deleteUser(this.#database, id, () => this.#logins.endings(id, 'deleted'), permit)
+    await this.#logins.hear()
   }
 
-  /** Forgets renewals that no token can be from before; how long those live is in seconds. */
-  async forgetRenewals(lifetime: number): Promise<void> {
-    const renewedAt = { lt: new Date(Date.now() - 1000 * lifetime) }
-    await this.#database.renewedPassword.deleteMany({ where: { renewedAt } })
+  /** True unless tokens die with a change of password, and this fingerprint, of a token, is from before it. */
+  async isOfCurrentPassword(user: UserRow, fingerprint: unknown): Promise<boolean> {
+    return !this.#settings.checkRevokeToken || isOfCurrentPassword(this.#database, user, fingerprint)
+  }
+
+  /** Forgets renewals of hashes that no token can be from before; how long those live is in seconds. */
+  forgetRenewals(lifetime: number): Promise<void> {
+    return forgetRenewals(this.#database, lifetime)
+  }
+
+  /** A change of the user's row, and what it ends, at once. @returns what the change has returned */
+  async #ending<Row>(
+    change: Prisma.PrismaPromise<Row>,
+    id: number,
+    reason: EndingReason,
+    except: string | null = null
+  ): Promise<Row> {
+    const [row] = await this.#database.$transaction([change, ...this.#logins.endings(id, reason, except)])
+    await this.#logins.hear()
+    return row as Row
   }
 
   /** An address that several users have is nobody's: it cannot be told who is meant. */
@@ -245,18 +276,12 @@ export class Users {
     return this.#settings.authenticationBackends.includes('AllowAllUsersModelBackend')
   }
 
-  /** An outdated hash stays where there is no time to renew it; one that was changed meanwhile stays anyway. */
+  /** An outdated hash stays where there is no time to renew it. */
   async #renew(user: UserRow, password: string): Promise<UserRow> {
     try {
-      const renewed = await this.#hashers.makePassword(password)
-      const [, { count }] = await this.#database.$transaction([
-        this.#database.renewedPassword.create({ data: renewalOf(user, renewed) }),
-        this.#database.user.updateMany({ where: { id: user.id, password: user.password }, data: { password: renewed } })
-      ])
-      return count === 1 ? { ...user, password: renewed } : user
+      return await renewPassword(this.#database, user, await this.#hashers.makePassword(password))
     } catch (error) {
-      // Another login of the same user renews it at this moment, too.
-      if (error instanceof ServiceUnavailable || isUniqueViolation(error)) return user
+      if (error instanceof ServiceUnavailable) return user
       throw error
     }
   }
@@ -265,11 +290,3 @@ export class Users {
     return typeof password === 'string' ? this.#hashers.makePassword(password) : makeUnusablePassword()
   }
 }
-
-/** SimpleJWT's fingerprint of a stored password. MD5 is no protection here, only a short name for what it was. */
-export const fingerprintOf = (encoded: string): string => createHash('md5').update(encoded).digest('hex').toUpperCase()
-
-const renewalOf = ({ id: userId, password }: UserRow, renewed: string) => ({
-  ...{ userId, before: fingerprintOf(password), after: fingerprintOf(renewed) },
-  renewedAt: new Date()
-})

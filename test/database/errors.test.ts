@@ -4,7 +4,10 @@ import t from 'tap'
 import {
   DatabaseUnavailable,
   isBusy,
+  isDeadlock,
   isForeignKeyViolation,
+  isMissingRow,
+  isMissingTable,
   isUnavailable,
   isUniqueViolation
 } from '../../src/database/errors.ts'
@@ -124,6 +127,30 @@ t.test('of the rest, the two that callers ask for are known, at the statement an
   t.equal(faults.filter(isUniqueViolation).length, 1)
   t.equal(faults.filter(isForeignKeyViolation).length, 2)
 })
+
+t.test('so are a row and a table that are not there', async (t) => {
+  const faults = [...Object.values(UNAVAILABLE), ...Object.values(OTHERWISE)]
+  t.equal(faults.filter(isMissingRow).length, 1)
+  t.ok(isMissingRow(known('P2025')))
+  t.equal(faults.filter(isMissingTable).length, 0, 'Prisma has a code of its own for its models')
+  t.ok(isMissingTable(wrapped('P2010', { kind: 'TableDoesNotExist' } as Cause)))
+})
+
+t.test(
+  'to give way to another transaction is no trouble of the database, at the statement or at the commit',
+  async (t) => {
+    const unavailable = (cause: unknown) => new DatabaseUnavailable(undefined, { cause })
+    const cases: [string, unknown, boolean][] = [
+      ['at a statement', unavailable(known('P2034')), true],
+      ['at the commit', unavailable(bare({ kind: 'TransactionWriteConflict' } as Cause)), true],
+      ['the server is away', unavailable(known('P1001')), false],
+      ['no cause', unavailable(undefined), false],
+      ['not yet translated', known('P2034'), false]
+    ]
+
+    for (const [name, error, expected] of cases) t.equal(isDeadlock(error), expected, name)
+  }
+)
 
 t.test('waiting is for a lock only, and not for what has been read and is outdated', async (t) => {
   const cases: [string, unknown, boolean][] = [

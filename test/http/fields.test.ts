@@ -3,13 +3,21 @@ import t from 'tap'
 import Type, { type TObject } from 'typebox'
 import { ValidationError } from '../../src/errors.ts'
 import { CharField, readFields } from '../../src/http/fields.ts'
+import { Form } from '../../src/http/form.ts'
 
 const schema = Type.Object({ username: CharField(), password: CharField() })
+
+function formOf(pairs: [name: string, value: unknown][]): Form {
+  const form = new Form()
+  for (const [name, value] of pairs) form.append(name, value)
+  return form
+}
 
 /** The messages, or what was read. */
 function read(body: unknown, fields: TObject = schema): unknown {
   try {
-    return readFields(fields, body)
+    const { values, faults } = readFields(fields, body)
+    return Object.keys(faults).length > 0 ? faults : values
   } catch (error) {
     if (error instanceof ValidationError) return error.body
     throw error
@@ -151,7 +159,7 @@ t.test('in a form an empty field that is not required counts as left out, as in 
   const fields = Type.Object({ name: CharField(), email: CharField({ required: false }) })
   t.strictSame(
     read(
-      new Map([
+      formOf([
         ['name', ''],
         ['email', '']
       ]),
@@ -161,7 +169,7 @@ t.test('in a form an empty field that is not required counts as left out, as in 
   )
   t.strictSame(
     read(
-      new Map([
+      formOf([
         ['name', 'a'],
         ['email', '']
       ]),
@@ -171,7 +179,7 @@ t.test('in a form an empty field that is not required counts as left out, as in 
   )
   t.strictSame(
     read(
-      new Map([
+      formOf([
         ['name', 'a'],
         ['email', ' ']
       ]),
@@ -179,7 +187,7 @@ t.test('in a form an empty field that is not required counts as left out, as in 
     ),
     { email: ['This field may not be blank.'] }
   )
-  t.strictSame(read(new Map(), fields), { name: ['This field is required.'] })
+  t.strictSame(read(formOf([]), fields), { name: ['This field is required.'] })
 })
 
 t.test('what is read-only is ignored, whatever is sent', async (t) => {
@@ -214,7 +222,7 @@ t.test('the schema says to others what the field is', async (t) => {
     }
   })
   const values: { username: string; password: string; email?: string } = { username: 'a', password: 'b' }
-  t.strictSame(readFields(fields, values) satisfies typeof values, values)
+  t.strictSame(readFields(fields, values).values satisfies Partial<typeof values>, values)
 })
 
 t.test('any JSON at all gives the declared fields as texts, or messages', async () => {
@@ -222,8 +230,10 @@ t.test('any JSON at all gives the declared fields as texts, or messages', async 
   fc.assert(
     fc.property(body, (value) => {
       try {
-        const { username, password, ...others } = readFields(schema, value)
-        return typeof username === 'string' && typeof password === 'string' && Object.keys(others).length === 0
+        const { values, faults } = readFields(schema, value)
+        const { username, password, ...others } = values
+        const isWhole = typeof username === 'string' && typeof password === 'string'
+        return (isWhole || Object.keys(faults).length > 0) && Object.keys(others).length === 0
       } catch (error) {
         return error instanceof ValidationError
       }

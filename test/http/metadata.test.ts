@@ -1,6 +1,6 @@
 import t from 'tap'
 import Type from 'typebox'
-import { CharField } from '../../src/http/fields.ts'
+import { BooleanField, CharField, PrimaryKey, PrimaryKeys } from '../../src/http/fields.ts'
 import { metadataOf } from '../../src/http/metadata.ts'
 
 t.test('OPTIONS tells of a view what DRF tells, in its order', async (t) => {
@@ -28,6 +28,23 @@ t.test('OPTIONS tells of a view what DRF tells, in its order', async (t) => {
     actions: { POST: fields, PUT: fields }
   }
   t.equal(JSON.stringify(metadata), JSON.stringify(expected))
+})
+
+t.test('each kind of field has the name that DRF gives it', async (t) => {
+  const body = Type.Object({
+    id: PrimaryKey({ readOnly: true }),
+    email: CharField({ format: 'email' }),
+    joined: CharField({ format: 'date-time', readOnly: true }),
+    flag: BooleanField(),
+    user: PrimaryKey(),
+    groups: PrimaryKeys()
+  })
+  const { actions } = metadataOf({ name: 'Users', description: '', methods: { POST: { body } } })
+  const { POST } = actions as { POST: Record<string, { type: string }> }
+  t.strictSame(
+    Object.values(POST).map(({ type }) => type),
+    ['integer', 'email', 'datetime', 'boolean', 'field', 'field']
+  )
 })
 
 t.test('a view that takes no fields has no actions', async (t) => {

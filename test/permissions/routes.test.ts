@@ -49,9 +49,12 @@ onEachDatabase(t, (t, { build }) => {
     await app.auth.groups.addToGroup(id, group)
 
     t.equal(made, 201)
-    t.strictSame(await ask(app, 'GET', `${group}/`, as), [200, { id: group, name: 'editors' }])
-    t.strictSame(await ask(app, 'PATCH', `${group}/`, as, {}), [200, { id: group, name: 'editors' }])
-    t.strictSame(await ask(app, 'PUT', `${group}/`, as, { name: 'readers' }), [200, { id: group, name: 'readers' }])
+    t.strictSame(await ask(app, 'GET', `${group}/`, as), [200, { id: group, name: 'editors', permissions: [] }])
+    t.strictSame(await ask(app, 'PATCH', `${group}/`, as, {}), [200, { id: group, name: 'editors', permissions: [] }])
+    t.strictSame(await ask(app, 'PUT', `${group}/`, as, { name: 'readers' }), [
+      200,
+      { id: group, name: 'readers', permissions: [] }
+    ])
     t.strictSame(await ask(app, 'PUT', `${group}/`, as, {}), [400, { name: ['This field is required.'] }])
     const taken = [400, { name: ['group with this name already exists.'] }]
     t.strictSame(await ask(app, 'PATCH', `${group}/`, as, { name: 'authors' }), taken)

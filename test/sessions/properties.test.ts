@@ -78,7 +78,7 @@ class World {
     }
     if (action.kind === 'others') {
       for (const other of this.clients) if (other !== client) other.isOver = true
-      return sessions.endWith([], this.#userId, 'logout', client.sid)
+      return sessions.endAll(this.#userId, 'logout', client.sid)
     }
     // Of a shown token all uses of one moment come from one device: two tabs, a retry, an answer that is lost.
     const uses = action.kind === 'refresh' ? 1 : 2
@@ -144,7 +144,7 @@ onEachDatabase(t, (t, { build }) => {
           const used = await one.auth.database.session.findUniqueOrThrow({ where: { id: sid } })
           if (used.endedAt !== null) throw new Error(`${sid} has ended: ${used.endReason}`)
         }
-        await one.auth.sessions.endWith([], id, 'logout')
+        await one.auth.sessions.endAll(id, 'logout')
       }),
       { numRuns: RUNS }
     )

@@ -1,7 +1,7 @@
 /** Users as rows: how they are made, found, changed and deleted. Signing in has a file of its own. */
 import t from 'tap'
 import { ValidationError } from '../../src/errors.ts'
-import { normalizeEmail } from '../../src/users/names.ts'
+import { normalizeEmail } from '../../src/users/normalize.ts'
 import { isUserId, primaryKeyOf, withoutPassword } from '../../src/users/user.ts'
 import { onEachDatabase } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
@@ -208,8 +208,9 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
         await app.auth.tokens.obtainPair({ username, password: PASSWORD })
       }
 
-      const statements = await statementsOf(() => users.deleteUser(alice.id))
+      // The first deletion finds out whether Django's admin has left a log.
       await users.deleteUser(77)
+      const statements = await statementsOf(() => users.deleteUser(alice.id))
 
       t.strictSame(statements, [
         'BEGIN',
@@ -224,8 +225,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
         'UPDATE token_blacklist_outstandingtoken',
         'DELETE latchkey_session',
         'DELETE auth_user',
-        'COMMIT',
-        'SELECT latchkey_revocation'
+        'COMMIT'
       ])
       const owners = async (rows: Promise<{ userId: number | null }[]>) => (await rows).map(({ userId }) => userId)
       t.equal(await users.get('id', alice.id), null)

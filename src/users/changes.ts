@@ -1,0 +1,234 @@
+/** Changes to a user that hang together: the row, its groups and its permissions, and who may not be lost. */
+import type { Database, Prisma, User as UserRow } from '../database/open.ts'
+import { amongRivals } from '../database/rivals.ts'
+import { NotFound, PermissionDenied, ValidationError } from '../errors.ts'
+import { isPasswordUsable } from './hashers.ts'
+import { cleanUsername, normalizeEmail, normalizeUsername, TAKEN } from './normalize.ts'
+import type { User } from './user.ts'
+import type { UserChanges } from './users.ts'
+import { faultsOfPassword, type PasswordRules } from './validators.ts'
+
+interface Keys {
+  groups?: readonly number[]
+  userPermissions?: readonly number[]
+}
+
+/** A user with the primary keys of its groups and of the permissions that are its own, in ascending order. */
+export type UserWithKeys = User & { groups: number[]; userPermissions: number[] }
+
+/** Asked whether a user, as it is, may be changed; says no by throwing. */
+export type Permit = (user: UserWithKeys) => void | Promise<void>
+
+/** Why a change ends a user's logins. */
+export type EndingReason = 'password' | 'inactive' | 'deleted'
+
+/** What ends with a user's standing or password. */
+export interface Logins {
+  /**
+   * What ends a user's logins but one, for the transaction of the change that ends them: behind a change of the user's row,
+   * which keeps logins out that are under way, and before that row is deleted.
+   */
+  endings: (userId: number, reason: EndingReason, except?: string | null) => Prisma.PrismaPromise<unknown>[]
+  /** To be called when that is done. */
+  hear: () => Promise<void>
+}
+
+type Columns = Partial<Omit<UserRow, 'id'>>
+type Statement = Prisma.PrismaPromise<unknown>
+
+/** What a query of users has to say for `withKeys`. */
+export const WITH_KEYS = {
+  omit: { password: true },
+  include: { groups: { select: { groupId: true } }, userPermissions: { select: { permissionId: true } } }
+} as const
+
+type Row = User & { groups: { groupId: number }[]; userPermissions: { permissionId: number }[] }
+
+export const withKeys = ({ groups, userPermissions, ...user }: Row): UserWithKeys => ({
+  ...user,
+  groups: groups.map(({ groupId }) => groupId).sort(ascending),
+  userPermissions: userPermissions.map(({ permissionId }) => permissionId).sort(ascending)
+})
+
+const ascending = (a: number, b: number) => a - b
+
+/** What goes with a new row. */
+export const linksOf = ({ groups = [], userPermissions = [] }: Keys) => ({
+  ...(groups.length > 0 && { groups: { createMany: { data: groups.map((groupId) => ({ groupId })) } } }),
+  ...(userPermissions.length > 0 && {
+    userPermissions: { createMany: { data: userPermissions.map((permissionId) => ({ permissionId })) } }
+  })
+})
+
+/**
+ * @param changes with the password encoded
+ * @param endings what has to end along with the change
+ */
+export function changeUser(
+  database: Database,
+  id: number,
+  changes: Omit<UserChanges, 'password'> & { password?: string },
+  { permit, endings }: { permit: Permit | undefined; endings: (reason: EndingReason) => Statement[] }
+): Promise<UserWithKeys> {
+  const { groups, userPermissions } = changes
+  const data = columnsOf(changes)
+  return amongRivals(async () => {
+    const user = await find(database, id)
+    await permit?.(publicOf(user))
+    if (data.username !== undefined && (await isTaken(database, data.username, user))) {
+      throw new ValidationError({ username: [TAKEN] })
+    }
+    await checkKeys(database, changes)
+    const reason = endingReasonOf(user, data)
+    await commit(database, user, data, () => [
+      ...(reason === null ? [] : endings(reason)),
+      ...regroup(database, user, groups),
+      ...regrant(database, user, userPermissions)
+    ])
+    const { password: _, ...columns } = data
+    return {
+      ...publicOf(user),
+      ...columns,
+      ...inOrder('groups', groups),
+      ...inOrder('userPermissions', userPermissions)
+    }
+  })
+}
+
+function endingReasonOf(user: UserRow, { isActive, password }: Columns): EndingReason | null {
+  if (isActive === false && user.isActive) return 'inactive'
+  return password === undefined ? null : 'password'
+}
+
+const inOrder = (name: keyof Keys, keys: readonly number[] | undefined) =>
+  keys && { [name]: [...new Set(keys)].sort(ascending) }
+
+function columnsOf(changes: Parameters<typeof changeUser>[2]): Columns {
+  const { username, email, password, firstName, lastName, isActive, isStaff, isSuperuser } = changes
+  const columns = {
+    ...{ password, firstName, lastName, isActive, isStaff, isSuperuser },
+    username: username === undefined ? undefined : cleanUsername(username),
+    email: email === undefined ? undefined : normalizeEmail(email)
+  }
+  return Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined))
+}
+
+type Found = UserRow & { groups: number[]; userPermissions: number[] }
+
+/** @throws {NotFound} in Django's words */
+export async function find(database: Database, id: number): Promise<Found> {
+  const row = await database.user.findUnique({ where: { id }, include: WITH_KEYS.include })
+  if (row === null) throw new NotFound('No User matches the given query.')
+  return { ...row, ...withKeys(row) } as Found
+}
+
+export const publicOf = ({ password: _, ...user }: Found): UserWithKeys => user
+
+/**
+ * Changes the row that was looked at, and what goes with it, or nothing if that is no longer the same.
+ *
+ * @throws {PermissionDenied} if no superuser were left who can sign in
+ */
+export async function commit(database: Database, user: Found, data: Columns, others: () => Statement[]): Promise<void> {
+  const { id, username, email, password, isActive, isStaff, isSuperuser } = user
+  const seen = { id, username, email, password, isActive, isStaff, isSuperuser }
+  const change = database.user.update({ where: seen, data, select: { id: true } })
+  const isLoss = data.isSuperuser === false || data.isActive === false || !isPasswordUsable(data.password ?? '')
+  if (!(isSuperuser && isActive && isLoss)) return void (await database.$transaction([change, ...others()]))
+  const peers = peersOf(user)
+  if ((await database.user.findFirst({ where: peers, select: { id: true } })) === null) throw new PermissionDenied(LAST)
+  // Two who demote each other at the same moment would each see the other. Of those PostgreSQL lets one through.
+  const remaining = database.user.findFirstOrThrow({ where: peers, select: { id: true } })
+  await database.$transaction([change, ...others(), remaining], { isolationLevel: 'Serializable' })
+}
+
+const LAST = 'The last superuser who can sign in has to stay one.'
+
+/** Other superusers who can sign in, if this one can. */
+const peersOf = ({ id, password }: UserRow) => ({
+  ...{ id: { not: id }, isSuperuser: true, isActive: true },
+  ...(isPasswordUsable(password) && { password: { not: { startsWith: '!' } } })
+})
+
+function regroup({ userGroup }: Database, { id: userId, groups }: Found, wanted: Keys['groups'] = groups): Statement[] {
+  const { added, removed } = difference(groups, wanted)
+  return [
+    ...(removed.length > 0 ? [userGroup.deleteMany({ where: { userId, groupId: { in: removed } } })] : []),
+    ...(added.length > 0 ? [userGroup.createMany({ data: added.map((groupId) => ({ userId, groupId })) })] : [])
+  ]
+}
+
+function regrant({ userPermission }: Database, user: Found, wanted: Keys['userPermissions'] = user.userPermissions) {
+  const { added, removed } = difference(user.userPermissions, wanted)
+  const userId = user.id
+  return [
+    ...(removed.length > 0 ? [userPermission.deleteMany({ where: { userId, permissionId: { in: removed } } })] : []),
+    ...(added.length > 0
+      ? [userPermission.createMany({ data: added.map((permissionId) => ({ userId, permissionId })) })]
+      : [])
+  ]
+}
+
+/** Which keys are to come, in ascending order as everywhere, and which are to go. */
+export function difference(present: readonly number[], wanted: readonly number[]) {
+  const [before, after] = [new Set(present), new Set(wanted)]
+  return {
+    added: [...after].filter((key) => !before.has(key)).sort(ascending),
+    removed: [...before].filter((key) => !after.has(key)).sort(ascending)
+  }
+}
+
+async function isTaken({ user }: Database, username: string, owner: { id: number } | null): Promise<boolean> {
+  const known = await user.findUnique({ where: { username }, select: { id: true } })
+  return known !== null && known.id !== owner?.id
+}
+
+type Faults = Record<string, string[]>
+
+/** @throws {ValidationError} for keys without a row */
+export async function checkKeys(database: Database, keys: Keys): Promise<void> {
+  const faults = await faultsOfKeys(database, keys)
+  if (Object.keys(faults).length > 0) throw new ValidationError(faults)
+}
+
+async function faultsOfKeys({ group, permission }: Database, { groups = [], userPermissions = [] }: Keys) {
+  const select = { id: true }
+  const [knownGroups, known] = [
+    groups.length > 0 ? await group.findMany({ where: { id: { in: [...groups] } }, select }) : [],
+    userPermissions.length > 0 ? await permission.findMany({ where: { id: { in: [...userPermissions] } }, select }) : []
+  ]
+  return { ...missing('groups', groups, knownGroups), ...missing('user_permissions', userPermissions, known) }
+}
+
+/** As DRF says it, of the first key that has no row. */
+export function missing(field: string, wanted: readonly number[], rows: readonly { id: number }[]): Faults {
+  const known = new Set(rows.map(({ id }) => id))
+  const unknown = wanted.find((key) => !known.has(key))
+  return unknown === undefined ? {} : { [field]: [`Invalid pk "${unknown}" - object does not exist.`] }
+}
+
+/**
+ * All that is wrong with what somebody wants a user to be, under Django's names of the fields.
+ *
+ * @param user who it is now; null for a new one
+ */
+export async function faultsOfChanges(
+  database: Database,
+  rules: PasswordRules,
+  changes: UserChanges,
+  user: User | null
+): Promise<Faults> {
+  const { username, password } = changes
+  const owner = { ...user, ...changes }
+  const weak = typeof password === 'string' ? await faultsOfPassword(password, owner, rules) : []
+  return {
+    ...(username !== undefined && { username: await faultsOfUsername(database, username, user) }),
+    ...(await faultsOfKeys(database, changes)),
+    ...(weak.length > 0 && { password: weak.map(({ message }) => message) })
+  }
+}
+
+async function faultsOfUsername(database: Database, username: string, owner: User | null): Promise<string[]> {
+  const { name, faults } = normalizeUsername(username)
+  return faults.length === 0 && (await isTaken(database, name, owner)) ? [TAKEN] : faults
+}

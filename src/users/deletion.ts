@@ -1,0 +1,62 @@
+/** The end of a user, with what hangs on it: Django's cascade, which no database does by itself. */
+import { isMissingTable } from '../database/errors.ts'
+import type { Database, Prisma } from '../database/open.ts'
+import { amongRivals } from '../database/rivals.ts'
+import { commit, find, type Permit, publicOf } from './changes.ts'
+
+type Statement = Prisma.PrismaPromise<unknown>
+
+/**
+ * @param endings what ends the user's logins
+ * @param permit as of Users.deleteUser
+ */
+export async function deleteUser(
+  database: Database,
+  id: number,
+  endings: () => Statement[],
+  permit?: Permit
+): Promise<void> {
+  const isLogged = await hasAdminLog(database)
+  const statements = () => [...endings(), ...cascadeOf(database, id, isLogged)]
+  if (permit === undefined) {
+    // First of all, so that nobody signs in meanwhile.
+    const shutOut = database.user.updateMany({ where: { id }, data: { isActive: false } })
+    await database.$transaction([shutOut, ...statements()])
+    return
+  }
+  await amongRivals(async () => {
+    const user = await find(database, id)
+    await permit(publicOf(user))
+    await commit(database, user, { isActive: false }, statements)
+  })
+}
+
+/** In Django's order. */
+const cascadeOf = (database: Database, userId: number, isLogged: boolean): Statement[] => [
+  database.userGroup.deleteMany({ where: { userId } }),
+  database.userPermission.deleteMany({ where: { userId } }),
+  ...(isLogged ? [database.$executeRaw`DELETE FROM django_admin_log WHERE user_id = ${userId}`] : []),
+  database.authToken.deleteMany({ where: { userId } }),
+  database.renewedPassword.deleteMany({ where: { userId } }),
+  database.outstandingToken.updateMany({ where: { userId }, data: { userId: null } }),
+  database.session.deleteMany({ where: { userId } }),
+  database.user.deleteMany({ where: { id: userId } })
+]
+
+const adminLogs = new WeakMap<Database, Promise<boolean>>()
+
+/** True where Django's admin has left its log, whose rows refer to users; found out once. */
+export function hasAdminLog(database: Database): Promise<boolean> {
+  const known = adminLogs.get(database)
+  if (known !== undefined) return known
+  const found = database.$queryRaw`SELECT 1 FROM django_admin_log LIMIT 1`.then(
+    () => true,
+    (error: unknown) => {
+      if (isMissingTable(error)) return false
+      adminLogs.delete(database)
+      throw error
+    }
+  )
+  adminLogs.set(database, found)
+  return found
+}

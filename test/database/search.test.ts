@@ -1,0 +1,28 @@
+/** Text within text: what LIKE has a meaning for stands for itself, on both databases. */
+import t from 'tap'
+import { containing } from '../../src/database/search.ts'
+import { onEachDatabase } from '../support/build.ts'
+
+onEachDatabase(t, (t, { build, provider }) => {
+  t.test('a text is found within another, letter for letter, whatever their case', async (t) => {
+    const { auth } = await build(t)
+    const names = ['john_doe', 'JohnXdoe', '100%', 'back\\slash', "o'hara", 'ÄRGER']
+    for (const name of names) await auth.groups.createGroup(name)
+    const found = async (text: string) => {
+      const where = { name: containing(auth.settings.databaseUrl, text) }
+      return (await auth.database.group.findMany({ where, orderBy: { id: 'asc' } })).map(({ name }) => name)
+    }
+    t.strictSame(await found('N_D'), ['john_doe'])
+    t.strictSame(await found('john'), ['john_doe', 'JohnXdoe'])
+    t.strictSame(await found('%'), ['100%'])
+    t.strictSame(await found('\\'), ['back\\slash'])
+    t.strictSame(await found('K\\S'), ['back\\slash'])
+    t.strictSame(await found("o'H"), ["o'hara"])
+    t.strictSame(await found(''), names)
+    t.strictSame(await found('rger'), ['ÄRGER'])
+    t.strictSame(await found('ä'), provider === 'sqlite' ? [] : ['ÄRGER'])
+    const where = { name: { startsWith: 'john\\_' } }
+    t.equal(await auth.database.group.count({ where }), 1, 'and so where Prisma looks at the beginning')
+    t.equal(await auth.database.group.count({ where: { NOT: { name: { endsWith: '\\%' } } } }), 5)
+  })
+})
