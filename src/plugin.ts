@@ -24,6 +24,7 @@ import { Blacklist } from './tokens/blacklist.ts'
 import { type Claims, Jwt } from './tokens/jwt.ts'
 import type { KeySet } from './tokens/key-set.ts'
 import { fixedKeys, secretsOf } from './tokens/keys.ts'
+import { Mint } from './tokens/mint.ts'
 import { RemoteKeys, withRemoteKeys } from './tokens/remote-keys.ts'
 import { KeyRing } from './tokens/ring.ts'
 import { type TokenOptions, Tokens } from './tokens/tokens.ts'
@@ -147,10 +148,13 @@ interface Parts {
 function createAuth(settings: Settings, database: Database, parts: Parts): Auth {
   const { log, keys, failures, revocations, callables } = parts
   const jwt = new Jwt(settings, keys, callables.jsonEncoder)
-  const sessions = new Sessions(database, settings, revocations, (reuse) =>
-    log.warn({ event: 'refresh_reuse', ...reuse }, 'a refresh token was used again, and its session has ended')
-  )
+  const sessions = new Sessions(database, settings, revocations, {
+    onReuse: (reuse) =>
+      log.warn({ event: 'refresh_reuse', ...reuse }, 'a refresh token was used again, and its session has ended'),
+    tellsRights: callables.claims !== undefined && new Mint(settings, callables).makesClaimsAtRefresh
+  })
   const users = new Users(database, createHashers(settings), settings, sessions)
+  const changeRights = sessions.changeRights.bind(sessions)
   const { refreshStore } = settings
   const tokens = new Tokens(
     settings,
@@ -167,8 +171,8 @@ function createAuth(settings: Settings, database: Database, parts: Parts): Auth 
   const browserSessions = new BrowserSessions(database, users, secretsOf(settings), settings)
   return {
     ...{ settings, database, users, tokens, sessions, revocations, authTokens, browserSessions, keys },
-    permissions: new Permissions(database, users),
-    groups: new Groups(database),
+    permissions: new Permissions(database, users, changeRights),
+    groups: new Groups(database, changeRights),
     authenticators: {
       jwt: jwtAuthenticator(settings, tokens, users, callables.tokenUserClass),
       basic: basicAuthenticator(users, failures),

@@ -5,8 +5,27 @@ import { amongRivals } from '../database/rivals.ts'
 import { NotFound, ValidationError } from '../errors.ts'
 import { difference, missing } from '../users/changes.ts'
 import { isName } from '../users/user.ts'
-import { findGroup, findUser, type GroupKey, grantToGroup, revokeFromGroup, type UserKey } from './grants.ts'
+import {
+  type ChangeRights,
+  findGroup,
+  findUser,
+  type GroupKey,
+  grantToGroup,
+  justChange,
+  revokeFromGroup,
+  type UserKey
+} from './grants.ts'
 import { checkKey, checkText } from './names.ts'
+
+/** A number is a primary key, a text a name. */
+const membersOf = (group: GroupKey) => ({
+  groups: {
+    some:
+      typeof group === 'string'
+        ? { group: { name: isName(group) ? group : '' } }
+        : { groupId: checkKey('group', group) }
+  }
+})
 
 const MAX_NAME = 150
 const TAKEN = 'group with this name already exists.'
@@ -19,9 +38,11 @@ export interface GroupChanges {
 
 export class Groups {
   readonly #database: Database
+  readonly #changeRights: ChangeRights
 
-  constructor(database: Database) {
+  constructor(database: Database, changeRights: ChangeRights = justChange) {
     this.#database = database
+    this.#changeRights = changeRights
   }
 
   /** Django's get_by_natural_key. */
@@ -74,60 +95,67 @@ export class Groups {
   ): Promise<void> {
     if (name !== undefined) checkText('name', name, MAX_NAME)
     const [database, id] = [this.#database, checkKey('group', groupId)]
-    return amongRivals(async () => {
-      const present = await this.#keysOf(id)
-      const { added, removed } = difference(present, permissions ?? present)
-      await permit?.(added)
-      await this.#check({ permissions: added, ...(name !== undefined && { name }) }, id)
-      const data = added.map((permissionId) => ({ groupId: id, permissionId }))
-      await database.$transaction([
-        database.group.update({ where: { id }, data: name === undefined ? {} : { name } }),
-        database.groupPermission.deleteMany({ where: { groupId: id, permissionId: { in: removed } } }),
-        ...(data.length > 0 ? [database.groupPermission.createMany({ data })] : [])
-      ])
-    })
+    const change = () =>
+      amongRivals(async () => {
+        const present = await this.#keysOf(id)
+        const { added, removed } = difference(present, permissions ?? present)
+        await permit?.(added)
+        await this.#check({ permissions: added, ...(name !== undefined && { name }) }, id)
+        const data = added.map((permissionId) => ({ groupId: id, permissionId }))
+        await database.$transaction([
+          database.group.update({ where: { id }, data: name === undefined ? {} : { name } }),
+          database.groupPermission.deleteMany({ where: { groupId: id, permissionId: { in: removed } } }),
+          ...(data.length > 0 ? [database.groupPermission.createMany({ data })] : [])
+        ])
+      })
+    return permissions === undefined ? change() : this.#changeRights(membersOf(id), change)
   }
 
   /** Deletes a group with what hangs on it, at once; one that is gone is no error. */
   async deleteGroup(groupId: number): Promise<void> {
     const [database, id] = [this.#database, checkKey('group', groupId)]
     // Django's keys are checked at the end. With the group gone first, nobody is let in meanwhile who would keep it.
-    await database.$transaction([
-      database.group.deleteMany({ where: { id } }),
-      database.groupPermission.deleteMany({ where: { groupId: id } }),
-      database.userGroup.deleteMany({ where: { groupId: id } })
-    ])
+    await this.#changeRights(membersOf(id), () =>
+      database.$transaction([
+        database.group.deleteMany({ where: { id } }),
+        database.groupPermission.deleteMany({ where: { groupId: id } }),
+        database.userGroup.deleteMany({ where: { groupId: id } })
+      ])
+    )
   }
 
   /**
    * @param permissions each as `app_label.codename`
    * @throws {ValidationError} for a group or permissions that do not exist; then nothing is given
    */
-  grantGroup(group: GroupKey, ...permissions: string[]): Promise<void> {
-    return grantToGroup(this.#database, group, permissions)
+  async grantGroup(group: GroupKey, ...permissions: string[]): Promise<void> {
+    return this.#changeRights(membersOf(group), () => grantToGroup(this.#database, group, permissions))
   }
 
   /** @throws {ValidationError} for a group or permissions that do not exist; then nothing is taken */
-  revokeGroup(group: GroupKey, ...permissions: string[]): Promise<void> {
-    return revokeFromGroup(this.#database, group, permissions)
+  async revokeGroup(group: GroupKey, ...permissions: string[]): Promise<void> {
+    return this.#changeRights(membersOf(group), () => revokeFromGroup(this.#database, group, permissions))
   }
 
   /**
    * @param group its id, or its name as a text
    * @throws {ValidationError} for a user or a group that does not exist
    */
-  addToGroup(user: UserKey, group: GroupKey): Promise<void> {
-    const database = this.#database
-    return amongRivals(async () => {
+  async addToGroup(user: UserKey, group: GroupKey): Promise<void> {
+    const { userGroup } = this.#database
+    const change = async () => {
       const data = await this.#membership(user, group)
-      const known = await database.userGroup.findUnique({ where: { userId_groupId: data }, select: { id: true } })
-      if (known === null) await database.userGroup.createMany({ data })
-    })
+      const known = await userGroup.findUnique({ where: { userId_groupId: data }, select: { id: true } })
+      if (known === null) await userGroup.createMany({ data })
+    }
+    return this.#changeRights({ id: checkKey('user', user) }, () => amongRivals(change))
   }
 
   /** @throws {ValidationError} for a user or a group that does not exist */
   async removeFromGroup(user: UserKey, group: GroupKey): Promise<void> {
-    await this.#database.userGroup.deleteMany({ where: await this.#membership(user, group) })
+    await this.#changeRights({ id: checkKey('user', user) }, async () =>
+      this.#database.userGroup.deleteMany({ where: await this.#membership(user, group) })
+    )
   }
 
   /** The keys of what a group holds. @throws {NotFound} */

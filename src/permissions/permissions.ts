@@ -4,8 +4,8 @@ import { type Caller, TokenUser } from '../users/token-user.ts'
 import type { User } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import { type ModelDefinition, syncPermissions } from './content-types.ts'
-import { grantToUser, revokeFromUser, type UserKey } from './grants.ts'
-import { MAX_LABEL, NAME, nameOf, partsOf, textFault } from './names.ts'
+import { type ChangeRights, grantToUser, justChange, revokeFromUser, type UserKey } from './grants.ts'
+import { checkKey, MAX_LABEL, NAME, nameOf, partsOf, textFault } from './names.ts'
 
 export interface WithPermOptions {
   /** Left out: the active ones; null: whether active or not. */
@@ -26,14 +26,16 @@ const NOTHING: Held = { all: new Set(), own: new Set() }
 export class Permissions {
   readonly #database: Database
   readonly #users: Users
+  readonly #changeRights: ChangeRights
   // As in Django, what was found out about a caller lasts as long as that object: one request.
   readonly #rows = new WeakMap<TokenUser, Promise<User | null>>()
   readonly #held = new WeakMap<Caller, Promise<Held>>()
   readonly #byGroup = new WeakMap<Caller, Promise<Names>>()
 
-  constructor(database: Database, users: Users) {
+  constructor(database: Database, users: Users, changeRights: ChangeRights = justChange) {
     this.#database = database
     this.#users = users
+    this.#changeRights = changeRights
   }
 
   /**
@@ -111,8 +113,8 @@ export class Permissions {
    * @param permissions each as `app_label.codename`
    * @throws {ValidationError} for a user or permissions that do not exist, which it names
    */
-  grant(userId: UserKey, ...permissions: string[]): Promise<void> {
-    return grantToUser(this.#database, userId, permissions)
+  async grant(userId: UserKey, ...permissions: string[]): Promise<void> {
+    return this.#changeRights({ id: checkKey('user', userId) }, () => grantToUser(this.#database, userId, permissions))
   }
 
   /**
@@ -120,8 +122,10 @@ export class Permissions {
    *
    * @throws {ValidationError} for a user or permissions that do not exist, which it names
    */
-  revoke(userId: UserKey, ...permissions: string[]): Promise<void> {
-    return revokeFromUser(this.#database, userId, permissions)
+  async revoke(userId: UserKey, ...permissions: string[]): Promise<void> {
+    return this.#changeRights({ id: checkKey('user', userId) }, () =>
+      revokeFromUser(this.#database, userId, permissions)
+    )
   }
 
   /** Django's get_by_natural_key. */

@@ -13,7 +13,7 @@ const PRUNING = 60_000
 /** What of a token's claims is looked at. */
 type Claims = Readonly<Record<string, unknown>>
 
-interface Subject {
+interface Older {
   /** Whole seconds: tokens that were made in it, or before, are refused. */
   revokedAt: number
   until: number
@@ -25,7 +25,9 @@ export class Revocations {
   readonly #onFault: (error: unknown) => void
   /** Until when, in milliseconds, by `sid`. */
   readonly #sessions = new Map<string, number>()
-  readonly #subjects = new Map<string, Subject>()
+  readonly #subjects = new Map<string, Older>()
+  /** Sessions that go on, but whose older access tokens tell of rights that are others now. */
+  readonly #stale = new Map<string, Older>()
   /** Ids and when they were first seen: below the oldest that is not settled, nothing new can come. */
   #recent: { id: bigint; seenAt: number }[] = []
   #settled = 0n
@@ -66,11 +68,12 @@ export class Revocations {
   /** Is a token with these claims refused, though nothing else is wrong with it? */
   refuses(claims: Claims): boolean {
     const { sid } = claims
-    if (typeof sid === 'string') return (this.#sessions.get(sid) ?? 0) > Date.now()
+    if (typeof sid === 'string') {
+      return (this.#sessions.get(sid) ?? 0) > Date.now() || isOlder(claims, this.#stale.get(sid))
+    }
     // Where the user's row is read, that says more.
     if (this.#subjects.size === 0 || !this.#settings.stateless) return false
-    const subject = this.#subjects.get(String(claims[this.#settings.userIdClaim]))
-    return subject !== undefined && subject.until > Date.now() && !(Number(claims.iat) > subject.revokedAt)
+    return isOlder(claims, this.#subjects.get(String(claims[this.#settings.userIdClaim])))
   }
 
   /** For how many seconds the list could not be read; Infinity before it was for the first time. */
@@ -103,11 +106,10 @@ export class Revocations {
       orderBy: { id: 'asc' }
     })
     for (const { sid, subject, revokedAt, expiresAt } of rows) {
-      const until = expiresAt.getTime()
-      if (sid !== null) this.#sessions.set(sid, until)
-      if (subject !== null) {
-        this.#subjects.set(subject, { revokedAt: Math.floor(revokedAt.getTime() / 1000), until })
-      }
+      const older = { revokedAt: Math.floor(revokedAt.getTime() / 1000), until: expiresAt.getTime() }
+      if (sid === null) this.#subjects.set(subject as string, older)
+      else if (subject === null) this.#sessions.set(sid, older.until)
+      else this.#stale.set(sid, older)
     }
     this.#lastHeard = performance.now()
     this.#settle(rows.map(({ id }) => id))
@@ -128,6 +130,12 @@ export class Revocations {
     this.#prunedAt = this.#lastHeard
     const now = Date.now()
     for (const [sid, until] of this.#sessions) if (until <= now) this.#sessions.delete(sid)
-    for (const [subject, { until }] of this.#subjects) if (until <= now) this.#subjects.delete(subject)
+    for (const older of [this.#subjects, this.#stale]) {
+      for (const [name, { until }] of older) if (until <= now) older.delete(name)
+    }
   }
 }
+
+/** Was this token made before that, or in the same second? */
+const isOlder = ({ iat }: Claims, than: Older | undefined): boolean =>
+  than !== undefined && than.until > Date.now() && !(Number(iat) > than.revokedAt)

@@ -1,10 +1,18 @@
 /** The statements by which sessions begin and end, which a Prisma model cannot say in one piece. */
+import { createHash, randomUUID } from 'node:crypto'
 import type { Database, Prisma, SessionRow } from '../database/open.ts'
 import { empty, forShare, join, sql } from '../database/sql.ts'
 import type { Settings } from '../settings.ts'
 
 /** How long a revoked token may be refused after it has expired, in milliseconds: clocks differ. */
 const MARGIN = 60_000
+
+/** A refresh token as its session knows it. Times are whole seconds. */
+export interface Turn {
+  jti: string
+  issuedAt: Date
+  expiresAt: Date
+}
 
 /** Where a login comes from. */
 export interface Device {
@@ -78,6 +86,32 @@ export function endingsOfUser(
   ]
 }
 
+/** A row by which the access tokens that a session has now are refused, and those that it gets are not. */
+export function staleClaims(settings: Settings, sid: string) {
+  const revokedAt = new Date()
+  return { sid, subject: '', revokedAt, expiresAt: forgottenAt(settings, revokedAt) }
+}
+
 function forgottenAt({ accessTokenLifetime, slidingTokenLifetime, leeway }: Settings, from: Date): Date {
   return new Date(from.getTime() + (Math.max(accessTokenLifetime, slidingTokenLifetime) + leeway) * 1000 + MARGIN)
 }
+
+export const newSid = (): string => randomUUID().replaceAll('-', '')
+
+/** A token without a session is adopted once, whoever tries: its session's name follows from its own. */
+export const adoptedSid = (jti: string): string =>
+  createHash('sha256').update(`adopted ${jti}`).digest('hex').slice(0, 32)
+
+export const isSid = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{32}$/.test(value)
+
+export const newRow = (id: string, userId: number, { jti, issuedAt, expiresAt }: Turn, end: Date): SessionRow => ({
+  ...{ id, userId, jti, previousJti: null, createdAt: issuedAt, refreshedAt: issuedAt },
+  ...{ idleExpiresAt: expiresAt < end ? expiresAt : end, expiresAt: end, label: '', userAgent: '', address: '' },
+  ...{ endedAt: null, endReason: null }
+})
+
+/** What a client says of itself, as far as the columns hold it. */
+export const boundedOf = ({ userAgent, address }: Device): Device => ({
+  userAgent: [...userAgent.replaceAll('\0', '').toWellFormed().slice(0, 510)].slice(0, 255).join(''),
+  address: address.slice(0, 45)
+})

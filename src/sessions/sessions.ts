@@ -3,13 +3,23 @@
  * conditional statement; who comes second with the same token is given the same successor, and who comes with an older
  * one has ended the session.
  */
-import { createHash, randomUUID } from 'node:crypto'
 import type { Database, Prisma, SessionRow } from '../database/open.ts'
 import { AuthenticationFailed, InvalidToken, ServiceUnavailable, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings.ts'
 import { flushExpired } from './expired.ts'
 import type { Revocations } from './revocations.ts'
-import { type Device, endingOf, endingsOfUser, insertSession } from './rows.ts'
+import {
+  adoptedSid,
+  boundedOf,
+  type Device,
+  endingOf,
+  endingsOfUser,
+  insertSession,
+  isSid,
+  newRow,
+  staleClaims,
+  type Turn
+} from './rows.ts'
 
 /** Why a session has ended; `reuse` of the token before (without grace), or of an older one; `staff` has ended it. */
 export type EndReason =
@@ -21,13 +31,6 @@ export type EndReason =
   | 'limit'
   | 'reuse_previous'
   | 'reuse_older'
-
-/** A refresh token as its session knows it. Times are whole seconds. */
-export interface Turn {
-  jti: string
-  issuedAt: Date
-  expiresAt: Date
-}
 
 /** A session as its user sees it. */
 export type SessionSummary = Pick<
@@ -52,8 +55,16 @@ export class Sessions {
   readonly #settings: Settings
   readonly #revocations: Revocations
   readonly #onReuse: OnReuse
+  readonly #tellsRights: boolean
 
-  constructor(database: Database, settings: Settings, revocations: Revocations, onReuse: OnReuse = () => {}) {
+  /** @param tellsRights whether access tokens have claims that a refresh makes afresh */
+  constructor(
+    database: Database,
+    settings: Settings,
+    revocations: Revocations,
+    { onReuse = () => {}, tellsRights = false }: { onReuse?: OnReuse; tellsRights?: boolean } = {}
+  ) {
+    this.#tellsRights = tellsRights
     this.#database = database
     this.#settings = settings
     this.#revocations = revocations
@@ -178,6 +189,22 @@ export class Sessions {
     return endingsOfUser(this.#database, this.#settings, userId, reason, except)
   }
 
+  /**
+   * Makes a change to the rights of these users; access tokens from before it, which may tell of other rights, are refused
+   * from now on, and renewed by a refresh.
+   */
+  async changeRights<Result>(users: Prisma.UserWhereInput, change: () => Promise<Result>): Promise<Result> {
+    if (!this.#tellsRights) return change()
+    const before = await this.#sidsOf(users)
+    const result = await change()
+    // Who was in a group, and who is.
+    const sids = new Set([...before, ...(await this.#sidsOf(users))])
+    const data = [...sids].map((sid) => staleClaims(this.#settings, sid))
+    if (data.length > 0) await this.#database.revocation.createMany({ data })
+    await this.hear()
+    return result
+  }
+
   /** Has what has just ended refused here, too. */
   hear(): Promise<void> {
     return this.#revocations.hear()
@@ -210,6 +237,11 @@ export class Sessions {
   /** Deletes what has expired; how many sessions were. */
   flushExpired(): Promise<number> {
     return flushExpired(this.#database)
+  }
+
+  async #sidsOf(users: Prisma.UserWhereInput): Promise<string[]> {
+    const where = { endedAt: null, idleExpiresAt: { gt: new Date() }, user: users }
+    return (await this.#database.session.findMany({ where, select: { id: true } })).map(({ id }) => id)
   }
 
   async #swap(where: Prisma.SessionWhereInput, data: Partial<SessionRow>): Promise<boolean> {
@@ -251,23 +283,3 @@ export class Sessions {
     for (const { id } of beyond) await this.end(id, 'limit')
   }
 }
-
-export const newSid = (): string => randomUUID().replaceAll('-', '')
-
-/** A token without a session is adopted once, whoever tries: its session's name follows from its own. */
-export const adoptedSid = (jti: string): string =>
-  createHash('sha256').update(`adopted ${jti}`).digest('hex').slice(0, 32)
-
-export const isSid = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{32}$/.test(value)
-
-const newRow = (id: string, userId: number, { jti, issuedAt, expiresAt }: Turn, end: Date): SessionRow => ({
-  ...{ id, userId, jti, previousJti: null, createdAt: issuedAt, refreshedAt: issuedAt },
-  ...{ idleExpiresAt: expiresAt < end ? expiresAt : end, expiresAt: end, label: '', userAgent: '', address: '' },
-  ...{ endedAt: null, endReason: null }
-})
-
-/** What a client says of itself, as far as the columns hold it. */
-const boundedOf = ({ userAgent, address }: Device): Device => ({
-  userAgent: [...userAgent.replaceAll('\0', '').toWellFormed().slice(0, 510)].slice(0, 255).join(''),
-  address: address.slice(0, 45)
-})

@@ -31,6 +31,8 @@ export interface Logins {
   endings: (userId: number, reason: EndingReason, except?: string | null) => Prisma.PrismaPromise<unknown>[]
   /** To be called when that is done. */
   hear: () => Promise<void>
+  /** Makes a change to the rights of these users, and has the tokens renewed that tell of them. */
+  changeRights: <Result>(users: Prisma.UserWhereInput, change: () => Promise<Result>) => Promise<Result>
 }
 
 type Columns = Partial<Omit<UserRow, 'id'>>

@@ -221,7 +221,8 @@ export class Users {
     const { password, ...others } = changes
     const encoded = password === undefined ? {} : { password: await this.#encode(password) }
     const endings = (reason: EndingReason) => this.#logins.endings(id, reason, sid)
-    const user = await changeUser(this.#database, id, { ...others, ...encoded }, { permit, endings })
+    const change = () => changeUser(this.#database, id, { ...others, ...encoded }, { permit, endings })
+    const user = await (hasRights(changes) ? this.#logins.changeRights({ id }, change) : change())
     await this.#logins.hear()
     return user
   }
@@ -290,3 +291,6 @@ export class Users {
     return typeof password === 'string' ? this.#hashers.makePassword(password) : makeUnusablePassword()
   }
 }
+
+const hasRights = ({ isStaff, isSuperuser, groups, userPermissions }: UserChanges): boolean =>
+  [isStaff, isSuperuser, groups, userPermissions].some((right) => right !== undefined)

@@ -163,8 +163,13 @@ t.test('a server that has not heard for longer than is allowed is not ready', as
 t.test('what is known is forgotten with the tokens that it is about', async (t) => {
   const { database, settings } = (await worldOf('sqlite').build(t)).auth
   const revocations = new Revocations(settings, database)
-  const data = { sid: 'x', subject: '7', revokedAt: new Date(), expiresAt: new Date(Date.now() + 60_000) }
-  await database.revocation.create({ data })
+  const times = { revokedAt: new Date(), expiresAt: new Date(Date.now() + 60_000) }
+  await database.revocation.createMany({
+    data: [
+      { sid: 'x', ...times },
+      { subject: '7', ...times }
+    ]
+  })
   await revocations.hear()
   const claims = { user_id: '7', iat: secondsNow() - 1 }
   t.strictSame([revocations.refuses({ sid: 'x' }), revocations.refuses(claims)], [true, true])

@@ -1,0 +1,73 @@
+/** Where access tokens tell of rights, those from before a change of rights are refused, and a refresh makes them anew. */
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { AUTH_MODELS } from '../../src/permissions/content-types.ts'
+import { onEachDatabase } from '../support/build.ts'
+import { addUser, bearer, obtainPair } from '../support/journeys.ts'
+import { watchStatements } from '../tokens/statements.ts'
+
+const statusOf = async (app: FastifyInstance, access: string) =>
+  (await app.inject({ url: '/api/protected/', headers: bearer(access) })).statusCode
+
+onEachDatabase(t, (t, { build }) => {
+  t.test(
+    'whatever changes the rights of a user has its access tokens renewed, by every process, and no others',
+    async (t) => {
+      const settings = { claims: () => ({ rights: 'x' }), freshClaims: true, revocationPoll: 60 }
+      const app = await build(t, settings)
+      const other = await build(t, { ...settings, databaseUrl: app.auth.settings.databaseUrl })
+      const { permissions, groups, users, tokens } = app.auth
+      await permissions.syncPermissions(AUTH_MODELS)
+      const [alice, bob] = [await addUser(app), await addUser(app, { username: 'bob' })]
+      const bobs = await obtainPair(app, bob)
+      const { id } = await groups.createGroup('editors')
+      const changes: [what: string, change: () => Promise<unknown>][] = [
+        ['a permission given', () => permissions.grant(alice.id, 'auth.view_user')],
+        ['a permission taken', () => permissions.revoke(String(alice.id), 'auth.view_user')],
+        ['into a group', () => groups.addToGroup(alice.id, 'editors')],
+        ['a group is given', () => groups.grantGroup('editors', 'auth.view_user')],
+        ['a group is taken from', () => groups.revokeGroup(id, 'auth.view_user')],
+        ['a group is changed', () => groups.updateGroup(id, { permissions: [1] })],
+        ['out of a group', () => groups.removeFromGroup(alice.id, id)],
+        ['groups are set', () => users.updateUser(alice.id, { groups: [id] })],
+        ['a group is deleted', () => groups.deleteGroup(id)],
+        ['made staff', () => users.updateUser(alice.id, { isStaff: true })]
+      ]
+      const late = 0
+      const clock = Date.now
+      t.intercept(Date, 'now', { value: () => clock() + late })
+      let { access, refresh } = await obtainPair(app)
+      for (const [what, change] of changes) {
+        t.equal(await statusOf(app, access), 200, what)
+        await change()
+        await other.auth.revocations.hear()
+        t.strictSame([await statusOf(app, access), await statusOf(other, access)], [401, 401], what)
+        // A token tells the second that it was made in, and no more.
+        const second = Math.floor(Date.now() / 1000)
+        while (Math.floor(Date.now() / 1000) === second) await new Promise((resolve) => setTimeout(resolve, 20))
+        const next = await tokens.refresh(refresh)
+        access = next.access
+        refresh = next.refresh ?? ''
+      }
+      t.equal(await statusOf(other, access), 200)
+      t.equal(await statusOf(app, bobs.access), 200)
+      await groups.createGroup('writers').then(({ id }) => groups.updateGroup(id, { name: 'authors' }))
+      await users.updateUser(alice.id, { firstName: 'Alice' })
+      t.equal(await statusOf(app, access), 200, 'what is no right changes nothing')
+    }
+  )
+
+  t.test('where they tell of none, a change of rights asks nothing more, and refuses nothing', async (t) => {
+    const statementsOf = watchStatements(t)
+    for (const settings of [{}, { claims: () => ({ rights: 'x' }) }]) {
+      const app = await build(t, { ...settings, revocationPoll: 60 })
+      await addUser(app)
+      await app.auth.groups.createGroup('editors')
+      const { access } = await obtainPair(app)
+      const statements = await statementsOf(() => app.auth.groups.addToGroup(1, 'editors'))
+
+      t.notOk(statements.some((statement) => /latchkey/.test(statement)))
+      t.equal(await statusOf(app, access), 200)
+    }
+  })
+})
