@@ -1,4 +1,5 @@
 /** Where access tokens tell of rights, those from before a change of rights are refused, and a refresh makes them anew. */
+import { mock } from 'node:test'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { AUTH_MODELS } from '../../src/permissions/content-types.ts'
@@ -33,9 +34,8 @@ onEachDatabase(t, (t, { build }) => {
         ['a group is deleted', () => groups.deleteGroup(id)],
         ['made staff', () => users.updateUser(alice.id, { isStaff: true })]
       ]
-      const late = 0
-      const clock = Date.now
-      t.intercept(Date, 'now', { value: () => clock() + late })
+      mock.timers.enable({ apis: ['Date'], now: Date.now() })
+      t.teardown(() => mock.timers.reset())
       let { access, refresh } = await obtainPair(app)
       for (const [what, change] of changes) {
         t.equal(await statusOf(app, access), 200, what)
@@ -43,8 +43,7 @@ onEachDatabase(t, (t, { build }) => {
         await other.auth.revocations.hear()
         t.strictSame([await statusOf(app, access), await statusOf(other, access)], [401, 401], what)
         // A token tells the second that it was made in, and no more.
-        const second = Math.floor(Date.now() / 1000)
-        while (Math.floor(Date.now() / 1000) === second) await new Promise((resolve) => setTimeout(resolve, 20))
+        mock.timers.setTime(Date.now() + 2000)
         const next = await tokens.refresh(refresh)
         access = next.access
         refresh = next.refresh ?? ''
