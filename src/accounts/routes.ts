@@ -195,7 +195,7 @@ function usernameRoute(app: FastifyInstance, accounts: Accounts, throttle: Throt
   })
 }
 
-type Asked = Pick<FastifyRequest, 'user' | 'server' | 'params'>
+type Asked = Pick<FastifyRequest, 'user' | 'server' | 'params' | 'method'>
 
 async function list(request: Asked): Promise<object[]> {
   const caller = await callerOf(request)
@@ -221,6 +221,8 @@ async function userNamed(request: Asked, hidden: Error = new NotFound()): Promis
   if (isHidden && !caller.isStaff) throw hidden
   const user = await users.get('id', id)
   if (user === null) throw new NotFound(isHidden || id === null ? undefined : 'No User matches the given query.')
-  if (!caller.isStaff) throw new PermissionDenied()
+  // Who sets somebody's address can have a link to a new password sent there.
+  const isAbove = user.isSuperuser && !caller.isSuperuser && request.method !== 'GET'
+  if (!caller.isStaff || isAbove) throw new PermissionDenied()
   return withoutPassword(user)
 }

@@ -101,6 +101,23 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'GET', '/users/me/', undefined, asAlice))[0], 401, 'whose account is gone is nobody')
   })
 
+  t.test("of a superuser's account staff sees all and changes nothing", async (t) => {
+    const app = await build(t, {}, mount)
+    const root = await addUser(app, { username: 'root', isSuperuser: true, isStaff: true, email: 'r@b.cd' })
+    await addUser(app, { username: 'sam', isStaff: true })
+    await addUser(app, { username: 'toor', isSuperuser: true, isStaff: true })
+    const [asSam, asToor] = [await signIn(app, 'sam'), await signIn(app, 'toor')]
+    const url = `/users/${root.id}/`
+
+    t.match(await ask(app, 'GET', url, undefined, asSam), [200, { email: 'r@b.cd' }])
+    for (const method of ['PUT', 'PATCH'] as const) {
+      t.equal((await ask(app, method, url, { email: 's@b.cd' }, asSam))[0], 403, method)
+    }
+    t.equal((await ask(app, 'DELETE', url, { current_password: PASSWORD }, asSam))[0], 403)
+    t.match(await ask(app, 'PATCH', url, { email: 's@b.cd' }, asToor), [200, { email: 's@b.cd' }])
+    t.equal((await ask(app, 'DELETE', url, { current_password: PASSWORD }, asToor))[0], 204)
+  })
+
   t.test('a password changes for who knows the old one, and only to a strong one', async (t) => {
     const app = await build(t, {}, mount)
     await addUser(app)
