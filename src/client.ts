@@ -60,7 +60,7 @@ export interface Client {
 }
 
 export function createClient(options: ClientOptions): Client {
-  const { mode = 'token', refreshAhead = 30, now = Date.now, onSignOut } = options
+  const { mode = 'token', refreshAhead = 30, now = () => Date.now(), onSignOut } = options
   const base = baseOf(options.baseUrl)
   const send: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
   const listeners = new Set<(signedIn: boolean) => void>()

@@ -3,7 +3,7 @@ import type { Endpoints, Mode, Tokens } from './endpoints.ts'
 import { objectIn } from './endpoints.ts'
 import { NetworkError, SignedOutError } from './errors.ts'
 import { type ClientStorage, memoryStorage } from './storage.ts'
-import { ALONE, type News, type Tabs, tabsOf } from './tabs.ts'
+import { type News, takeTurn, tellingOthers } from './tabs.ts'
 
 /** Who has ended it: the user here, the user in another tab, or the server. */
 export type SignOutReason = 'here' | 'elsewhere' | 'ended'
@@ -21,13 +21,17 @@ export interface SessionOptions {
 
 /** What is noted in cookie mode while the server has not heard of a sign-out. */
 const OWED = 'signed out'
+/** By when a browser has brought here what another tab has stored; in milliseconds. */
+const TRAVEL = 100
 
 export class Session {
   readonly #endpoints: Endpoints
   readonly #options: SessionOptions
-  readonly #tabs: Tabs
   /** Of the tokens, which in cookie mode stay in memory. */
   readonly #storage: ClientStorage
+  readonly #isShared: boolean
+  /** To tabs that do not see it in the storage. */
+  readonly #tell: (news: News) => void = () => {}
   /** Undefined until it is known, which in cookie mode takes a refresh. */
   #isSignedIn: boolean | undefined
   /** What was under way when the user signed out is not to sign in again. */
@@ -42,8 +46,10 @@ export class Session {
     this.#endpoints = endpoints
     this.#options = options
     this.#storage = mode === 'cookie' ? memoryStorage() : storage
-    this.#tabs =
-      mode === 'cookie' || storage.shared ? tabsOf(key, (news) => void this.#hear(news).catch(() => undefined)) : ALONE
+    this.#isShared = mode === 'cookie' || storage.watch !== undefined
+    if (mode === 'cookie') this.#tell = tellingOthers(key, (news) => void this.#hear(news))
+    // What the storage has to say against that, the next call will hear as well.
+    else storage.watch?.(key, () => void this.#look().catch(() => undefined))
   }
 
   /** @throws {SignInError | NetworkError}, or {SignedOutError} if the user has signed out meanwhile */
@@ -63,7 +69,7 @@ export class Session {
       }
       this.#isSignedIn = true
       this.#options.onChange(true)
-      this.#tabs.tell('in')
+      this.#tell('in')
     })
   }
 
@@ -77,8 +83,8 @@ export class Session {
       await this.#noteEnd(true)
       return tokens
     })
-    this.#settle('here')
-    this.#tabs.tell('out')
+    this.#know(false, 'here')
+    this.#tell('out')
     if (tokens === null && this.#options.mode === 'token') return true
     return this.#takeTurn(async () => {
       const isHeard = await this.#endpoints.blacklist(this.#late ?? tokens?.refresh)
@@ -121,16 +127,19 @@ export class Session {
    * @throws {SignedOutError | NetworkError}
    */
   renew(stale: string | null): Promise<string> {
-    this.#renewal ??= this.#tabs
-      .takeTurn(() => this.#renew(stale))
-      .finally(() => {
-        this.#renewal = undefined
-      })
+    const work = (hasWaited: boolean) => this.#renew(stale, hasWaited)
+    this.#renewal ??= (this.#isShared ? takeTurn(this.#options.key, work) : work(false)).finally(() => {
+      this.#renewal = undefined
+    })
     return this.#renewal
   }
 
-  async #renew(stale: string | null): Promise<string> {
-    const before = await this.#read()
+  async #renew(stale: string | null, hasWaited: boolean): Promise<string> {
+    let before = await this.#read()
+    if (hasWaited && before?.access === stale && this.#options.mode === 'token') {
+      await new Promise((resolve) => setTimeout(resolve, TRAVEL))
+      before = await this.#read()
+    }
     // Another tab was faster.
     if (before !== null && before.access !== stale) return before.access
     const born = this.#signOuts
@@ -146,8 +155,8 @@ export class Session {
       return tokens
     })
     if (now !== null) return now.access
-    this.#settle('ended')
-    if (tokens === null) this.#tabs.tell('out')
+    this.#know(false, 'ended')
+    if (tokens === null) this.#tell('out')
     throw new SignedOutError()
   }
 
@@ -158,7 +167,7 @@ export class Session {
       if ((await storage.get(key)) !== OWED) return
       if (await this.#endpoints.blacklist(undefined)) await this.#noteEnd(false)
     }
-    this.#settle('elsewhere')
+    this.#know(false, 'elsewhere')
     throw new SignedOutError()
   }
 
@@ -171,28 +180,29 @@ export class Session {
   /** After the refresh that is under way, which brings the latest of the session's tokens, or a cookie that is not to come last. */
   async #takeTurn<T>(work: () => Promise<T>): Promise<T> {
     await this.#renewal?.catch(() => undefined)
-    return this.#tabs.takeTurn(work)
+    return this.#isShared ? takeTurn(this.#options.key, work) : work()
   }
 
-  #settle(reason: SignOutReason): void {
+  /** What is found out at first is no change. */
+  #know(isSignedIn: boolean, reason?: SignOutReason): void {
     const was = this.#isSignedIn
-    this.#isSignedIn = false
-    if (was) this.#options.onChange(false, reason)
+    this.#isSignedIn = isSignedIn
+    if (was !== undefined && was !== isSignedIn) this.#options.onChange(isSignedIn, reason)
   }
 
+  async #look(): Promise<void> {
+    const isNews = this.#isSignedIn === undefined
+    if ((await this.#read()) === null) this.#know(false, 'elsewhere')
+    else if (isNews) this.#options.onChange(true)
+  }
+
+  /** In cookie mode, where nothing is stored that all tabs see. */
   async #hear(news: News): Promise<void> {
-    const { mode, key, onChange } = this.#options
-    let isIn = news === 'in'
-    if (mode === 'cookie') {
-      if (!isIn) this.#signOuts++
-      await this.#exclusively(async () => this.#storage.remove(key))
-    } else {
-      // Storage that only looks shared, such as sessionStorage, is not touched by what others do.
-      isIn = (await this.#read()) !== null
-    }
-    if (!isIn) return this.#settle('elsewhere')
+    if (news === 'out') this.#signOuts++
+    await this.#exclusively(async () => this.#storage.remove(this.#options.key))
+    if (news === 'out') return this.#know(false, 'elsewhere')
     this.#isSignedIn = true
-    if (news === 'in') onChange(true)
+    this.#options.onChange(true)
   }
 
   /** Milliseconds until it is to be renewed. */
@@ -206,7 +216,7 @@ export class Session {
     const text = await this.#storage.get(this.#options.key)
     const tokens = objectIn(text ?? '') as Tokens | null
     if (typeof tokens?.access !== 'string') return null
-    this.#isSignedIn = true
+    this.#know(true)
     return tokens
   }
 

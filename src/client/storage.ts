@@ -8,8 +8,8 @@ export interface ClientStorage {
   get(key: string): string | null | undefined | Promise<string | null | undefined>
   set(key: string, value: string): unknown
   remove(key: string): unknown
-  /** True if other tabs see it, too: they take turns to refresh, and hear of each other. */
-  readonly shared?: boolean
+  /** Calls back whenever another tab has changed that. Tabs that share a storage take turns to refresh. */
+  watch?(key: string, onChange: () => void): void
 }
 
 /** Gone with the page or the process. */
@@ -29,13 +29,24 @@ interface WebStorage {
   removeItem(key: string): void
 }
 
+type ListenToStorage = (
+  type: 'storage',
+  listener: (event: { key: string | null; storageArea: unknown }) => void
+) => void
+
 /** @param area `localStorage`, for a login that all tabs share, or `sessionStorage`, for one in this tab */
 export function webStorage(area: WebStorage): ClientStorage {
   return {
     get: (key) => area.getItem(key),
     set: (key, value) => area.setItem(key, value),
     remove: (key) => area.removeItem(key),
-    shared: true
+    watch: (key, onChange) => {
+      const { addEventListener } = globalThis as unknown as { addEventListener?: ListenToStorage }
+      // Without a key, all has been removed.
+      addEventListener?.('storage', (event) => {
+        if (event.storageArea === area && (event.key ?? key) === key) onChange()
+      })
+    }
   }
 }
 

@@ -10,29 +10,36 @@ interface Channel {
   unref?(): void
 }
 
+interface Locks {
+  request<T>(name: string, options: { ifAvailable?: boolean }, work: (lock: unknown) => Promise<T>): Promise<T>
+}
+
 interface Browser {
-  navigator?: { locks?: { request<T>(name: string, work: () => Promise<T>): Promise<T> } }
+  navigator?: { locks?: Locks }
   BroadcastChannel?: new (name: string) => Channel
 }
 
 const browser = globalThis as unknown as Browser
 
-export interface Tabs {
-  /** Does the work while no other tab does any. */
-  takeTurn<T>(work: () => Promise<T>): Promise<T>
-  tell(news: News): void
+/**
+ * Does the work while no other tab does any. Where there are no locks two tabs may show the same refresh token: within
+ * the grace, the server gives both the same successor.
+ *
+ * @param work is told whether it had to wait for another tab
+ */
+export async function takeTurn<T>(name: string, work: (hasWaited: boolean) => Promise<T>): Promise<T> {
+  const locks = browser.navigator?.locks
+  if (!locks) return work(false)
+  const atOnce = await locks.request(name, { ifAvailable: true }, async (lock) =>
+    lock ? { done: await work(false) } : null
+  )
+  return atOnce ? atOnce.done : locks.request(name, {}, () => work(true))
 }
 
 /** @param onNews what others tell */
-export function tabsOf(name: string, onNews: (news: News) => void): Tabs {
+export function tellingOthers(name: string, onNews: (news: News) => void): (news: News) => void {
   const channel = browser.BroadcastChannel && new browser.BroadcastChannel(name)
   channel?.addEventListener('message', ({ data }) => onNews(data))
   channel?.unref?.()
-  return {
-    // Without locks two tabs may show the same refresh token: within the grace the server gives both the same successor.
-    takeTurn: (work) => browser.navigator?.locks?.request(name, work) ?? work(),
-    tell: (news) => channel?.postMessage(news)
-  }
+  return (news) => channel?.postMessage(news)
 }
-
-export const ALONE: Tabs = { takeTurn: (work) => work(), tell: () => undefined }

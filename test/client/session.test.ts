@@ -3,7 +3,7 @@ import t from 'tap'
 import { type ClientStorage, NetworkError, SignedOutError } from '../../src/client.ts'
 import { claimsOf } from '../support/tokens.ts'
 import { cut, hold, lose, refuse } from './proxy.ts'
-import { clock, LOGOUT, nextChange, REFRESH, shelf, sidIn, spoil, stage } from './stage.ts'
+import { clock, LOGOUT, nextChange, REFRESH, shelf, sidIn, slowShelf, spoil, stage } from './stage.ts'
 
 t.test('an access token is renewed ahead of its end, whatever the clock says', async (t) => {
   const { client: clientOf, proxy } = await stage(t)
@@ -68,7 +68,7 @@ t.test('a token that does not say when it ends is used until it is refused', asy
 
 t.test('of twenty calls with an expired token, one refreshes and all go through', async (t) => {
   const { client: clientOf, proxy } = await stage(t)
-  for (const storage of [undefined, shelf('slowly')]) {
+  for (const storage of [undefined, slowShelf()]) {
     const { now, forward } = clock()
     const client = await clientOf({ now, ...(storage && { storage }) })
     const { length } = proxy.seen(REFRESH)
@@ -196,7 +196,7 @@ t.test('signing out ends it at the server if that can be reached, and here in an
 t.test('who signs out during a refresh is not signed in again by its answer', async (t) => {
   for (const settings of [{}, { refreshStore: 'blacklist' as const }]) {
     const { client: clientOf, proxy, app } = await stage(t, settings)
-    for (const storage of [shelf(), shelf('slowly')]) {
+    for (const storage of [shelf(), slowShelf()]) {
       const { now, forward } = clock()
       const reasons: string[] = []
       const client = await clientOf({ storage, now, onSignOut: (reason) => reasons.push(reason) })

@@ -50,17 +50,48 @@ export function clock(ahead = 0): { now: () => number; forward(seconds: number):
 
 export interface Shelf extends ClientStorage {
   readonly values: Map<string, string>
+  /** The same for another tab, which sees a moment later what this one does, as browsers have it. */
+  tab(): Shelf
 }
 
-/** As what tabs share, or with `slowly` as what takes its time; both can be looked at. */
-export function shelf(slowly?: 'slowly'): Shelf {
+/** As what tabs share; it can be looked at. */
+export function shelf(tabs = new Set<(key: string, value?: string) => void>()): Shelf {
   const values = new Map<string, string>()
-  const later = <T>(work: () => T) => (slowly ? new Promise((resolve) => setImmediate(resolve)).then(work) : work())
+  let onChange = () => {}
+  const put = (key: string, value?: string) => (value === undefined ? values.delete(key) : values.set(key, value))
+  const hear = (key: string, value?: string) => {
+    put(key, value)
+    onChange()
+  }
+  tabs.add(hear)
+  const change = (key: string, value?: string) => {
+    put(key, value)
+    for (const tell of tabs) if (tell !== hear) setImmediate(tell, key, value)
+  }
+  const tab = () => {
+    const other = shelf(tabs)
+    for (const [key, value] of values) other.values.set(key, value)
+    return other
+  }
   return {
-    ...{ values, shared: slowly === undefined },
-    get: (key) => later(() => values.get(key) ?? null),
-    set: (key, value) => later(() => void values.set(key, value)),
-    remove: (key) => later(() => void values.delete(key))
+    ...{ values, tab, set: change, remove: change },
+    get: (key) => values.get(key) ?? null,
+    watch: (_key, listener) => {
+      onChange = listener
+    }
+  }
+}
+
+/** One that takes its time, and that nobody shares. */
+export function slowShelf(): Shelf {
+  const { values, tab, get, set, remove } = shelf()
+  const later = <T>(work: () => T | Promise<T>): Promise<T> =>
+    new Promise((resolve) => setImmediate(resolve)).then(work)
+  return {
+    ...{ values, tab },
+    get: (key) => later(() => get(key)),
+    set: (key, value) => later(() => set(key, value)),
+    remove: (key) => later(() => remove(key))
   }
 }
 
@@ -84,14 +115,21 @@ export const nextChange = (client: Client): Promise<boolean> =>
 
 /** `navigator.locks`, which Node.js 20 does not have, as far as a client uses it. */
 export function locks() {
-  const last = new Map<string, Promise<unknown>>()
+  const held = new Map<string, Promise<unknown>>()
   return {
-    request: <T>(name: string, work: () => Promise<T>): Promise<T> => {
-      const done = (last.get(name) ?? Promise.resolve()).then(work)
-      last.set(
-        name,
-        done.catch(() => undefined)
+    request: async <T>(
+      name: string,
+      { ifAvailable = false }: { ifAvailable?: boolean },
+      work: (lock: object | null) => Promise<T>
+    ): Promise<T> => {
+      if (ifAvailable && held.has(name)) return work(null)
+      const done = (held.get(name) ?? Promise.resolve()).then(() => work({}))
+      const settled = done.then(
+        () => undefined,
+        () => undefined
       )
+      held.set(name, settled)
+      void settled.then(() => held.get(name) === settled && held.delete(name))
       return done
     }
   }

@@ -10,8 +10,8 @@ t.test('with locks, one tab refreshes and the others use what it got', async (t)
   const { client: clientOf, proxy } = await stage(t)
   const storage = shelf()
   const { now, forward } = clock()
-  const tabs = [await clientOf({ storage, now }), await clientOf({ storage, now }, 'not yet')]
-  tabs.push(await clientOf({ storage, now }, 'not yet'))
+  const tabs = [await clientOf({ storage, now }), await clientOf({ storage: storage.tab(), now }, 'not yet')]
+  tabs.push(await clientOf({ storage: storage.tab(), now }, 'not yet'))
 
   for (let rounds = 1; rounds < 4; rounds++) {
     forward(600)
@@ -28,7 +28,7 @@ t.test('without locks two tabs may refresh with the same token, and both stay si
   const { client: clientOf, proxy } = await stage(t)
   const storage = shelf()
   const { now, forward } = clock()
-  const [one, other] = [await clientOf({ storage, now }), await clientOf({ storage, now }, 'not yet')]
+  const [one, other] = [await clientOf({ storage, now }), await clientOf({ storage: storage.tab(), now }, 'not yet')]
 
   for (let rounds = 0; rounds < 3; rounds++) {
     forward(600)
@@ -50,7 +50,7 @@ t.test('who signs in or out in one tab does so in all', async (t) => {
   const storage = shelf()
   const reasons: string[] = []
   const one = await clientOf({ storage }, 'not yet')
-  const other = await clientOf({ storage, onSignOut: (reason) => reasons.push(reason) }, 'not yet')
+  const other = await clientOf({ storage: storage.tab(), onSignOut: (reason) => reasons.push(reason) }, 'not yet')
 
   let heard = nextChange(other)
   await one.signIn(alice)
@@ -61,19 +61,19 @@ t.test('who signs in or out in one tab does so in all', async (t) => {
   t.equal(await heard, false)
   t.strictSame(reasons, ['elsewhere'])
   await t.rejects(other.fetch('/api/protected/'), SignedOutError)
+  heard = nextChange(one)
   await other.signIn(alice)
-  t.equal(await one.isSignedIn(), true)
+  t.equal(await heard, true)
+  t.equal((await one.fetch('/api/protected/')).status, 200)
 })
 
 t.test('a tab that hears nothing sees it when it calls', async (t) => {
-  t.intercept(globalThis, 'BroadcastChannel' as never, { value: undefined as never })
   const { client: clientOf, alice } = await stage(t)
-  const storage = shelf()
+  const { get, set, remove } = shelf()
+  const storage: ClientStorage = { get, set, remove }
   const reasons: string[] = []
-  const [one, other] = [
-    await clientOf({ storage }),
-    await clientOf({ storage, onSignOut: (reason) => reasons.push(reason) }, 'not yet')
-  ]
+  const one = await clientOf({ storage })
+  const other = await clientOf({ storage, onSignOut: (reason) => reasons.push(reason) }, 'not yet')
   t.equal((await other.fetch('/api/protected/')).status, 200)
   await one.signOut()
 
@@ -85,40 +85,73 @@ t.test('a tab that hears nothing sees it when it calls', async (t) => {
 })
 
 t.test('clients that keep their tokens apart have nothing to do with each other', async (t) => {
-  const { client: clientOf, alice } = await stage(t)
-  /** One for each tab, though it is said to be shared. */
-  const ofTab = (): ClientStorage => ({ ...memoryStorage(), shared: true })
-  for (const storageOf of [memoryStorage, ofTab]) {
-    const tabs = await Promise.all([1, 2, 3].map(() => clientOf({ storage: storageOf() })))
-    const [one, other, third] = tabs as [(typeof tabs)[0], (typeof tabs)[0], (typeof tabs)[0]]
-    await one.signOut()
-    t.equal(await one.isSignedIn(), false)
-    // What was told has come by the time that what is told afterwards has.
-    if (storageOf === ofTab) {
-      const heard = nextChange(other)
-      await third.signIn(alice)
-      await heard
-    }
-    t.equal((await other.fetch('/api/protected/')).status, 200)
-    t.equal(await one.isSignedIn(), false)
-  }
+  const { client: clientOf } = await stage(t)
+  const [one, other] = [await clientOf(), await clientOf({ storage: memoryStorage() })]
+  await one.signOut()
+  t.equal(await one.isSignedIn(), false)
+  t.equal((await other.fetch('/api/protected/')).status, 200)
 })
+
+/** What `localStorage` is. */
+function area(): {
+  getItem(key: string): string | null
+  setItem(k: string, v: string): void
+  removeItem(k: string): void
+} & {
+  values: Map<string, string>
+} {
+  const values = new Map<string, string>()
+  return {
+    values,
+    getItem: (key) => values.get(key) ?? null,
+    setItem: (key, value) => void values.set(key, value),
+    removeItem: (key) => void values.delete(key)
+  }
+}
 
 t.test('web storage is a storage, under a key that even SecureStore takes', async (t) => {
   const { client: clientOf } = await stage(t)
-  const values = new Map<string, string>()
-  const area = {
-    getItem: (key: string) => values.get(key) ?? null,
-    setItem: (key: string, value: string) => void values.set(key, value),
-    removeItem: (key: string) => void values.delete(key)
-  }
-  const client = await clientOf({ storage: webStorage(area) })
+  const local = area()
+  const client = await clientOf({ storage: webStorage(local) })
 
-  t.match([...values.keys()], [/^latchkey\.http_127\.0\.0\.1_\d+_api_$/])
-  const reloaded = await clientOf({ storage: webStorage(area) }, 'not yet')
+  t.match([...local.values.keys()], [/^latchkey\.http_127\.0\.0\.1_\d+_api_$/])
+  const reloaded = await clientOf({ storage: webStorage(local) }, 'not yet')
   t.equal((await reloaded.fetch('/api/protected/')).status, 200, 'it outlives the page')
   await client.signOut()
-  t.equal(values.size, 0)
+  t.equal(local.values.size, 0)
+})
+
+t.test('of what another page has stored, it hears what concerns it', async (t) => {
+  const { client: clientOf } = await stage(t)
+  const listeners: ((event: { key: string | null; storageArea: unknown }) => void)[] = []
+  const addEventListener = (type: string, listener: (typeof listeners)[number]) => {
+    t.equal(type, 'storage')
+    listeners.push(listener)
+  }
+  t.intercept(globalThis, 'addEventListener' as never, { value: addEventListener as never })
+  const [local, session] = [area(), area()]
+  const changes: boolean[] = []
+  const client = await clientOf({ storage: webStorage(local) })
+  client.onChange((signedIn) => changes.push(signedIn))
+  const [hear] = listeners as [(typeof listeners)[number]]
+  const [[key, text]] = [...local.values] as [[string, string]]
+  const tell = async (of: string | null, storageArea: unknown) => {
+    hear({ key: of, storageArea })
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  await tell(key, local)
+  local.values.clear()
+  await tell('other', local)
+  await tell(key, session)
+  await tell(null, session)
+  t.strictSame(changes, [])
+  await tell(null, local)
+  t.strictSame(changes, [false])
+  local.values.set(key, text)
+  await tell(key, local)
+  t.strictSame(changes, [false, true])
+  t.equal((await client.fetch('/api/protected/')).status, 200)
 })
 
 t.test('a storage that fails is heard of by who calls', async (t) => {
@@ -129,7 +162,7 @@ t.test('a storage that fails is heard of by who calls', async (t) => {
   }
   const { get, set, remove } = memoryStorage()
   const storage: ClientStorage = {
-    ...{ get, remove, shared: true },
+    ...{ get, remove },
     set: (key, value) => {
       full()
       set(key, value)
