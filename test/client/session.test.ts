@@ -237,7 +237,8 @@ t.test('who signs out during a login is not signed in by it', async (t) => {
   t.strictSame(await app.auth.sessions.list(1), [])
 })
 
-t.test('who signs in as another during a refresh stays the other', async (t) => {
+t.test('who signs in as another during a refresh stays the other, also where there are no locks', async (t) => {
+  t.intercept(globalThis, 'navigator' as never, { value: {} as never })
   const { client: clientOf, proxy, app } = await stage(t)
   const { id } = await app.auth.users.createUser({ username: 'bob', password: 's3cret-Pass!' })
   const bob = { username: 'bob', password: 's3cret-Pass!' }
