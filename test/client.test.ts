@@ -191,6 +191,32 @@ t.test('no other origin is sent a token, whatever its address looks like, unless
   t.ok((await lost.fetch(`${origin}/`)).ok, 'others are called without a login as well')
 })
 
+t.test('an origin is one whole, not what an address begins with', async (t) => {
+  const { origin, heard } = await stranger(t)
+  const { client: clientOf, proxy } = await stage(t)
+  /** Whatever is in the net of this name is the stranger. */
+  const toStranger: typeof fetch = (input, init) => {
+    const url = String(input)
+    return fetch(url.startsWith(proxy.origin) ? url : url.replace(/^https:\/\/[^/]+/, origin), init)
+  }
+  const client = await clientOf({ fetch: toStranger, origins: ['https://API.example.com'] })
+  const addresses = [
+    'https://api.example.com.evil.test/',
+    'https://api.example.com:8443/',
+    'https://api.example.com@evil/'
+  ]
+
+  for (const address of [...addresses, 'https://xapi.example.com/', 'https://x/https://api.example.com/']) {
+    await client.fetch(address)
+    t.equal(heard.at(-1)?.authorization, undefined, address)
+  }
+  t.equal(heard.length, 5)
+  for (const address of ['https://api.example.com/', 'HTTPS://api.Example.com:443/x', 'https://api.example.com?x']) {
+    await client.fetch(address)
+    t.match(heard.at(-1)?.authorization, /^Bearer ey/, address)
+  }
+})
+
 t.test('a refresh token goes nowhere by a redirect', async (t) => {
   const { origin, heard } = await stranger(t)
   const { client: clientOf, proxy } = await stage(t)

@@ -173,6 +173,7 @@ t.test('a login or logout waits for a refresh that is under way, whose cookie wo
     await Promise.all([asked, acting])
     const lines = proxy.seen().map((one) => one.line)
     t.strictSame(lines.slice(length), [REFRESH, line])
+    t.equal(await client.isSignedIn(), line !== LOGOUT)
   }
   t.equal(cookies.size, 0)
 })

@@ -175,3 +175,39 @@ t.test('a storage that fails is heard of by who calls', async (t) => {
   t.equal((await client.fetch('/api/protected/')).status, 200)
   await client.signIn(alice)
 })
+
+t.test('a storage that takes longer to keep than to remove keeps nothing of who has signed out', async (t) => {
+  const { client: clientOf } = await stage(t)
+  const { get, set, remove } = memoryStorage()
+  let keep = () => {}
+  let ask = () => {}
+  const kept = new Promise<void>((resolve) => {
+    keep = resolve
+  })
+  const asked = new Promise<void>((resolve) => {
+    ask = resolve
+  })
+  let isSlow = false
+  const storage: ClientStorage = {
+    ...{ get, remove },
+    set: async (key, value) => {
+      if (isSlow) {
+        ask()
+        await kept
+      }
+      set(key, value)
+    }
+  }
+  const { now, forward } = clock()
+  const client = await clientOf({ storage, now })
+  isSlow = true
+  forward(600)
+  const late = client.getAccessToken()
+  await asked
+  const signingOut = client.signOut()
+  await new Promise((resolve) => setImmediate(resolve))
+  keep()
+  await Promise.allSettled([signingOut, late])
+
+  t.equal(await client.isSignedIn(), false)
+})
