@@ -4,9 +4,7 @@
  * `PEER_ORIGIN` is where that listens, which has to rotate and to blacklist; `DATABASE_URL` the database that it has migrated,
  * and `JWT_SIGNING_KEY` its key.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
+import { post, serve } from './processes.ts'
 import { build } from './world.ts'
 
 const WORKERS = 8
@@ -20,7 +18,10 @@ export async function peer(): Promise<void> {
     return console.log('\nNo peer: set PEER_ORIGIN, DATABASE_URL and JWT_SIGNING_KEY.')
   const app = await build({ databaseUrl, signingKey })
   await app.close()
-  const servers = [await serve('session', 3901), await serve('blacklist', 3902)]
+  const servers = [
+    await serve(3901, { JWT_REFRESH_STORE: 'session' }),
+    await serve(3902, { JWT_REFRESH_STORE: 'blacklist' })
+  ]
   const contestants = {
     'Latchkey, sessions': 'http://127.0.0.1:3901',
     'Latchkey, blacklist': 'http://127.0.0.1:3902',
@@ -39,20 +40,6 @@ export async function peer(): Promise<void> {
     console.log(`  ${count.toFixed(0).padStart(6)} /s  ${(count / last).toFixed(2).padStart(6)} ×  ${name}`)
 }
 
-async function serve(store: string, port: number): Promise<ChildProcess> {
-  const env = {
-    ...process.env,
-    JWT_REFRESH_STORE: store,
-    PORT: String(port),
-    LOGIN_RATE: 'off',
-    LOG_LEVEL: 'silent',
-    PASSWORD_HASHERS: 'md5'
-  }
-  const server = spawn(process.execPath, ['dist/cli.js', 'serve'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
-  await once(createInterface(server.stdout as NonNullable<typeof server.stdout>), 'line')
-  return server
-}
-
 async function refreshesOf(origin: string): Promise<number> {
   const end = performance.now() + LENGTH
   const counts = await Promise.all(
@@ -65,11 +52,4 @@ async function refreshesOf(origin: string): Promise<number> {
     })
   )
   return counts.reduce((sum, count) => sum + count, 0) / (LENGTH / 1000)
-}
-
-async function post(url: string, body: object): Promise<{ refresh: string }> {
-  const headers = { 'content-type': 'application/json' }
-  const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })
-  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${await answer.text()}`)
-  return (await answer.json()) as { refresh: string }
 }

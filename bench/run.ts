@@ -1,10 +1,11 @@
 /** All that is measured: `npm run bench`, or `npm run bench sessions`. Compare the ratios; the times are this machine's. */
 import { peer } from './peer.ts'
 import { requests } from './requests.ts'
+import { revocations } from './revocations.ts'
 import { sessions } from './sessions.ts'
 import { tokens } from './tokens.ts'
 
-const ALL: Record<string, () => Promise<void>> = { tokens, requests, sessions, peer }
+const ALL: Record<string, () => Promise<void>> = { tokens, requests, sessions, revocations, peer }
 const wanted = process.argv.slice(2)
 
 console.log(`Node ${process.version}`)

@@ -11,11 +11,14 @@ import t from 'tap'
 const ORDER = [
   ...['errors', 'algorithms', 'setting', 'settings', 'config', 'version', 'prompt', 'cli-error'],
   ...['database', 'http', 'users', 'permissions', 'sessions', 'tokens', 'authentication', 'accounts'],
-  ...['plugin', 'verify', 'routes', 'server', 'index', 'cli-keys', 'cli-serve', 'cli-permissions', 'cli']
+  ...['plugin', 'verify', 'routes', 'server', 'index', 'cli-keys', 'cli-serve', 'cli-permissions', 'cli'],
+  // For other platforms; nothing of the server's is there, and the server imports nothing of it.
+  'client'
 ]
 /** Files that stand by themselves: what they may import of ours. */
 const LEAVES: Record<string, string[]> = {
   ...{ errors: [], algorithms: [], setting: [], settings: ['algorithms', 'setting'], version: [], 'cli-error': [] },
+  client: [],
   ...{ config: ['errors', 'algorithms', 'setting', 'settings'], prompt: ['errors'] }
 }
 const HTTP = /^(fastify|fastify-plugin|@fastify\/.+|node:https?2?)$/
@@ -117,6 +120,8 @@ t.test('the check can fail', async (t) => {
       'imports a generated client'
     ],
     ['errors.ts', "import { version } from './version.ts'", 'is to stand by itself'],
+    ['client/session.ts', "import { AuthError } from '../errors.ts'", 'is to stand by itself'],
+    ['cli.ts', "import { createClient } from './client.ts'", 'imports to its right'],
     ['prompt.ts', "import { loadSettings } from './config.ts'", 'is to stand by itself'],
     ['server.ts', "import { build } from '../test/support/build.ts'", 'imports what is no file of src/'],
     ['server.ts', "import { version } from './version'", 'imports what is no file of src/']
@@ -147,6 +152,7 @@ t.test('what is allowed is allowed', async (t) => {
     ['permissions/guards.ts', "import type { FastifyRequest } from 'fastify'"],
     ['cli.ts', "import { askForText } from './prompt.ts'\nconst { HOME } = process.env"],
     ['users/users.ts', "// import { view } from '../http/view.ts'\n/* from 'fastify' */"],
+    ['client.ts', "import { Session } from './client/session.ts'"],
     ['plugin.ts', '\n'.repeat(300)]
   ]
   for (const [path, line] of allowed) t.strictSame(faultsIn({ [path]: `${line}` }), [], line)

@@ -25,7 +25,15 @@ t.test('the package, installed in an empty folder', async (t) => {
       files.filter((path) => !allowed.test(path) || /(^|\/)(test|data|node_modules)\//.test(path)),
       []
     )
-    for (const path of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.js', '.env.example', 'README.md', 'LICENSE']) {
+    for (const path of [
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/client.js',
+      'dist/cli.js',
+      '.env.example',
+      'README.md',
+      'LICENSE'
+    ]) {
       t.ok(files.includes(path), path)
     }
     for (const provider of ['sqlite', 'postgresql']) {
@@ -68,16 +76,40 @@ t.test('the package, installed in an empty folder', async (t) => {
       ...{ strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: false },
       ...{ types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')] }
     }
-    writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['consumer.mts'] }))
     const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-    const faults = () =>
-      run('env', [...PURE, process.execPath, tsc, '-p', folder], { cwd: folder }).then(
+    const faultsOf = (options: object, file: string) => {
+      writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: [file] }))
+      return run('env', [...PURE, process.execPath, tsc, '-p', folder], { cwd: folder }).then(
         () => '',
         ({ stdout, stderr }) => `${stdout}${stderr}`
       )
-    t.equal(await faults(), '')
+    }
+    t.equal(await faultsOf(compilerOptions, 'consumer.mts'), '')
     appendFileSync(join(folder, 'consumer.mts'), 'export const wrong: number = pair.access\n')
-    t.match(await faults(), "Type 'string' is not assignable to type 'number'", 'the check can fail')
+    const fault = "Type 'string' is not assignable to type 'number'"
+    t.match(await faultsOf(compilerOptions, 'consumer.mts'), fault, 'the check can fail')
+
+    // Of a page, which knows nothing of Node.js.
+    cpSync(own('page.mts.txt'), join(folder, 'page.mts'))
+    const page = { ...compilerOptions, lib: ['ES2022', 'DOM'], target: 'ES2022', types: [] }
+    for (const options of [page, { ...page, module: 'ESNext', moduleResolution: 'Bundler' }]) {
+      t.equal(await faultsOf(options, 'page.mts'), '')
+    }
+    t.equal(await faultsOf(compilerOptions, 'page.mts'), '', 'nor need it be a page')
+  })
+
+  t.test('has a client that loads nothing but itself', async (t) => {
+    const dist = join(modules, 'latchkey/dist')
+    const parts = ['client.js', ...readdirSync(join(dist, 'client')).filter((name) => name.endsWith('.js'))]
+    const own = parts.map((name) => readFileSync(join(dist, name === 'client.js' ? name : `client/${name}`), 'utf8'))
+    t.ok(own.length > 4)
+    for (const text of own) t.notMatch(text, /(from|import) ?\(?['"](?!\.\/)/)
+    const script = "import { createClient } from 'latchkey/client'; console.log(typeof createClient)"
+    const { stdout } = await run('env', [...PURE, process.execPath, '--input-type=module', '-e', script], {
+      cwd: folder,
+      env: cleanEnvironment()
+    })
+    t.equal(stdout, 'function\n')
   })
 
   t.test('is a server: `npx latchkey serve`', async (t) => {

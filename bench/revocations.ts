@@ -1,0 +1,54 @@
+/** How long does a server that is busy go on accepting an access token whose session was ended at another one? */
+import { rmSync } from 'node:fs'
+import { post, serve } from './processes.ts'
+import { build, databases, dropDatabases, folder } from './world.ts'
+
+const WORKERS = 8
+const SAMPLES = 20
+const [HERE, THERE] = ['http://127.0.0.1:3903', 'http://127.0.0.1:3904']
+const ALICE = { username: 'alice', password: 'secret' }
+const signingKey = 'a-secret-for-measuring-0123456789-abcdefghijklmnop'
+
+export async function revocations(): Promise<void> {
+  for (const [database, [databaseUrl = '']] of Object.entries(await databases(['revocations']))) {
+    await (await build({ databaseUrl, signingKey })).close()
+    const settings = { DATABASE_URL: databaseUrl, JWT_SIGNING_KEY: signingKey }
+    const servers = [await serve(3903, settings), await serve(3904, settings)]
+    let isOver = false
+    let requests = 0
+    const load = Array.from({ length: WORKERS }, async () => {
+      const { access } = await post(`${THERE}/api/token/`, ALICE)
+      for (; !isOver; requests++) await statusOf(access)
+    })
+    const start = performance.now()
+    const samples = []
+    for (let sample = 0; sample < SAMPLES; sample++) samples.push(await delayOf())
+    isOver = true
+    await Promise.all(load)
+    const rate = (1000 * requests) / (performance.now() - start)
+    for (const server of servers) server.kill()
+    const [median, worst] = [samples.toSorted((a, b) => a - b)[SAMPLES / 2], Math.max(...samples)]
+    console.log(`\nRefused by another server on ${database}, under ${rate.toFixed(0)} requests a second`)
+    console.log(
+      `  ${median?.toFixed(0).padStart(6)} ms  in the middle\n  ${worst.toFixed(0).padStart(6)} ms  at worst, of ${SAMPLES}`
+    )
+  }
+  await dropDatabases()
+  rmSync(folder, { recursive: true, force: true })
+}
+
+/** In milliseconds, from the answer to the logout. */
+async function delayOf(): Promise<number> {
+  const { access, refresh } = await post(`${HERE}/api/token/`, ALICE)
+  if ((await statusOf(access)) !== 200) throw new Error('not accepted to begin with')
+  await post(`${HERE}/api/token/blacklist/`, { refresh })
+  const start = performance.now()
+  while ((await statusOf(access)) === 200);
+  return performance.now() - start
+}
+
+async function statusOf(access: string): Promise<number> {
+  const answer = await fetch(`${THERE}/api/protected/`, { headers: { authorization: `Bearer ${access}` } })
+  await answer.arrayBuffer()
+  return answer.status
+}

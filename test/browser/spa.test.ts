@@ -1,0 +1,125 @@
+/** The example app in a real browser: the page is on one origin, the API on another. */
+import type { BrowserContext, Page } from 'playwright-core'
+import t, { type Test } from 'tap'
+import { SLOWLY } from '../command-line.ts'
+import { type Example, missing, openBrowser, startExample } from './browser.ts'
+
+t.setTimeout(SLOWLY)
+
+interface Visit {
+  context: BrowserContext
+  /** Loads the page in another tab. */
+  open(): Promise<Page>
+  /** The requests to the API so far, such as `POST token/refresh/`. */
+  requests: string[]
+  /** What pages complain of: uncaught errors, and what their policy forbids. */
+  complaints: string[]
+}
+
+t.test('the example app', { skip: missing }, async (t) => {
+  const browser = await openBrowser(t)
+  for (const mode of ['token', 'cookie'] as const) {
+    t.test(`in ${mode} mode`, async (t) => {
+      const example = await startExample(t, mode)
+      const context = await browser.newContext()
+      t.teardown(() => context.close())
+      await journey(t, visitOf(context, example), mode)
+    })
+  }
+})
+
+function visitOf(context: BrowserContext, { page: address, api }: Example): Visit {
+  const [requests, complaints]: string[][] = [[], []]
+  context.on('request', (request) => {
+    if (request.url().startsWith(api)) requests?.push(`${request.method()} ${request.url().slice(api.length)}`)
+  })
+  context.on('weberror', (error) => complaints?.push(String(error.error())))
+  context.on('console', (message) => {
+    if (/Content Security Policy|TrustedHTML/.test(message.text())) complaints?.push(message.text())
+  })
+  const open = async () => {
+    const page = await context.newPage()
+    await page.goto(address)
+    return page
+  }
+  return { context, open, requests: requests as string[], complaints: complaints as string[] }
+}
+
+const signedIn = (page: Page) => page.getByText('Signed in as alice.').waitFor()
+const signedOut = (page: Page) => page.getByRole('button', { name: 'Sign in' }).waitFor()
+const said = (page: Page, text: string) => page.getByRole('status').getByText(text).waitFor()
+const call = (page: Page) => page.getByRole('button', { name: 'Call a guarded route' }).click()
+
+async function signIn(page: Page, password: string): Promise<void> {
+  await page.getByLabel('Name').fill('alice')
+  await page.getByLabel('Password').fill(password)
+  await page.getByRole('button', { name: 'Sign in' }).click()
+}
+
+async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise<void> {
+  const { context, open, requests, complaints } = visit
+  const refreshes = () => requests.filter((line) => line === 'POST token/refresh/').length
+  const one = await open()
+
+  await t.test('who is refused is told why, and who signs in sees their logins', async (t) => {
+    await signIn(one, 'wrong')
+    await said(one, 'No active account found with the given credentials')
+    await signIn(one, 's3cret-Pass!')
+    await signedIn(one)
+    await one
+      .getByRole('listitem')
+      .getByText(/^This one, since 2\S+: Mozilla\//)
+      .waitFor()
+    await call(one)
+    await said(one, 'This is a protected view.')
+    t.strictSame(complaints, [])
+  })
+
+  await t.test('who they are outlives the page, and scripts see of it what they may', async (t) => {
+    await one.reload()
+    await signedIn(one)
+    const kept = await one.evaluate('JSON.stringify({ ...localStorage }) + document.cookie')
+    const cookies = await context.cookies()
+    if (mode === 'token') t.match(kept, /latchkey\.http_localhost.*refresh/)
+    else t.equal(kept, '{}')
+    if (mode === 'cookie')
+      t.match(cookies, [{ httpOnly: true, name: /^__(Host|Secure)-/, sameSite: /^(Strict|Lax)$/, secure: true }])
+  })
+
+  const other = await open()
+  await t.test('of two tabs whose tokens have expired, both go on', async (t) => {
+    await signedIn(other)
+    const later = Date.now() + 600_000
+    for (const page of [one, other]) await page.clock.setFixedTime(later)
+    const before = refreshes()
+    await Promise.all([call(one), call(other)])
+    for (const page of [one, other]) await said(page, 'This is a protected view.')
+    t.equal(refreshes() - before, mode === 'token' ? 1 : 2, 'with tokens that they share, one refreshes for both')
+  })
+
+  await t.test('without a network nobody is signed out', async () => {
+    await context.setOffline(true)
+    for (const page of [one, other]) await page.clock.setFixedTime(Date.now() + 1_200_000)
+    await call(one)
+    await said(one, 'No connection.')
+    await context.setOffline(false)
+    await call(one)
+    await said(one, 'This is a protected view.')
+  })
+
+  await t.test('who signs out in one tab has done so in all, and for good', async (t) => {
+    await other.getByRole('button', { name: 'Sign out' }).click()
+    await Promise.all([signedOut(one), signedOut(other)])
+    await one.reload()
+    await signedOut(one)
+    t.strictSame(await context.cookies(), [])
+    t.equal(await one.evaluate('JSON.stringify({ ...localStorage })'), '{}')
+    t.ok(requests.includes('POST token/blacklist/'))
+    t.strictSame(complaints, [])
+  })
+
+  await t.test('who signs in in one tab has done so in all', async () => {
+    await signIn(one, 's3cret-Pass!')
+    await Promise.all([signedIn(one), signedIn(other)])
+  })
+}
