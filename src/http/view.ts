@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import fastJson from 'fast-json-stringify'
 import type {
   FastifyContextConfig,
   FastifyInstance,
@@ -141,8 +142,19 @@ function commonPlan({ challenge, vary = true, before = [] }: View, allowed: stri
     onRequest: [negotiateAnswer, ...before],
     onSend: finisher(allowed.join(', '), vary),
     // The fields are read below. Left alone, Fastify would have ajv check them, and coerce what they hold.
-    validatorCompiler: () => () => true
+    validatorCompiler: () => () => true,
+    serializerCompiler: ({ schema }) => serializerOf(schema)
   }
+}
+
+const serializers = new Map<string, (answer: unknown) => string>()
+
+/** One for all that look alike: a view has two spellings, refusals are the same everywhere, and to make one takes a while. */
+function serializerOf(schema: object): (answer: unknown) => string {
+  const text = JSON.stringify(schema)
+  const serializer = serializers.get(text) ?? (fastJson(schema) as (answer: unknown) => string)
+  serializers.set(text, serializer)
+  return serializer
 }
 
 function methodPlan(common: CommonPlan, verb: Verb, options: View): Plan {
