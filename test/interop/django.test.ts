@@ -74,7 +74,11 @@ const settingsFor = ({ databaseUrl }: Django) => ({
 })
 
 /** Alice joins with us, signs in twice, refreshes one token and takes back the other; then Django is asked about her. */
-async function aliceIsTheSameToDjango(t: Test, django: Django, { build }: TestWorld): Promise<void> {
+async function aliceIsTheSameToDjango(
+  t: Test,
+  django: Django,
+  { buildWithBlacklist: build }: TestWorld
+): Promise<void> {
   const app = await build(t, settingsFor(django))
   const alice = await addUser(app, { username: 'alicé', password: PASSWORD })
   const [rotated, ended] = [await obtainPair(app, alice), await obtainPair(app, alice)]
@@ -115,7 +119,7 @@ else
         USERS_OF_DJANGO,
         { password: PASSWORD }
       )
-      const app = await world.build(t, settingsFor(django))
+      const app = await world.buildWithBlacklist(t, settingsFor(django))
 
       t.ok(users.length >= 6)
       for (const [username, id, joined] of users) {
@@ -146,7 +150,7 @@ else
       t.match(await django.manage(['check', '--database', 'default']), 'no issues')
       await django.manage(['createsuperuser', '--noinput', '--username=root', '--email=root@example.com'], environment)
 
-      const app = await world.build(t, settingsFor(django))
+      const app = await world.buildWithBlacklist(t, settingsFor(django))
       const root = await app.auth.users.authenticate('root', PASSWORD)
       t.match(root, { isSuperuser: true, isStaff: true, email: 'root@example.com' })
       t.ok(root && (await app.auth.permissions.hasPerm(root, 'auth.delete_user')))
