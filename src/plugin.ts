@@ -129,10 +129,11 @@ function followRevocations(app: FastifyInstance, settings: Settings, database: D
   app.addHook('onReady', () => revocations.follow())
   app.addHook('onClose', () => revocations.close())
   if (settings.refreshStore === 'session') {
+    let end = () => {}
     app.addHook('onReady', async () => {
-      const end = keepFlushing(database, (error) => log.warn(error, 'expired sessions cannot be deleted'))
-      app.addHook('onClose', async () => end())
+      end = keepFlushing(database, (error) => log.warn(error, 'expired sessions cannot be deleted'))
     })
+    app.addHook('onClose', async () => end())
   }
   return revocations
 }

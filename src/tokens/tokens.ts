@@ -160,13 +160,22 @@ export class Tokens extends TokenReader {
     request: unknown
   ): Promise<{ claims: Claims; token: string }> {
     if (this.#sessions !== null) {
-      const first = await this.#sessions.begin(claims, user, deviceOf(request))
+      const first = await this.#begin(this.#sessions, claims, user, request)
       if (first === null) throw new AuthenticationFailed(NO_CREDENTIALS)
       return { claims: first, token: this.#jwt.encode(first) }
     }
     const token = this.#jwt.encode(claims)
     await this.#blacklist?.outstand(this.#mint.recordOf(token, claims, user.id, now))
     return { claims, token }
+  }
+
+  /** Another login may have renewed the hash since, which is no change of the password. */
+  async #begin(sessions: SessionTokens, claims: Claims, user: UserRow, request: unknown): Promise<Claims | null> {
+    const device = deviceOf(request)
+    const first = await sessions.begin(claims, user, device)
+    if (first !== null) return first
+    const renewed = await this.#users.renewalOf(user)
+    return renewed && sessions.begin(claims, renewed, device)
   }
 
   async #rotate(token: string, claims: Claims, successor: Claims, userId: number | null, now: number): Promise<string> {

@@ -97,6 +97,10 @@ export function changeUser(
   })
 }
 
+/** Is this a change of what a user may do? */
+export const hasRights = ({ isStaff, isSuperuser, groups, userPermissions }: UserChanges): boolean =>
+  [isStaff, isSuperuser, groups, userPermissions].some((right) => right !== undefined)
+
 function endingReasonOf(user: UserRow, { isActive, password }: Columns): EndingReason | null {
   if (isActive === false && user.isActive) return 'inactive'
   return password === undefined ? null : 'password'

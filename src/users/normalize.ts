@@ -49,9 +49,6 @@ export async function existing<Row>(change: Promise<Row>): Promise<Row> {
   }
 }
 
-/** Django's, against addresses that look the same and are not. */
-export const folded = (email: string) => email.normalize('NFKC').toLowerCase()
-
 /** Trimmed, with the domain in lower case; without an `@` it stays as it is, as in Django. */
 export function normalizeEmail(email: string): string {
   const address = email.trim()

@@ -4,10 +4,12 @@ import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { amongRivals } from '../database/rivals.ts'
 import { ServiceUnavailable, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings.ts'
+import { withEmail } from './addresses.ts'
 import {
   changeUser,
   checkKeys,
   type EndingReason,
+  hasRights,
   type Logins,
   linksOf,
   type Permit,
@@ -15,8 +17,8 @@ import {
 } from './changes.ts'
 import { deleteUser } from './deletion.ts'
 import { type Hashers, makeUnusablePassword } from './hashers.ts'
-import { cleanUsername, existing, folded, named, normalizeEmail, TAKEN } from './normalize.ts'
-import { forgetRenewals, isOfCurrentPassword, renewPassword } from './renewals.ts'
+import { cleanUsername, existing, named, normalizeEmail, TAKEN } from './normalize.ts'
+import { fingerprintOf, forgetRenewals, isOfCurrentPassword, renewPassword } from './renewals.ts'
 import { isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
 
 export interface NewUser {
@@ -38,9 +40,6 @@ export interface NewUser {
 
 /** What is left out stays as it is; groups and permissions take the place of those there are. */
 export type UserChanges = Partial<NewUser>
-
-/** In characters; Django's validator takes no longer ones. */
-const MAX_EMAIL = 320
 
 export class Users {
   readonly #database: Database
@@ -156,15 +155,8 @@ export class Users {
   }
 
   /** Who has this address, whatever the case of its letters; several may. At most fifty. */
-  async withEmail(email: string): Promise<UserRow[]> {
-    if (email === '' || email.length > MAX_EMAIL || email.includes('\0') || !email.isWellFormed()) return []
-    const found = await this.#database.$queryRaw<{ id: number }[]>`
-      SELECT id FROM auth_user WHERE LOWER(email) = LOWER(${email}) ORDER BY id LIMIT 50`
-    // Also where nobody was found, so that it takes as long: there is no user 0.
-    const ids = [0, ...found.map(({ id }) => Number(id))]
-    const users = await this.#database.user.findMany({ where: { id: { in: ids } } })
-    // Databases fold letters that are different to a mail server.
-    return users.filter((user) => folded(user.email) === folded(email)).sort((a, b) => a.id - b.id)
+  withEmail(email: string): Promise<UserRow[]> {
+    return withEmail(this.#database, email)
   }
 
   /**
@@ -242,6 +234,13 @@ export class Users {
     return !this.#settings.checkRevokeToken || isOfCurrentPassword(this.#database, user, fingerprint)
   }
 
+  /** The row as it is now, if it still has the password that it had when it was read, though under another hash. */
+  async renewalOf(user: UserRow): Promise<UserRow | null> {
+    const now = await this.get('id', user.id)
+    const isSame = now !== null && (await isOfCurrentPassword(this.#database, now, fingerprintOf(user.password)))
+    return isSame ? now : null
+  }
+
   /** Forgets renewals of hashes that no token can be from before; how long those live is in seconds. */
   forgetRenewals(lifetime: number): Promise<void> {
     return forgetRenewals(this.#database, lifetime)
@@ -291,6 +290,3 @@ export class Users {
     return typeof password === 'string' ? this.#hashers.makePassword(password) : makeUnusablePassword()
   }
 }
-
-const hasRights = ({ isStaff, isSuperuser, groups, userPermissions }: UserChanges): boolean =>
-  [isStaff, isSuperuser, groups, userPermissions].some((right) => right !== undefined)

@@ -2,7 +2,7 @@ import t from 'tap'
 import { onEachDatabase } from '../support/build.ts'
 import { addUser, bearer, obtainPair, refreshWith } from '../support/journeys.ts'
 
-onEachDatabase(t, (t, { buildWithBlacklist: build, databaseUrl }) => {
+onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions, databaseUrl }) => {
   const old = { checkRevokeToken: true, stateless: false, passwordHashers: ['md5' as const] }
   const young = { ...old, passwordHashers: ['scrypt' as const, 'md5' as const] }
   const open = (app: Awaited<ReturnType<typeof build>>, access: string) =>
@@ -44,6 +44,17 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, databaseUrl }) => {
     t.notOk(users.includes(null))
     t.equal(await app.auth.database.renewedPassword.count(), 1)
     t.match((await app.auth.users.get('id', credentials.id))?.password, /^scrypt\$/)
+  })
+
+  t.test('where logins are sessions, renewing at once keeps nobody out either', async (t) => {
+    const url = await databaseUrl(t)
+    const before = await buildWithSessions(t, { ...old, databaseUrl: url })
+    const credentials = await addUser(before)
+    const app = await buildWithSessions(t, { ...young, databaseUrl: url })
+    const pairs = await Promise.all(Array.from({ length: 4 }, () => app.auth.tokens.obtainPair(credentials)))
+
+    for (const { refresh } of pairs) t.match(await app.auth.tokens.refresh(refresh), { refresh: String })
+    t.equal((await app.auth.sessions.list(credentials.id)).length, 4)
   })
 
   t.test('renewals are forgotten with the last token that can be from before them, and with their user', async (t) => {
