@@ -1,3 +1,4 @@
+/** What is asked of a request to a view, in which order, and by which methods; and what it may be, which is anything. */
 import fc from 'fast-check'
 import type { InjectOptions } from 'fastify'
 import t from 'tap'

@@ -1,3 +1,4 @@
+/** Views like those that Latchkey has, small enough to be looked through. */
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import Type from 'typebox'
 import { AuthenticationFailed, NotAuthenticated, PermissionDenied, Throttled } from '../../src/errors.ts'
