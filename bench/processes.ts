@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 export async function serve(port: number, settings: Record<string, string>): Promise<ChildProcess> {
   const quiet = { PORT: String(port), LOGIN_RATE: 'off', LOG_LEVEL: 'silent', PASSWORD_HASHERS: 'md5' }
   const env = { ...process.env, ...quiet, ...settings }
-  const server = spawn(process.execPath, ['dist/cli.js', 'serve'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const server = spawn(process.execPath, ['dist/cli/main.js', 'serve'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
   await once(createInterface(server.stdout as NonNullable<typeof server.stdout>), 'line')
   return server
 }

@@ -3,11 +3,11 @@ import { createPrivateKey, createPublicKey, createSecretKey, type KeyObject } fr
 import fastifyJwt from '@fastify/jwt'
 import Fastify from 'fastify'
 import { jwtVerify, SignJWT } from 'jose'
-import { ALGORITHMS, type Algorithm, generateKeyText, isSymmetric } from '../src/algorithms.ts'
-import { createVerifier } from '../src/authentication/signatures.ts'
-import { loadSettings } from '../src/config.ts'
+import { ALGORITHMS, type Algorithm, generateKeyText, isSymmetric } from '../src/crypto/jwa.ts'
+import { fixedKeys } from '../src/keys/configured-keys.ts'
+import { createVerifier } from '../src/keys/verify-signature.ts'
+import { loadSettings } from '../src/settings/load.ts'
 import { Jwt } from '../src/tokens/jwt.ts'
-import { fixedKeys } from '../src/tokens/keys.ts'
 import { compare } from './measure.ts'
 
 const claims = (jti: number) => ({

@@ -4,24 +4,24 @@
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { readVerifyingKey } from './algorithms.ts'
 import { type Authenticator, decorateRequests } from './authentication/authenticate.ts'
 import { jwtAuthenticator } from './authentication/jwt.ts'
-import { createVerifier } from './authentication/signatures.ts'
-import { loadVerifierSettings } from './config.ts'
+import { readVerifyingKey } from './crypto/jwa.ts'
 import { ImproperlyConfigured, ServiceUnavailable } from './errors.ts'
+import { fallbackKeys, type KeySet, type VerifyingKey } from './keys/key-set.ts'
+import { RemoteKeys, withRemoteKeys } from './keys/remote-jwks.ts'
+import { createVerifier } from './keys/verify-signature.ts'
 import { TokenPermissions } from './permissions/token-permissions.ts'
-import type { Settings, SettingsInput } from './settings.ts'
+import { loadVerifierSettings } from './settings/load.ts'
+import type { Settings, SettingsInput } from './settings/schema.ts'
 import { Jwt } from './tokens/jwt.ts'
-import { fallbackKeys, type KeySet, type VerifyingKey } from './tokens/key-set.ts'
-import { NO_MEMORY, TokenReader } from './tokens/reader.ts'
-import { RemoteKeys, withRemoteKeys } from './tokens/remote-keys.ts'
+import { NO_MEMORY, TokenReader } from './tokens/verifier.ts'
 import type { TokenUser } from './users/token-user.ts'
 
 export { authenticateWith } from './authentication/authenticate.ts'
+export { errorHandler } from './drf/error-handler.ts'
 export * from './errors.ts'
-export { errorHandler } from './http/error-handler.ts'
-export type { Guard, GuardOptions, Predicate } from './permissions/guards.ts'
+export type { Guard, GuardOptions, Predicate } from './guards/guards.ts'
 export {
   allowAny,
   and,
@@ -32,7 +32,7 @@ export {
   isAuthenticatedOrReadOnly,
   not,
   or
-} from './permissions/guards.ts'
+} from './guards/guards.ts'
 export type { Caller } from './users/token-user.ts'
 export { TokenUser } from './users/token-user.ts'
 

@@ -1,9 +1,9 @@
 /** Every refusal: its status, code, body and headers, as DRF and SimpleJWT have them. */
 import t from 'tap'
 import { DatabaseUnavailable } from '../src/database/errors.ts'
+import { UnsupportedContentEncoding } from '../src/drf/parsers.ts'
 import * as errors from '../src/errors.ts'
-import { UnsupportedContentEncoding } from '../src/http/parsers.ts'
-import { HashingOverloaded } from '../src/users/hashing-queue.ts'
+import { HashingOverloaded } from '../src/passwords/queue.ts'
 
 const {
   AuthError,

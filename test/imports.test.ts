@@ -9,18 +9,16 @@ import t from 'tap'
 
 /** From left to right: a file may import what stands left of it, or its own folder. */
 const ORDER = [
-  ...['errors', 'algorithms', 'setting', 'settings', 'config', 'version', 'prompt', 'cli-error'],
-  ...['database', 'http', 'users', 'permissions', 'sessions', 'tokens', 'authentication', 'accounts'],
-  ...['plugin', 'verify', 'routes', 'server', 'index', 'cli-keys', 'cli-serve', 'cli-permissions', 'cli'],
+  ...['errors', 'version', 'crypto', 'settings', 'database'],
+  ...['drf', 'keys', 'sessions', 'passwords', 'users', 'permissions', 'tokens', 'accounts', 'admin'],
+  ...['guards', 'authentication', 'plugin', 'verify', 'routes', 'index', 'server', 'cli'],
   // For other platforms; nothing of the server's is there, and the server imports nothing of it.
   'client'
 ]
-/** Files that stand by themselves: what they may import of ours. */
-const LEAVES: Record<string, string[]> = {
-  ...{ errors: [], algorithms: [], setting: [], settings: ['algorithms', 'setting'], version: [], 'cli-error': [] },
-  client: [],
-  ...{ config: ['errors', 'algorithms', 'setting', 'settings'], prompt: ['errors'] }
-}
+/** What may be imported by files that stand by themselves. */
+const LEAVES: Record<string, string[]> = { errors: [], version: [], client: [] }
+/** Folders and files that may import Fastify; the domain does not know HTTP. */
+const KNOWS_HTTP = ['drf', 'guards', 'authentication', 'plugin', 'verify', 'routes', 'index', 'server', 'cli']
 const HTTP = /^(fastify|fastify-plugin|@fastify\/.+|node:https?2?)$/
 const MAX_LINES = 300
 
@@ -45,8 +43,7 @@ function importsOf(text: string): string[] {
 const placeOf = (path: string) => path.replace(/\/.*$/s, '').replace(/\.ts$/, '')
 
 function mayKnowHttp(path: string): boolean {
-  const isRight = ORDER.indexOf(placeOf(path)) >= ORDER.indexOf('authentication')
-  return isRight || path.startsWith('http/') || /[/-](routes|guards)\.ts$/.test(path)
+  return KNOWS_HTTP.includes(placeOf(path)) || path === 'keys/verify-signature.ts'
 }
 
 function faultOf(path: string, specifier: string): string | undefined {
@@ -61,7 +58,7 @@ function faultOf(path: string, specifier: string): string | undefined {
   if (place === wanted) return undefined
   if (target.startsWith('database/generated/')) return 'imports a generated client'
   if (LEAVES[place] && !LEAVES[place].includes(wanted)) return 'is to stand by itself'
-  if (wanted === 'http' && !mayKnowHttp(path)) return 'is a domain file and knows HTTP'
+  if (wanted === 'drf' && !mayKnowHttp(path)) return 'is a domain file and knows HTTP'
   return ORDER.indexOf(wanted) < ORDER.indexOf(place) ? undefined : 'imports to its right'
 }
 
@@ -77,7 +74,7 @@ function faultsIn(files: Sources): string[] {
       ...(ORDER.includes(placeOf(path)) ? [] : [`${path}: has no place in the order`]),
       ...(name === 'index.ts' && path !== name ? [`${path}: a folder has no index.ts`] : []),
       ...(/utils|helpers|services|repositories|common/.test(path) ? [`${path}: says nothing by its name`] : []),
-      ...(/\bprocess\.env\b/.test(text) && path !== 'cli.ts' ? [`${path}: reads the environment`] : []),
+      ...(/\bprocess\.env\b/.test(text) && path !== 'cli/main.ts' ? [`${path}: reads the environment`] : []),
       ...(lines > MAX_LINES ? [`${path}: has ${lines} lines`] : [])
     ]
   })
@@ -100,19 +97,19 @@ t.test('the check can fail', async (t) => {
   const violations: [path: string, line: string, fault: string][] = [
     ['users/users.ts', "import { Tokens } from '../tokens/tokens.ts'", 'imports to its right'],
     ['users/users.ts', "import type { Tokens } from '../tokens/tokens.ts'", 'imports to its right'],
-    ['users/users.ts', "export * from '../permissions/guards.ts'", 'imports to its right'],
+    ['users/users.ts', "export * from '../guards/guards.ts'", 'imports to its right'],
     ['users/users.ts', "const later = await import('../tokens/tokens.ts')", 'imports to its right'],
     ['database/open.ts', 'let tokens: typeof import("../tokens/tokens.ts")', 'imports to its right'],
-    ['http/view.ts', "import {\n  type Users\n} from '../users/users.ts'", 'imports to its right'],
-    ['routes.ts', "import './server.ts'", 'imports to its right'],
-    ['index.ts', "export * from './cli.ts'", 'imports to its right'],
+    ['drf/view.ts', "import {\n  type Users\n} from '../users/users.ts'", 'imports to its right'],
+    ['routes/routes.ts', "import '../server/server.ts'", 'imports to its right'],
+    ['index.ts', "export * from './cli/main.ts'", 'imports to its right'],
     ['plugin.ts', "import latchkey from './index.ts'", 'imports the public API'],
     ['tokens/tokens.ts', "import { Guard } from '../index.ts'", 'imports the public API'],
     ['users/users.ts', "import type { FastifyRequest } from 'fastify'", 'is a domain file and knows HTTP'],
     ['tokens/jwt.ts', "import type {} from '@fastify/jwt'", 'is a domain file and knows HTTP'],
     ['users/users.ts', "declare module 'fastify' {}", 'is a domain file and knows HTTP'],
     ['errors.ts', "import { STATUS_CODES } from 'node:http'", 'is a domain file and knows HTTP'],
-    ['tokens/tokens.ts', "import { view } from '../http/view.ts'", 'is a domain file and knows HTTP'],
+    ['tokens/tokens.ts', "import { view } from '../drf/view.ts'", 'is a domain file and knows HTTP'],
     ['users/users.ts', "import { Prisma } from '@prisma/client'", 'knows Prisma, not only the database'],
     [
       'users/users.ts',
@@ -121,10 +118,10 @@ t.test('the check can fail', async (t) => {
     ],
     ['errors.ts', "import { version } from './version.ts'", 'is to stand by itself'],
     ['client/session.ts', "import { AuthError } from '../errors.ts'", 'is to stand by itself'],
-    ['cli.ts', "import { createClient } from './client.ts'", 'imports to its right'],
-    ['prompt.ts', "import { loadSettings } from './config.ts'", 'is to stand by itself'],
-    ['server.ts', "import { build } from '../test/support/build.ts'", 'imports what is no file of src/'],
-    ['server.ts', "import { version } from './version'", 'imports what is no file of src/']
+    ['cli/main.ts', "import { createClient } from '../client/client.ts'", 'imports to its right'],
+    ['version.ts', "import { loadSettings } from './settings/load.ts'", 'is to stand by itself'],
+    ['server/server.ts', "import { build } from '../../test/support/build.ts'", 'imports what is no file of src/'],
+    ['server/server.ts', "import { version } from '../version'", 'imports what is no file of src/']
   ]
   for (const [path, line, fault] of violations) {
     t.strictSame(
@@ -135,7 +132,7 @@ t.test('the check can fail', async (t) => {
   }
   const others: [path: string, text: string, fault: string][] = [
     ['users/index.ts', '', 'users/index.ts: a folder has no index.ts'],
-    ['http/utils.ts', '', 'http/utils.ts: says nothing by its name'],
+    ['drf/utils.ts', '', 'drf/utils.ts: says nothing by its name'],
     ['mail/mail.ts', '', 'mail/mail.ts: has no place in the order'],
     ['plugin.ts', 'const url = process.env.DATABASE_URL', 'plugin.ts: reads the environment'],
     ['plugin.ts', '\n'.repeat(301), 'plugin.ts: has 301 lines']
@@ -147,12 +144,12 @@ t.test('what is allowed is allowed', async (t) => {
   const allowed: [path: string, line: string][] = [
     ['tokens/tokens.ts', "import type { Users } from '../users/users.ts'"],
     ['tokens/tokens.ts', "import type { Jwt } from './jwt.ts'"],
-    ['tokens/routes.ts', "import type { FastifyInstance } from 'fastify'"],
-    ['tokens/routes.ts', "import { view } from '../http/view.ts'"],
-    ['permissions/guards.ts', "import type { FastifyRequest } from 'fastify'"],
-    ['cli.ts', "import { askForText } from './prompt.ts'\nconst { HOME } = process.env"],
-    ['users/users.ts', "// import { view } from '../http/view.ts'\n/* from 'fastify' */"],
-    ['client.ts', "import { Session } from './client/session.ts'"],
+    ['routes/api/token.ts', "import type { FastifyInstance } from 'fastify'"],
+    ['routes/api/token.ts', "import { view } from '../../drf/view.ts'"],
+    ['guards/guards.ts', "import type { FastifyRequest } from 'fastify'"],
+    ['cli/main.ts', "import { askForText } from './prompt.ts'\nconst { HOME } = process.env"],
+    ['users/users.ts', "// import { view } from '../drf/view.ts'\n/* from 'fastify' */"],
+    ['client/client.ts', "import { Session } from './session.ts'"],
     ['plugin.ts', '\n'.repeat(300)]
   ]
   for (const [path, line] of allowed) t.strictSame(faultsIn({ [path]: `${line}` }), [], line)

@@ -4,10 +4,10 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { generateKeyText, publicJwk, readSigningKey, verifyingPart } from '../src/algorithms.ts'
+import { generateKeyText, publicJwk, readSigningKey, verifyingPart } from '../src/crypto/jwa.ts'
 import { ImproperlyConfigured } from '../src/errors.ts'
 import { wellKnownRoutes } from '../src/index.ts'
-import type { KeyRing } from '../src/tokens/ring.ts'
+import type { KeyRing } from '../src/keys/key-ring.ts'
 import verify, {
   errorHandler,
   hasPermission,

@@ -17,7 +17,7 @@ const files = {
   '/latchkey/client.js': [client('client.js'), 'text/javascript']
 }
 for (const name of ['endpoints', 'errors', 'session', 'storage', 'tabs']) {
-  files[`/latchkey/client/${name}.js`] = [client(`client/${name}.js`), 'text/javascript']
+  files[`/latchkey/${name}.js`] = [client(`${name}.js`), 'text/javascript']
 }
 
 let apiOrigin = ''

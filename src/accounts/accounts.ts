@@ -1,13 +1,13 @@
 /** What people may do with their own accounts: djoser's rules, without their HTTP. */
 import type { User as UserRow } from '../database/open.ts'
 import { PermissionDenied, ValidationError } from '../errors.ts'
-import type { Settings } from '../settings.ts'
+import { faultsOfPassword, type PasswordRules } from '../passwords/validators.ts'
+import type { Settings } from '../settings/schema.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
-import { faultsOfPassword, type PasswordRules } from '../users/validators.ts'
-import { type Event, linkLetter, noticeLetter, type Purpose } from './letters.ts'
-import type { Mail } from './mail.ts'
-import { idOf, type ResetTokens } from './reset-tokens.ts'
+import { idOf, type ResetTokens } from './email-tokens.ts'
+import { type Event, linkLetter, noticeLetter, type Purpose } from './emails.ts'
+import type { Mail } from './mailer.ts'
 
 /** What a link in a mail has shown. */
 export interface Link {

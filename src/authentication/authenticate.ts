@@ -2,9 +2,9 @@
 
 import type {} from '@fastify/jwt'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { varyBy } from '../drf/vary.ts'
 import { type AuthError, AuthenticationFailed, NotAuthenticated, PermissionDenied } from '../errors.ts'
-import { varyBy } from '../http/vary.ts'
-import type { Guard } from '../permissions/guards.ts'
+import type { Guard } from '../guards/guards.ts'
 import type { Caller } from '../users/token-user.ts'
 
 /** A scheme by which a caller says who it is; DRF's authentication class. */

@@ -1,7 +1,7 @@
 /** DRF's BasicAuthentication: a name and a password with every request. */
 import type { FastifyRequest } from 'fastify'
+import type { FailureThrottle } from '../drf/throttle.ts'
 import { AuthenticationFailed } from '../errors.ts'
-import type { FailureThrottle } from '../http/throttle.ts'
 import { withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import type { Authenticator } from './authenticate.ts'

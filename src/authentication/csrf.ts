@@ -1,10 +1,10 @@
 /** Django's protection against requests that another's page makes a browser send: CsrfViewMiddleware. */
 import { randomInt } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { isEqual } from '../crypto/django-signing.ts'
+import { cookieOf, setCookie } from '../drf/cookies.ts'
+import { varyBy } from '../drf/vary.ts'
 import { PermissionDenied } from '../errors.ts'
-import { cookieOf, setCookie } from '../http/cookies.ts'
-import { varyBy } from '../http/vary.ts'
-import { isEqual } from '../sessions/signed-data.ts'
 
 const COOKIE = 'csrftoken'
 const FIELD = 'csrfmiddlewaretoken'

@@ -1,15 +1,15 @@
 /** SimpleJWT's JWTAuthentication and, without the user's row, its JWTStatelessUserAuthentication. */
 import type { FastifyRequest } from 'fastify'
 import { BadAuthorizationHeader, InvalidToken, PasswordChanged, UserInactive, UserNotFound } from '../errors.ts'
-import { TokenCookies } from '../http/token-cookies.ts'
-import type { Settings } from '../settings.ts'
+import type { Settings } from '../settings/schema.ts'
 import type { Claims } from '../tokens/jwt.ts'
-import type { TokenReader } from '../tokens/reader.ts'
+import type { TokenReader } from '../tokens/verifier.ts'
 import { type Caller, TokenUser } from '../users/token-user.ts'
 import { isUserId, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import type { Authenticator } from './authenticate.ts'
 import { wordsOf } from './header.ts'
+import { TokenCookies } from './token-cookies.ts'
 
 /**
  * @param users null where there are none, and callers are known only by token

@@ -1,12 +1,12 @@
 /** DRF's SessionAuthentication, and Django's login and logout: a cookie that a browser sends by itself. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { User as UserRow } from '../database/open.ts'
-import { cookieOf, setCookie } from '../http/cookies.ts'
-import { varyBy } from '../http/vary.ts'
-import { BrowserSession, type BrowserSessions, type Owner } from '../sessions/browser-sessions.ts'
-import type { Settings } from '../settings.ts'
+import { cookieOf, setCookie } from '../drf/cookies.ts'
+import { varyBy } from '../drf/vary.ts'
+import type { Settings } from '../settings/schema.ts'
 import { withoutPassword } from '../users/user.ts'
 import type { Authenticator } from './authenticate.ts'
+import { BrowserSession, type BrowserSessions, type Owner } from './browser-sessions.ts'
 import { csrfProtect, rotateToken } from './csrf.ts'
 
 /** Without a challenge: a browser has none to answer. `request.auth` is the session. */

@@ -1,6 +1,6 @@
 /** Which models there are, and which permissions that makes: what Django does after migrating. */
 import type { Database } from '../database/open.ts'
-import { amongRivals } from '../database/rivals.ts'
+import { amongRivals } from '../database/retry.ts'
 import { ValidationError } from '../errors.ts'
 import { checkText, MAX_LABEL } from './names.ts'
 

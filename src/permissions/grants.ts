@@ -1,6 +1,6 @@
 /** Who is given which permissions: rows of `auth_user_user_permissions` and `auth_group_permissions`. */
 import type { Database, Prisma } from '../database/open.ts'
-import { amongRivals } from '../database/rivals.ts'
+import { amongRivals } from '../database/retry.ts'
 import { isName } from '../users/user.ts'
 import { checkKey, NAME, nameOf, noSuchKey, noSuchName, noSuchPermissions, partsOf } from './names.ts'
 

@@ -1,7 +1,7 @@
 /** Django's groups: who is in them, and what they hold. Every change is one transaction, and can be made twice. */
 import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, Group } from '../database/open.ts'
-import { amongRivals } from '../database/rivals.ts'
+import { amongRivals } from '../database/retry.ts'
 import { NotFound, ValidationError } from '../errors.ts'
 import { difference, missing } from '../users/changes.ts'
 import { isName } from '../users/user.ts'

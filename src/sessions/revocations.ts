@@ -2,9 +2,10 @@
  * What access tokens are refused before they expire. Every process keeps the list in memory, so that a request asks no
  * database, and follows it: by a notice where the database gives one, and by looking again every now and then.
  */
+
+import { listen } from '../database/notifications.ts'
 import type { Database } from '../database/open.ts'
-import type { Settings } from '../settings.ts'
-import { listen } from './listener.ts'
+import type { Settings } from '../settings/schema.ts'
 
 /** How long a row may be under way behind one with a higher id, in milliseconds: longer than any transaction takes. */
 const SETTLED = 15_000

@@ -5,8 +5,8 @@
  */
 import type { Database, Prisma, SessionRow } from '../database/open.ts'
 import { AuthenticationFailed, InvalidToken, ServiceUnavailable, ValidationError } from '../errors.ts'
-import type { Settings } from '../settings.ts'
-import { flushExpired } from './expired.ts'
+import type { Settings } from '../settings/schema.ts'
+import { flushExpired } from './cleanup.ts'
 import type { Revocations } from './revocations.ts'
 import {
   adoptedSid,
@@ -19,7 +19,7 @@ import {
   newRow,
   staleClaims,
   type Turn
-} from './rows.ts'
+} from './session-rows.ts'
 
 /** Why a session has ended; `reuse` of the token before (without grace), or of an older one; `staff` has ended it. */
 export type EndReason =

@@ -2,15 +2,15 @@
 
 import type { User as UserRow } from '../database/open.ts'
 import { AuthenticationFailed, InvalidToken, PasswordChanged } from '../errors.ts'
-import type { Device } from '../sessions/rows.ts'
-import type { Settings } from '../settings.ts'
+import type { Device } from '../sessions/session-rows.ts'
+import type { Settings } from '../settings/schema.ts'
 import { isUserId, type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
-import { type Blacklist, NO_ACCOUNT } from './blacklist.ts'
+import { type CustomClaimsOptions, Mint } from './claims.ts'
 import type { Claims, Jwt } from './jwt.ts'
-import { type CustomClaimsOptions, Mint } from './mint.ts'
-import { type Memory, TokenReader } from './reader.ts'
-import { SessionTokens } from './session-tokens.ts'
+import { type Blacklist, NO_ACCOUNT } from './stores/blacklist-store.ts'
+import { SessionTokens } from './stores/session-store.ts'
+import { type Memory, TokenReader } from './verifier.ts'
 
 export interface Credentials {
   username: string

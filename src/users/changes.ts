@@ -1,12 +1,12 @@
 /** Changes to a user that hang together: the row, its groups and its permissions, and who may not be lost. */
 import type { Database, Prisma, User as UserRow } from '../database/open.ts'
-import { amongRivals } from '../database/rivals.ts'
+import { amongRivals } from '../database/retry.ts'
 import { NotFound, PermissionDenied, ValidationError } from '../errors.ts'
-import { isPasswordUsable } from './hashers.ts'
-import { cleanUsername, normalizeEmail, normalizeUsername, TAKEN } from './normalize.ts'
+import { isPasswordUsable } from '../passwords/hashers.ts'
+import { faultsOfPassword, type PasswordRules } from '../passwords/validators.ts'
 import type { User } from './user.ts'
+import { cleanUsername, normalizeEmail, normalizeUsername, TAKEN } from './usernames.ts'
 import type { UserChanges } from './users.ts'
-import { faultsOfPassword, type PasswordRules } from './validators.ts'
 
 interface Keys {
   groups?: readonly number[]

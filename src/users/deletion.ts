@@ -1,7 +1,7 @@
 /** The end of a user, with what hangs on it: Django's cascade, which no database does by itself. */
 import { isMissingTable } from '../database/errors.ts'
 import type { Database, Prisma } from '../database/open.ts'
-import { amongRivals } from '../database/rivals.ts'
+import { amongRivals } from '../database/retry.ts'
 import { commit, find, type Permit, publicOf } from './changes.ts'
 
 type Statement = Prisma.PrismaPromise<unknown>

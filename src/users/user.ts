@@ -1,6 +1,6 @@
 /** A user as the rest sees one, and what names one. */
 import type { User as UserRow } from '../database/open.ts'
-import type { Settings } from '../settings.ts'
+import type { Settings } from '../settings/schema.ts'
 
 /** A user without the password hash, which never leaves this module unless asked for by name. */
 export type User = Omit<UserRow, 'password'>

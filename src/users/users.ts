@@ -1,9 +1,10 @@
 /** Django's users: who they are, how they are made, and whether a password is theirs. */
 import { isMissing } from '../database/errors.ts'
 import type { Database, Prisma, User as UserRow } from '../database/open.ts'
-import { amongRivals } from '../database/rivals.ts'
+import { amongRivals } from '../database/retry.ts'
 import { ServiceUnavailable, ValidationError } from '../errors.ts'
-import type { Settings } from '../settings.ts'
+import { type Hashers, makeUnusablePassword } from '../passwords/hashers.ts'
+import type { Settings } from '../settings/schema.ts'
 import { withEmail } from './addresses.ts'
 import {
   changeUser,
@@ -16,10 +17,9 @@ import {
   type UserWithKeys
 } from './changes.ts'
 import { deleteUser } from './deletion.ts'
-import { type Hashers, makeUnusablePassword } from './hashers.ts'
-import { cleanUsername, existing, named, normalizeEmail, TAKEN } from './normalize.ts'
-import { fingerprintOf, forgetRenewals, isOfCurrentPassword, renewPassword } from './renewals.ts'
+import { fingerprintOf, forgetRenewals, isOfCurrentPassword, renewPassword } from './rehash.ts'
 import { isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
+import { cleanUsername, existing, named, normalizeEmail, TAKEN } from './usernames.ts'
 
 export interface NewUser {
   /** At most 150 characters; stored in NFKC form. */

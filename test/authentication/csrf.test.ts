@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { masked, unmasked } from '../../src/authentication/csrf.ts'
-import { drfScope } from '../../src/http/view.ts'
+import { drfScope } from '../../src/drf/view.ts'
 import { csrfProtect, csrfToken, errorHandler, type LatchkeyOptions } from '../../src/index.ts'
 import { worldOf } from '../support/build.ts'
 

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { errorHandler, isAuthenticated, type LatchkeyOptions } from '../../src/index.ts'
-import { sendRaw } from '../http/scope.ts'
+import { sendRaw } from '../drf/scope.ts'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, obtainPair, PASSWORD } from '../support/journeys.ts'
 import { mint } from '../support/tokens.ts'

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium } from 'playwright-core'
 import type { Test } from 'tap'
-import { emptyFolder, gather } from '../command-line.ts'
+import { emptyFolder, gather } from '../cli/command-line.ts'
 
 /** Nothing of what a browser asks its maker. */
 const QUIET = [

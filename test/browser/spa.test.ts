@@ -1,7 +1,7 @@
 /** The example app in a real browser: the page is on one origin, the API on another. */
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
-import { SLOWLY } from '../command-line.ts'
+import { SLOWLY } from '../cli/command-line.ts'
 import { type Example, missing, openBrowser, startExample } from './browser.ts'
 
 t.setTimeout(SLOWLY)

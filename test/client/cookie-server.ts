@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import type { ClientOptions } from '../../src/client.ts'
+import type { ClientOptions } from '../../src/client/client.ts'
 import type { Scope } from '../support/build.ts'
 import { mint, secondsNow } from '../support/tokens.ts'
 

@@ -1,6 +1,6 @@
 /** Cookie mode: the refresh token is where no script sees it, and a page that is loaded anew does not know who it is. */
 import t, { type Test } from 'tap'
-import { type Client, type ClientOptions, createClient, SignedOutError } from '../../src/client.ts'
+import { type Client, type ClientOptions, createClient, SignedOutError } from '../../src/client/client.ts'
 import { type Browser, browser, cookieServer } from './cookie-server.ts'
 import { cut, hold, layProxy, refuse } from './proxy.ts'
 import { clock, LOGOUT, locks, nextChange, REFRESH, type Shelf, shelf } from './stage.ts'

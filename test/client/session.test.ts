@@ -1,6 +1,6 @@
 /** A client's session: renewed ahead and by one for all, and not lost for the network's sake. */
 import t from 'tap'
-import { type ClientStorage, NetworkError, SignedOutError } from '../../src/client.ts'
+import { type ClientStorage, NetworkError, SignedOutError } from '../../src/client/client.ts'
 import { claimsOf } from '../support/tokens.ts'
 import { cut, hold, lose, refuse } from './proxy.ts'
 import { clock, LOGOUT, nextChange, REFRESH, shelf, sidIn, slowShelf, spoil, stage } from './stage.ts'

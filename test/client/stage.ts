@@ -1,10 +1,10 @@
 /** A server on a real port, a way to it that can fail, and alice's clients. */
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import { type Client, type ClientOptions, type ClientStorage, createClient } from '../../src/client.ts'
-import type { SettingsInput } from '../../src/settings.ts'
-import { listening } from '../listening.ts'
+import { type Client, type ClientOptions, type ClientStorage, createClient } from '../../src/client/client.ts'
+import type { SettingsInput } from '../../src/settings/schema.ts'
 import { addUser, type Credentials } from '../support/journeys.ts'
+import { listening } from '../support/listening.ts'
 import { claimsOf } from '../support/tokens.ts'
 import { layProxy, type TestProxy } from './proxy.ts'
 

@@ -1,6 +1,6 @@
 /** Clients that share a storage, as tabs do: one refreshes for all, and one signs out for all. */
 import t from 'tap'
-import { type ClientStorage, memoryStorage, SignedOutError, webStorage } from '../../src/client.ts'
+import { type ClientStorage, memoryStorage, SignedOutError, webStorage } from '../../src/client/client.ts'
 import { jtiOf } from '../support/tokens.ts'
 import { hold } from './proxy.ts'
 import { clock, locks, nextChange, REFRESH, shelf, stage } from './stage.ts'

@@ -1,7 +1,7 @@
 /** Django and Latchkey on one database, first one of them and then the other: the same users, hashes, times and tokens. */
 import t, { type Test } from 'tap'
 import { migrate } from '../../src/database/migrate.ts'
-import { HASHERS } from '../../src/settings.ts'
+import { HASHERS } from '../../src/settings/schema.ts'
 import { onEachDatabase, type TestWorld } from '../support/build.ts'
 import { addUser, obtainPair, type Pair, refreshWith } from '../support/journeys.ts'
 import { claimsOf, jtiOf } from '../support/tokens.ts'

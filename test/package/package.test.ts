@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
-import { gather } from '../command-line.ts'
+import { gather } from '../cli/command-line.ts'
 import { bearer } from '../support/journeys.ts'
 import { cleanEnvironment, installPackage, PURE, ROOT } from './install.ts'
 
@@ -28,8 +28,8 @@ t.test('the package, installed in an empty folder', async (t) => {
     for (const path of [
       'dist/index.js',
       'dist/index.d.ts',
-      'dist/client.js',
-      'dist/cli.js',
+      'dist/client/client.js',
+      'dist/cli/main.js',
       '.env.example',
       'README.md',
       'LICENSE'
@@ -43,7 +43,7 @@ t.test('the package, installed in an empty folder', async (t) => {
       for (const name of named) t.ok(files.includes(`${migrations}/${name}/migration.sql`), name)
       t.ok(files.includes(`dist/database/generated/${provider}/client.js`))
     }
-    t.ok(readFileSync(join(modules, 'latchkey/dist/cli.js'), 'utf8').startsWith('#!/usr/bin/env node\n'))
+    t.ok(readFileSync(join(modules, 'latchkey/dist/cli/main.js'), 'utf8').startsWith('#!/usr/bin/env node\n'))
   })
 
   t.test("needs neither Prisma's command line nor a TypeScript toolchain", async (t) => {
@@ -100,9 +100,9 @@ t.test('the package, installed in an empty folder', async (t) => {
 
   t.test('has a client that loads nothing but itself', async (t) => {
     const dist = join(modules, 'latchkey/dist')
-    const parts = ['client.js', ...readdirSync(join(dist, 'client')).filter((name) => name.endsWith('.js'))]
-    const own = parts.map((name) => readFileSync(join(dist, name === 'client.js' ? name : `client/${name}`), 'utf8'))
-    t.ok(own.length > 4)
+    const parts = readdirSync(join(dist, 'client')).filter((name) => name.endsWith('.js'))
+    const own = parts.map((name) => readFileSync(join(dist, 'client', name), 'utf8'))
+    t.ok(own.length > 5)
     for (const text of own) t.notMatch(text, /(from|import) ?\(?['"](?!\.\/)/)
     const script = "import { createClient } from 'latchkey/client'; console.log(typeof createClient)"
     const { stdout } = await run('env', [...PURE, process.execPath, '--input-type=module', '-e', script], {

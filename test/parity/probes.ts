@@ -1,7 +1,7 @@
 /** The routes besides Latchkey's own that the cases ask for. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { pageByLimit, pageByNumber } from '../../src/http/pagination.ts'
-import { drfScope } from '../../src/http/view.ts'
+import { pageByLimit, pageByNumber } from '../../src/drf/pagination.ts'
+import { drfScope } from '../../src/drf/view.ts'
 import {
   accountRoutes,
   allowAny,
@@ -22,7 +22,7 @@ import {
   type Scheme,
   userRateThrottle
 } from '../../src/index.ts'
-import { groupRoutes } from '../../src/permissions/routes.ts'
+import { groupRoutes } from '../../src/routes/api/groups.ts'
 
 const GUARDED: Record<string, Guard> = {
   any: allowAny,

@@ -2,10 +2,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
-import { emptyFolder, type Server, serve } from '../command-line.ts'
-import { wireTo } from '../listening.ts'
+import { emptyFolder, type Server, serve } from '../cli/command-line.ts'
 import { onEachDatabase, SIGNING_KEY, type TestWorld, worldOf } from '../support/build.ts'
 import { addUser, type Credentials, obtainPair, refreshWith } from '../support/journeys.ts'
+import { wireTo } from '../support/listening.ts'
 import { CHEAP } from '../support/settings.ts'
 
 const SESSIONS = 6

@@ -1,8 +1,8 @@
 /** Headers, methods and paths as no good client sends them, to a server that listens. */
 import { METHODS } from 'node:http'
 import t from 'tap'
-import { listening } from '../listening.ts'
 import { addUser, obtainPair, PASSWORD } from '../support/journeys.ts'
+import { listening } from '../support/listening.ts'
 import { exchange, isAnswer, request } from './wire.ts'
 
 async function guarded(t: Parameters<typeof listening>[0]) {

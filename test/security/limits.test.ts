@@ -1,6 +1,6 @@
 /** How often an address may try to sign in, and that nothing it sends makes another address of it. */
 import t from 'tap'
-import { listening } from '../listening.ts'
+import { listening } from '../support/listening.ts'
 import { mint } from '../support/tokens.ts'
 
 const JSON_TYPE = { 'content-type': 'application/json' }

@@ -1,6 +1,6 @@
 /** What a server writes down at its most talkative, while it is attacked and while its database is away. */
 import t, { type Test } from 'tap'
-import { type Environment, emptyFolder, type Server, serve } from '../command-line.ts'
+import { type Environment, emptyFolder, type Server, serve } from '../cli/command-line.ts'
 import { onEachDatabase, SIGNING_KEY } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
 import { mint } from '../support/tokens.ts'

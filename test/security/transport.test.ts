@@ -2,8 +2,8 @@
 import { connect } from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
-import { listening } from '../listening.ts'
 import { addUser, bearer, obtainPair, PASSWORD } from '../support/journeys.ts'
+import { listening } from '../support/listening.ts'
 import { exchange, isAnswer, request } from './wire.ts'
 
 const CREDENTIALS = JSON.stringify({ username: 'alice', password: PASSWORD })

@@ -1,5 +1,5 @@
 import type { LatchkeyOptions } from '../../src/index.ts'
-import { HASHERS } from '../../src/settings.ts'
+import { HASHERS } from '../../src/settings/schema.ts'
 
 export const SIGNING_KEY = 'research-secret-key-0123456789-abcdefghijklmnopqrstuvwxyz'
 

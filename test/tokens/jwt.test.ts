@@ -1,6 +1,6 @@
 import t from 'tap'
 import { InvalidToken } from '../../src/errors.ts'
-import type { SettingsInput } from '../../src/settings.ts'
+import type { SettingsInput } from '../../src/settings/schema.ts'
 import { SIGNING_KEY } from '../support/build.ts'
 import { signatureOf } from '../support/tokens.ts'
 import vectors from './jwt-vectors.json' with { type: 'json' }

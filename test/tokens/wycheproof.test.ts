@@ -21,12 +21,12 @@ import {
   UnfitKey,
   verifyingPart,
   weaknessOfSecret
-} from '../../src/algorithms.ts'
-import { createVerifier } from '../../src/authentication/signatures.ts'
-import { loadSettings } from '../../src/config.ts'
+} from '../../src/crypto/jwa.ts'
 import { InvalidToken } from '../../src/errors.ts'
+import { type KeySet, signingKey } from '../../src/keys/key-set.ts'
+import { createVerifier } from '../../src/keys/verify-signature.ts'
+import { loadSettings } from '../../src/settings/load.ts'
 import { headerOf, Jwt, partsOf } from '../../src/tokens/jwt.ts'
-import { type KeySet, signingKey } from '../../src/tokens/key-set.ts'
 import { CHEAP } from '../support/settings.ts'
 import { bentTokens, changed, goodTokens, inputOf, type Signer, signatureOf, withSignatures } from './wycheproof.ts'
 

@@ -3,7 +3,7 @@
  * again, so that nothing but the bend speaks against it.
  */
 import { createHmac, createSecretKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
-import { ALGORITHMS, type Algorithm, sign, verifyingPart } from '../../src/algorithms.ts'
+import { ALGORITHMS, type Algorithm, sign, verifyingPart } from '../../src/crypto/jwa.ts'
 import { encoded, type Part } from './signed.ts'
 
 export interface Signer {

@@ -2,11 +2,11 @@
 import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
-import { createHashers, type Hashers, HashingOverloaded } from '../../src/users/hashers.ts'
+import { createHashers, type Hashers, HashingOverloaded } from '../../src/passwords/hashers.ts'
 import { Users } from '../../src/users/users.ts'
+import { preferring, recordWork, withOtherHash } from '../passwords/hashing.ts'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
-import { preferring, recordWork, withOtherHash } from './hashing.ts'
 
 /** With a salt so short that the hash is outdated. */
 const OUTDATED = `md5$abc$${createHash('md5').update(`abc${PASSWORD}`).digest('hex')}`

@@ -1,8 +1,8 @@
 /** Users as rows: how they are made, found, changed and deleted. Signing in has a file of its own. */
 import t from 'tap'
 import { ValidationError } from '../../src/errors.ts'
-import { normalizeEmail } from '../../src/users/normalize.ts'
 import { isUserId, primaryKeyOf, withoutPassword } from '../../src/users/user.ts'
+import { normalizeEmail } from '../../src/users/usernames.ts'
 import { onEachDatabase } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
 import { refuseInserts } from '../tokens/faults.ts'

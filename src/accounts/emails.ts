@@ -1,0 +1,78 @@
+/** What the mails say: a few lines in text and HTML, with a link or without. Never a password. */
+import type { User as UserRow } from '../database/open.ts'
+import type { Settings } from '../settings/schema.ts'
+import type { User } from '../users/user.ts'
+import { type ResetTokens, uidOf } from './email-tokens.ts'
+import type { Mail } from './mailer.ts'
+
+interface Letter {
+  subject: (site: string) => string
+  line: string
+}
+
+/** Those with a link, which leads to a page of the site's. */
+const LINKS = {
+  activation: {
+    subject: (site) => `Account activation on ${site}`,
+    line: 'follow this link to activate your account:',
+    path: 'accountsActivationUrl'
+  },
+  passwordReset: {
+    subject: (site) => `Password reset on ${site}`,
+    line: 'follow this link to choose a new password:',
+    path: 'accountsPasswordResetUrl'
+  },
+  usernameReset: {
+    subject: (site) => `Username reset on ${site}`,
+    line: 'follow this link to choose a new name:',
+    path: 'accountsUsernameResetUrl'
+  }
+} satisfies Record<string, Letter & { path: keyof Settings }>
+
+/** Those that tell what has happened. */
+const NOTICES = {
+  confirmation: {
+    subject: (site) => `${site} - Your account has been successfully created and activated!`,
+    line: 'your account is ready.'
+  },
+  passwordChanged: {
+    subject: (site) => `${site} - Your password has been successfully changed!`,
+    line: 'your password has been changed. If that was not you, ask for a new one at once.'
+  },
+  usernameChanged: {
+    subject: (site) => `${site} - Your username has been successfully changed!`,
+    line: 'your name has been changed. If that was not you, ask for a new password at once.'
+  }
+} satisfies Record<string, Letter>
+
+export type Purpose = keyof typeof LINKS
+export type Event = keyof typeof NOTICES
+
+/** With a link that is good once. */
+export function linkLetter(purpose: Purpose, user: UserRow, settings: Settings, resetTokens: ResetTokens): Mail {
+  const { subject, line, path } = LINKS[purpose]
+  const filled = settings[path].replace('{uid}', uidOf(user)).replace('{token}', resetTokens.make(user))
+  const link = `${settings.accountsSiteUrl.replace(/\/$/, '')}/${filled.replace(/^\//, '')}`
+  const closing = 'If you did not ask for this, there is nothing to do.'
+  return letter(user, settings, subject, [line, link, closing])
+}
+
+export function noticeLetter(event: Event, user: User, settings: Settings): Mail {
+  const { subject, line } = NOTICES[event]
+  return letter(user, settings, subject, [line])
+}
+
+function letter(
+  { username, email }: User,
+  { accountsSiteName: site }: Settings,
+  subject: Letter['subject'],
+  lines: string[]
+): Mail {
+  const parts = [`Hello ${username},`, ...lines, site]
+  const html = parts.map((part) => `<p>${/^https?:\S+$/.test(part) ? anchor(escaped(part)) : escaped(part)}</p>`)
+  return { to: email, subject: subject(site), text: parts.join('\n\n'), html: html.join('\n') }
+}
+
+const anchor = (link: string) => `<a href="${link}">${link}</a>`
+
+const escaped = (text: string) => text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)

@@ -1,0 +1,53 @@
+/** Mail: by SMTP, or, where there is none, into files. */
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Settings } from '../settings/schema.ts'
+
+export interface Mail {
+  to: string
+  subject: string
+  text: string
+  html: string
+}
+
+/** Resolves when the mail has been handed over. */
+export type SendMail = (mail: Mail) => Promise<void>
+
+/** Where mail goes that nobody takes, below the working directory. */
+const FOLDER = join('data', 'mail')
+/** In milliseconds. */
+const PATIENCE = { connectionTimeout: 10_000, greetingTimeout: 10_000, socketTimeout: 20_000 }
+
+/** @param onFile told where a mail was put that was not sent */
+export function createMailer(settings: Settings, onFile: (path: string) => void): SendMail {
+  let made: Promise<SendMail> | undefined
+  return async (mail) => {
+    // Many an app never sends any.
+    made ??= settings.mailUrl === null ? filer(settings, onFile) : sender(settings.mailUrl, settings)
+    return (await made)(mail)
+  }
+}
+
+async function sender(mailUrl: string, { mailFrom }: Settings): Promise<SendMail> {
+  const { createTransport } = await import('nodemailer')
+  const url = new URL(mailUrl)
+  const transport = createTransport({
+    ...{ host: url.hostname, secure: url.protocol === 'smtps:', ...PATIENCE },
+    port: Number(url.port || (url.protocol === 'smtps:' ? 465 : 587)),
+    ...(url.username && { auth: { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } })
+  })
+  return async (mail) => void (await transport.sendMail({ from: mailFrom, ...mail }))
+}
+
+async function filer({ mailFrom }: Settings, onFile: (path: string) => void): Promise<SendMail> {
+  const { createTransport } = await import('nodemailer')
+  const transport = createTransport({ streamTransport: true, buffer: true })
+  return async (mail) => {
+    const { message } = await transport.sendMail({ from: mailFrom, ...mail })
+    mkdirSync(FOLDER, { recursive: true, mode: 0o700 })
+    const path = join(FOLDER, `${new Date().toISOString().replaceAll(':', '-')}-${randomBytes(3).toString('hex')}.eml`)
+    writeFileSync(path, message as Buffer, { mode: 0o600, flag: 'wx' })
+    onFile(path)
+  }
+}

@@ -1,0 +1,169 @@
+/**
+ * What staff may do with users and groups: nobody gives what he does not hold, nor takes over who holds more.
+ *
+ * A superuser may do all of it. Others, whose model permissions the guards have asked for, may take away whatever they
+ * like, but only from who is no superuser.
+ */
+import { isForeignKeyViolation } from '../database/errors.ts'
+import type { Database, Group } from '../database/open.ts'
+import { PermissionDenied, ValidationError } from '../errors.ts'
+import type { GroupChanges, Groups } from '../permissions/groups.ts'
+import { NAME, nameOf } from '../permissions/names.ts'
+import type { Permissions } from '../permissions/permissions.ts'
+import { difference, type UserWithKeys } from '../users/changes.ts'
+import type { Caller } from '../users/token-user.ts'
+import type { User } from '../users/user.ts'
+import type { NewUser, UserChanges, Users } from '../users/users.ts'
+
+interface Domains {
+  database: Database
+  users: Users
+  groups: Groups
+  permissions: Permissions
+}
+
+/** What a caller has to give. */
+interface Rank {
+  isSuperuser: boolean
+  isStaff: boolean
+  held: ReadonlySet<string>
+}
+
+/** What somebody is before there is somebody. */
+const NOBODY = { isStaff: false, isSuperuser: false, isActive: true, groups: [], userPermissions: [] }
+
+export class Management {
+  readonly #domains: Domains
+
+  constructor(domains: Domains) {
+    this.#domains = domains
+  }
+
+  /** @throws {PermissionDenied | ValidationError} for what the caller cannot give, or what is wrong with it */
+  async createUser(caller: Caller | null, user: NewUser): Promise<User> {
+    const rank = await this.#rankOf(caller)
+    await this.#checkGiven(rank, NOBODY, user)
+    return this.#domains.users.createUser(user)
+  }
+
+  /** @param sid as of Users.updateUser @throws {PermissionDenied | ValidationError | NotFound} */
+  async updateUser(
+    caller: Caller | null,
+    id: number,
+    changes: UserChanges,
+    sid: string | null = null
+  ): Promise<UserWithKeys> {
+    const rank = await this.#rankOf(caller)
+    const permit = async (user: UserWithKeys) => {
+      await this.#checkGiven(rank, user, changes)
+      if (isTakeover(user, changes)) await this.#checkOutranks(rank, user)
+    }
+    return this.#domains.users.updateUser(id, changes, permit, sid)
+  }
+
+  /** @throws {PermissionDenied | NotFound | ValidationError} */
+  async deleteUser(caller: Caller | null, id: number): Promise<void> {
+    const rank = await this.#rankOf(caller)
+    const deletion = this.#domains.users.deleteUser(id, (user) => checkMayTouch(rank, user))
+    return unlessReferredTo(deletion, 'Other rows refer to this user, who can be deactivated instead.')
+  }
+
+  /** @throws {PermissionDenied | ValidationError} */
+  async createGroup(caller: Caller | null, name: string, permissions: readonly number[] = []): Promise<Group> {
+    await this.#checkHolds(await this.#rankOf(caller), [], permissions)
+    return this.#domains.groups.createGroup(name, permissions)
+  }
+
+  /** @throws {PermissionDenied | ValidationError | NotFound} */
+  async updateGroup(caller: Caller | null, id: number, changes: GroupChanges): Promise<void> {
+    const rank = await this.#rankOf(caller)
+    return this.#domains.groups.updateGroup(id, changes, (added) => this.#checkHolds(rank, [], added))
+  }
+
+  /** @throws {ValidationError} */
+  deleteGroup(id: number): Promise<void> {
+    return unlessReferredTo(this.#domains.groups.deleteGroup(id), 'Other rows refer to this group.')
+  }
+
+  /** @throws {PermissionDenied | ValidationError} */
+  async addToGroup(caller: Caller | null, user: UserWithKeys, groupId: number): Promise<void> {
+    await this.#checkGiven(await this.#rankOf(caller), user, { groups: [...user.groups, groupId] })
+    return this.#domains.groups.addToGroup(user.id, groupId)
+  }
+
+  /** @throws {PermissionDenied | ValidationError} */
+  async removeFromGroup(caller: Caller | null, user: UserWithKeys, groupId: number): Promise<void> {
+    checkMayTouch(await this.#rankOf(caller), user)
+    return this.#domains.groups.removeFromGroup(user.id, groupId)
+  }
+
+  /** Not what a token says: what a caller may give is what the database says now. */
+  async #rankOf(caller: Caller | null): Promise<Rank> {
+    const { permissions } = this.#domains
+    const row = await permissions.rowOf(caller)
+    if (!row?.isActive) return { isSuperuser: false, isStaff: false, held: new Set() }
+    const { isSuperuser, isStaff } = row
+    return { isSuperuser, isStaff, held: isSuperuser ? new Set() : await permissions.getAllPermissions(caller) }
+  }
+
+  async #checkGiven(rank: Rank, user: Omit<UserWithKeys, keyof User> & Flags, changes: UserChanges): Promise<void> {
+    if (rank.isSuperuser) return
+    checkMayTouch(rank, user)
+    if (changes.isSuperuser) throw new PermissionDenied('Only a superuser may make somebody a superuser.')
+    if (changes.isStaff && !user.isStaff && !rank.isStaff) {
+      throw new PermissionDenied('Only staff may make somebody staff.')
+    }
+    const groups = difference(user.groups, changes.groups ?? user.groups).added
+    const own = difference(user.userPermissions, changes.userPermissions ?? user.userPermissions).added
+    await this.#checkHolds(rank, groups, own)
+  }
+
+  /** That the caller holds these permissions, and all those of these groups. */
+  async #checkHolds({ isSuperuser, held }: Rank, groups: readonly number[], permissions: readonly number[]) {
+    if (isSuperuser || (groups.length === 0 && permissions.length === 0)) return
+    const { permission, groupPermission } = this.#domains.database
+    const own = await permission.findMany({ where: { id: { in: [...permissions] } }, select: NAME })
+    const where = { groupId: { in: [...groups] } }
+    const ofGroups = await groupPermission.findMany({ where, select: { permission: { select: NAME } } })
+    const rows = [...own, ...ofGroups.map(({ permission }) => permission)]
+    const lacking = rows.map(nameOf).find((name) => !held.has(name))
+    if (lacking !== undefined)
+      throw new PermissionDenied(`You cannot give a permission that you do not hold: ${lacking}.`)
+  }
+
+  /** That the caller holds all that a user holds, or would if it were active. */
+  async #checkOutranks(rank: Rank, user: UserWithKeys): Promise<void> {
+    if (rank.isSuperuser) return
+    const theirs = await this.#domains.permissions.getAllPermissions({ ...user, isActive: true })
+    const isHigher = (user.isStaff && !rank.isStaff) || [...theirs].some((name) => !rank.held.has(name))
+    if (isHigher)
+      throw new PermissionDenied('You cannot take over or activate the account of a user who holds more than you.')
+  }
+}
+
+type Flags = Pick<User, 'isStaff' | 'isSuperuser' | 'isActive'>
+
+/** An app has tables of its own, of which nothing is known here. */
+async function unlessReferredTo(deletion: Promise<void>, message: string): Promise<void> {
+  try {
+    await deletion
+  } catch (error) {
+    if (!isForeignKeyViolation(error)) throw error
+    throw new ValidationError({ non_field_errors: [message] })
+  }
+}
+
+function checkMayTouch(rank: Rank, user: Flags): void {
+  if (user.isSuperuser && !rank.isSuperuser) throw new PermissionDenied('Only a superuser may change a superuser.')
+}
+
+/** With these the caller could become that user, or wakes up one who is asleep with all that it holds. */
+function isTakeover(user: User, { password, email, username, isActive }: UserChanges): boolean {
+  const isNew = (value: string | undefined, known: string) => value !== undefined && value !== known
+  return (
+    password !== undefined ||
+    isNew(email, user.email) ||
+    isNew(username, user.username) ||
+    (isActive === true && !user.isActive)
+  )
+}

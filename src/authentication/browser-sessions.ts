@@ -1,0 +1,139 @@
+/** django.contrib.sessions, as far as it remembers who is signed in: rows of `django_session`, each known by a key in a cookie. */
+import { createHash, createHmac, randomInt } from 'node:crypto'
+import { type Data, isEqual, SignedData } from '../crypto/django-signing.ts'
+import type { Database, User as UserRow } from '../database/open.ts'
+import type { Settings } from '../settings/schema.ts'
+import type { Users } from '../users/users.ts'
+
+/** A row, read. */
+export class BrowserSession {
+  /** What the cookie holds. */
+  readonly key: string
+  /** `_auth_user_id`, `_auth_user_backend`, `_auth_user_hash`, and what else a Django app keeps there. */
+  readonly data: Data
+  readonly expiresAt: Date
+
+  constructor(key: string, data: Data, expiresAt: Date) {
+    this.key = key
+    this.data = data
+    this.expiresAt = expiresAt
+  }
+}
+
+/** Whose a session is: the hash dies with the password. */
+export type Owner = Pick<UserRow, 'id' | 'password'>
+
+const SALT = 'django.contrib.sessions.SessionStore'
+const HASH_SALT = 'django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash'
+const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789'
+const KEY = /^[a-zA-Z0-9]{8,40}$/
+const BATCH = 1000
+
+export class BrowserSessions {
+  readonly #database: Database
+  readonly #users: Users
+  readonly #signed: SignedData
+  readonly #hashKeys: Buffer[]
+  readonly #settings: Settings
+
+  /** @param secrets Django's SECRET_KEY, and then those that were in its place before */
+  constructor(database: Database, users: Users, secrets: readonly string[], settings: Settings) {
+    this.#database = database
+    this.#users = users
+    this.#signed = new SignedData(secrets, SALT)
+    this.#hashKeys = secrets.map((secret) => createHash('sha256').update(`${HASH_SALT}${secret}`).digest())
+    this.#settings = settings
+  }
+
+  /** The session of this key and its user, who is active; null for one that is over, or nobody's. */
+  async find(key: string): Promise<{ session: BrowserSession; user: UserRow } | null> {
+    const row = await this.#load(key)
+    if (row === null) return null
+    const { session, text } = row
+    const user = await this.#users.get('id', session.data._auth_user_id)
+    if (user === null || !user.isActive) return null
+    const place = this.#hashesOf(user).findIndex((hash) => isEqual(hash, String(session.data._auth_user_hash)))
+    if (place > 0) await this.#rehash(session, text, user)
+    return place < 0 ? null : { session, user }
+  }
+
+  /**
+   * Signs a user in, under a new key: one that was known before, to whomever, opens nothing.
+   *
+   * @param before the key that the browser had, whose data stay unless they are another user's
+   */
+  async logIn(user: Owner, before: string | null): Promise<BrowserSession> {
+    const previous = before === null ? null : await this.#load(before)
+    const { data = {}, key } = previous?.session ?? {}
+    const [backend] = this.#settings.authenticationBackends
+    const own = {
+      _auth_user_id: String(user.id),
+      _auth_user_backend: `django.contrib.auth.backends.${backend}`,
+      _auth_user_hash: this.#hashOf(user)
+    }
+    const { _auth_user_id: id = own._auth_user_id, _auth_user_hash: hash = own._auth_user_hash } = data
+    const isOthers = id !== own._auth_user_id || !isEqual(String(hash), own._auth_user_hash)
+    const expiresAt = new Date(Date.now() + 1000 * this.#settings.sessionCookieAge)
+    return this.#replace(key, isOthers ? own : { ...data, ...own }, expiresAt)
+  }
+
+  /** Django's update_session_auth_hash, after a change of password: this one goes on, under a new key. */
+  renew({ key, data, expiresAt }: BrowserSession, user: Owner): Promise<BrowserSession> {
+    return this.#replace(key, { ...data, _auth_user_hash: this.#hashOf(user) }, expiresAt)
+  }
+
+  async logOut(key: string): Promise<void> {
+    if (KEY.test(key)) await this.#database.browserSession.deleteMany({ where: { sessionKey: key } })
+  }
+
+  /**
+   * Deletes expired sessions, in batches of a thousand.
+   *
+   * @returns how many
+   */
+  async clearExpired(): Promise<number> {
+    const { browserSession } = this.#database
+    const where = { expireDate: { lt: new Date() } }
+    let cleared = 0
+    for (let batch = BATCH; batch === BATCH; cleared += batch) {
+      const expired = await browserSession.findMany({ where, select: { sessionKey: true }, take: BATCH })
+      batch = expired.length
+      await browserSession.deleteMany({ where: { sessionKey: { in: expired.map(({ sessionKey }) => sessionKey) } } })
+    }
+    return cleared
+  }
+
+  /** Data that nobody has signed are none. */
+  async #load(key: string): Promise<{ session: BrowserSession; text: string } | null> {
+    if (!KEY.test(key)) return null
+    const row = await this.#database.browserSession.findUnique({ where: { sessionKey: key } })
+    if (row === null || row.expireDate.getTime() <= Date.now()) return null
+    const { sessionData: text, expireDate } = row
+    return { session: new BrowserSession(key, this.#signed.loads(text) ?? {}, expireDate), text }
+  }
+
+  async #replace(before: string | undefined, data: Data, expireDate: Date): Promise<BrowserSession> {
+    const { browserSession } = this.#database
+    const sessionKey = Array.from({ length: 32 }, () => ALPHABET[randomInt(ALPHABET.length)]).join('')
+    await this.#database.$transaction([
+      browserSession.create({ data: { sessionKey, sessionData: this.#signed.dumps(data), expireDate } }),
+      browserSession.deleteMany({ where: { sessionKey: before ?? '' } })
+    ])
+    return new BrowserSession(sessionKey, data, expireDate)
+  }
+
+  /** In its place: were the key another one, the requests that are under way with this one would be nobody's. */
+  async #rehash({ key, data }: BrowserSession, before: string, user: Owner): Promise<void> {
+    const sessionData = this.#signed.dumps({ ...data, _auth_user_hash: this.#hashOf(user) })
+    const where = { sessionKey: key, sessionData: before }
+    await this.#database.browserSession.updateMany({ where, data: { sessionData } })
+  }
+
+  #hashOf(user: Owner): string {
+    return this.#hashesOf(user)[0] as string
+  }
+
+  #hashesOf({ password }: Owner): string[] {
+    return this.#hashKeys.map((key) => createHmac('sha256', key).update(password).digest('hex'))
+  }
+}

@@ -1,0 +1,191 @@
+/** Rows of `django_session`: whose they are, for how long, and what ends them. */
+import { createHash, createHmac } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { SignedData } from '../../src/crypto/django-signing.ts'
+import { onEachDatabase } from '../support/build.ts'
+import { addUser, PASSWORD } from '../support/journeys.ts'
+import { SIGNING_KEY } from '../support/settings.ts'
+
+const SALT = 'django.contrib.sessions.SessionStore'
+const OLD = 'an-older-secret-0123456789-abcdefghijklmnopqrstuvwxyz'
+const DAY = 86_400_000
+const KEY = 'r3a0o2v1p6d9x8c7z5q4w1e2t3y4u5i6'
+
+const hashOf = (password: string, secret = SIGNING_KEY) => {
+  const salt = 'django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash'
+  return createHmac(
+    'sha256',
+    createHash('sha256')
+      .update(salt + secret)
+      .digest()
+  )
+    .update(password)
+    .digest('hex')
+}
+
+interface Planted {
+  key?: string
+  data?: Record<string, unknown> | string
+  secret?: string
+  expireDate?: Date
+}
+
+/** Puts a row there, as Django would, or as it would not. */
+async function plant(app: FastifyInstance, planted: Planted = {}): Promise<string> {
+  const { key = KEY, data = {}, secret = SIGNING_KEY, expireDate = new Date(Date.now() + DAY) } = planted
+  const sessionData = typeof data === 'string' ? data : new SignedData([secret], SALT).dumps(data)
+  const { browserSession } = app.auth.database
+  await browserSession.deleteMany({ where: { sessionKey: key } })
+  await browserSession.create({ data: { sessionKey: key, sessionData, expireDate } })
+  return key
+}
+
+async function alice(app: FastifyInstance) {
+  await addUser(app)
+  const user = await app.auth.users.authenticate('alice', PASSWORD)
+  if (user === null) throw new Error('alice cannot sign in')
+  return user
+}
+
+const rows = (app: FastifyInstance) => app.auth.database.browserSession.findMany({ orderBy: { sessionKey: 'asc' } })
+
+t.test("the hash of a password is Django's", async (t) => {
+  t.equal(hashOf('md5$abc$def'), 'b644d00bc9bf470bb748a31baa748a3d64ff37ecdcb2264573f2521b675b1f64')
+})
+
+onEachDatabase(t, (t, { build }) => {
+  t.test("a session that Django made is its user's, with whatever else Django keeps there", async (t) => {
+    const app = await build(t)
+    const { browserSessions } = app.auth
+    const user = await alice(app)
+    const own = { _auth_user_id: String(user.id), _auth_user_hash: hashOf(user.password) }
+    const data = { ...own, _auth_user_backend: 'axes.backends.Any', cart: [1, 2] }
+    await plant(app, { data })
+
+    const found = await browserSessions.find(KEY)
+    t.match(found, { user: { id: user.id }, session: { key: KEY, data } })
+
+    const renewed = found && (await browserSessions.renew(found.session, user))
+    t.match(renewed, { data, expiresAt: found?.session.expiresAt })
+    t.not(renewed?.key, KEY)
+    t.equal(await browserSessions.find(KEY), null)
+    t.match(await browserSessions.find(renewed?.key ?? ''), { session: { data } })
+  })
+
+  t.test('a session is nobody’s once it is over, corrupt, of another secret, or its user is not there', async (t) => {
+    const app = await build(t)
+    const { browserSessions, database } = app.auth
+    const user = await alice(app)
+    const data = { _auth_user_id: String(user.id), _auth_user_hash: hashOf(user.password) }
+    const isNobodys = async (t: Test, planted: Planted, about: string) =>
+      t.equal(await browserSessions.find(await plant(app, planted)), null, about)
+
+    t.ok(await browserSessions.find(await plant(app, { data })))
+    t.ok(
+      await browserSessions.find(await plant(app, { data: { ...data, _auth_user_id: user.id } })),
+      'an id as a number'
+    )
+    await isNobodys(t, { data, expireDate: new Date(Date.now() - 1) }, 'expired')
+    await isNobodys(t, { data, secret: OLD }, 'another secret')
+    await isNobodys(t, { data: {} }, 'empty')
+    for (const text of ['', 'e30', 'e30:1rabcd:signature', ':'.repeat(99)]) await isNobodys(t, { data: text }, text)
+    for (const id of ['', '0', '1e0', ' 1', '999', null, true, [user.id], { gt: 0 }, '9'.repeat(5000)]) {
+      await isNobodys(t, { data: { ...data, _auth_user_id: id } }, JSON.stringify(id).slice(0, 20))
+    }
+    for (const hash of [undefined, null, '', '0', hashOf('x'), hashOf(user.password).toUpperCase()]) {
+      await isNobodys(t, { data: { ...data, _auth_user_hash: hash } }, `hash ${hash}`)
+    }
+    await plant(app, { data })
+    for (const key of ['', 'short', `${KEY} `, `${KEY}\0`, 'k'.repeat(41), '../../etc', 'é'.repeat(8)]) {
+      t.equal(await browserSessions.find(key), null, key)
+      await browserSessions.logOut(key)
+    }
+    await database.user.update({ where: { id: user.id }, data: { isActive: false } })
+    t.equal(await browserSessions.find(KEY), null, 'inactive')
+    await database.user.update({ where: { id: user.id }, data: { isActive: true } })
+    t.ok(await browserSessions.find(KEY))
+    await app.auth.users.setPassword(user.id, 'another-Pass-1')
+    t.equal(await browserSessions.find(KEY), null, 'another password')
+    await app.auth.users.deleteUser(user.id)
+    t.equal(await browserSessions.find(KEY), null, 'deleted')
+  })
+
+  t.test('a login has a new key, and ends what was there; data stay unless they are another’s', async (t) => {
+    const app = await build(t, { sessionCookieAge: '1h' })
+    const { browserSessions } = app.auth
+    const user = await alice(app)
+    const own = { _auth_user_id: String(user.id), _auth_user_hash: hashOf(user.password) }
+    const dataAfter = async (data: Record<string, unknown> | string) => {
+      await plant(app, { data })
+      const { key, data: after } = await browserSessions.logIn(user, KEY)
+      t.match(key, /^[a-z0-9]{32}$/)
+      t.equal(await browserSessions.find(KEY), null)
+      t.strictSame((await browserSessions.find(key))?.session.data, after)
+      return after
+    }
+
+    const fresh = { ...own, _auth_user_backend: 'django.contrib.auth.backends.ModelBackend' }
+    t.strictSame(await dataAfter({ cart: 1 }), { cart: 1, ...fresh }, 'of who was not signed in')
+    t.strictSame(await dataAfter({ cart: 1, ...own }), { cart: 1, ...fresh }, 'of the same user')
+    t.strictSame(await dataAfter({ cart: 1, ...own, _auth_user_id: '999' }), fresh, 'of another')
+    t.strictSame(await dataAfter({ cart: 1, ...own, _auth_user_hash: hashOf('x') }), fresh, 'of before a new password')
+    t.strictSame(await dataAfter('nonsense'), fresh)
+    const { key, expiresAt } = await browserSessions.logIn(user, 'k'.repeat(32))
+    t.not(key, 'k'.repeat(32), 'a key that was planted is not taken')
+    t.ok(Math.abs(expiresAt.getTime() - Date.now() - DAY / 24) < 60_000)
+    const keys = await Promise.all(Array.from({ length: 20 }, () => browserSessions.logIn(user, null)))
+    t.equal(new Set(keys.map((session) => session.key)).size, 20)
+  })
+
+  t.test('with an older secret a session is good, and is written anew with the first one, under its key', async (t) => {
+    const app = await build(t, { secretKeyFallbacks: [OLD] })
+    const { browserSessions } = app.auth
+    const user = await alice(app)
+    const data = { _auth_user_id: String(user.id), _auth_user_hash: hashOf(user.password, OLD), cart: 1 }
+    await plant(app, { data, secret: OLD })
+
+    const found = await Promise.all([1, 2, 3].map(() => browserSessions.find(KEY)))
+
+    for (const one of found) t.equal(one?.user.id, user.id, 'requests under way at once are all of this user')
+    const [row] = await rows(app)
+    t.strictSame(new SignedData([SIGNING_KEY], SALT).loads(row?.sessionData ?? ''), {
+      ...data,
+      _auth_user_hash: hashOf(user.password)
+    })
+    t.ok(await browserSessions.find(KEY))
+  })
+
+  t.test('SECRET_KEY, where it is set, signs in place of the key of the tokens', async (t) => {
+    const app = await build(t, {
+      secretKey: OLD,
+      authenticationBackends: ['AllowAllUsersModelBackend', 'ModelBackend']
+    })
+    const user = await alice(app)
+    await app.auth.browserSessions.logIn(user, null)
+    const [row] = await rows(app)
+    t.match(new SignedData([OLD], SALT).loads(row?.sessionData ?? ''), {
+      _auth_user_hash: hashOf(user.password, OLD),
+      _auth_user_backend: 'django.contrib.auth.backends.AllowAllUsersModelBackend'
+    })
+  })
+
+  t.test('clearExpired deletes what is over, however much, and nothing else', async (t) => {
+    const app = await build(t)
+    const { browserSession } = app.auth.database
+    const expireDate = new Date(Date.now() - 1000)
+    const data = Array.from({ length: 1001 }, (_, index) => ({
+      sessionKey: `expired${index}`,
+      ...{ sessionData: '', expireDate }
+    }))
+    await browserSession.createMany({ data })
+    await plant(app)
+
+    t.equal(await app.auth.browserSessions.clearExpired(), 1001)
+    t.strictSame(
+      (await rows(app)).map(({ sessionKey }) => sessionKey),
+      [KEY]
+    )
+    t.equal(await app.auth.browserSessions.clearExpired(), 0)
+  })
+})

@@ -1,0 +1,41 @@
+/** `latchkey sync-permissions` with a Prisma schema: a file, or a folder of them. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { worldOf } from '../support/build.ts'
+import { emptyFolder, latchkey, SLOWLY } from './command-line.ts'
+
+// Each command is a process.
+t.setTimeout(SLOWLY)
+
+t.test('the models of a schema get their permissions, once, and what is wrong is one line', async (t) => {
+  const folder = emptyFolder(t)
+  mkdirSync(join(folder, 'prisma/models'), { recursive: true })
+  writeFileSync(join(folder, 'prisma/schema.prisma'), 'model Post {\n  id Int @id\n}')
+  writeFileSync(join(folder, 'prisma/models/tag.prisma'), 'model Tag {\n  id Int @id\n}')
+  writeFileSync(join(folder, 'prisma/models/notes.txt'), 'model Note {\n  id Int @id\n}')
+  writeFileSync(join(folder, 'empty.prisma'), 'enum Kind { a }')
+  const environment = { DATABASE_URL: await worldOf('sqlite').databaseUrl(t), LOG_LEVEL: 'silent' }
+  const sync = async (...args: string[]) => {
+    const { code, stdout, stderr } = await latchkey(folder, ['sync-permissions', ...args], { environment })
+    return [code, stdout, stderr]
+  }
+  const made = (model: string) =>
+    ['add', 'change', 'delete', 'view'].map((action) => `Made blog.${action}_${model}.\n`).join('')
+
+  t.strictSame(await sync('--schema', 'prisma/schema.prisma', '--app', 'blog'), [0, made('post'), ''])
+  t.strictSame(await sync('--schema', 'prisma', '--app', 'blog'), [0, made('tag'), ''])
+  t.strictSame(await sync('--schema', 'prisma', '--app', 'blog'), [0, 'No permissions to make.\n', ''])
+  const wrong: [args: string[], code: number, line: string][] = [
+    [['--schema', 'none.prisma', '--app', 'blog'], 1, 'none.prisma: is not there'],
+    [['--schema', 'empty.prisma', '--app', 'blog'], 1, 'empty.prisma: has no models'],
+    [['--schema', 'prisma', '--app', 'my.blog'], 2, '--app must be a name such as blog: letters, digits, _'],
+    [['--schema', 'prisma', '--app', ''], 2, '--app must be a name such as blog: letters, digits, _'],
+    [['--schema', 'prisma'], 2, '--schema and --app go together'],
+    [['--app', 'blog'], 2, '--schema and --app go together']
+  ]
+  const answers = await Promise.all(wrong.map(([args]) => sync(...args)))
+  for (const [at, [args, code, line]] of wrong.entries()) {
+    t.strictSame(answers[at], [code, '', `latchkey: ${line}\n`], args.join(' '))
+  }
+})

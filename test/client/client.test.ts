@@ -1,0 +1,256 @@
+/** `latchkey/client` against a real server: signing in and out, and what `fetch` does. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import t, { type Test } from 'tap'
+import { createClient, NetworkError, SignedOutError, SignInError } from '../../src/client/client.ts'
+import { isAuthenticated } from '../../src/index.ts'
+import { jtiOf } from '../support/tokens.ts'
+import { cut, refuse } from './proxy.ts'
+import { clock, LOGOUT, REFRESH, shelf, spoil, stage } from './stage.ts'
+
+/** Answers with what it was sent. */
+const echo = (app: FastifyInstance) => {
+  app.addContentTypeParser(/^text\/|^multipart\//, { parseAs: 'string' }, (_request, body, done) => done(null, body))
+  app.post('/echo/', { preHandler: isAuthenticated }, async ({ body }) => ({ body }))
+}
+
+/** Another server, which keeps the headers that it is sent. */
+async function stranger(t: Test): Promise<{ origin: string; heard: IncomingHttpHeaders[] }> {
+  const heard: IncomingHttpHeaders[] = []
+  const server = createServer(({ headers }, response) => {
+    heard.push(headers)
+    response.end('{}')
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close().closeAllConnections())
+  return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, heard }
+}
+
+t.test('who signs in calls the API until they sign out', async (t) => {
+  const { client: clientOf, proxy, alice } = await stage(t)
+  const reasons: string[] = []
+  const client = await clientOf({ onSignOut: (reason) => reasons.push(reason) }, 'not yet')
+  const changes: boolean[] = []
+  const stop = client.onChange((signedIn) => changes.push(signedIn))
+
+  t.equal(await client.isSignedIn(), false)
+  await t.rejects(client.fetch('/api/protected/'), SignedOutError)
+  t.strictSame(proxy.seen(), [], 'nobody is asked for what nobody may have')
+  await client.signIn(alice)
+  t.equal(await client.isSignedIn(), true)
+  const answer = await client.fetch('/api/protected/')
+  t.strictSame(await answer.json(), { message: 'This is a protected view.' })
+  t.equal((await client.fetch('protected/')).status, 200, 'relative to the base')
+  t.equal((await client.fetch(new URL('protected/', `${proxy.origin}/api/`))).status, 200)
+  t.match(await client.getAccessToken(), /^[\w-]+\.[\w-]+\.[\w-]+$/)
+  t.equal(await client.signOut(), true)
+
+  t.equal(proxy.seen(LOGOUT).length, 1)
+  t.strictSame(reasons, ['here'])
+  await t.rejects(client.fetch('/api/protected/'), { name: 'SignedOutError', retryable: false })
+  await t.rejects(client.getAccessToken(), SignedOutError)
+  t.equal(await client.signOut(), true, 'there is nothing to end')
+  t.strictSame([changes, reasons], [[true, false], ['here']])
+  stop()
+  await client.signIn(alice)
+  t.strictSame(changes, [true, false], 'who listens no more hears no more')
+})
+
+t.test('what the server says to a login that it refuses is in the error', async (t) => {
+  const { client: clientOf, proxy, alice } = await stage(t)
+  const client = await clientOf({}, 'not yet')
+  const refusalOf = (credentials: object) => client.signIn(credentials as never).catch((error: unknown) => error)
+
+  t.match(await refusalOf({ ...alice, password: 'wrong' }), {
+    ...{ name: 'SignInError', status: 401, retryable: false, fields: {}, retryAfter: null },
+    ...{ detail: /^No active account/, message: /^No active account/ }
+  })
+  t.match(await refusalOf({ username: '' }), {
+    ...{ status: 400, detail: '', message: 'This field may not be blank. This field is required.' },
+    fields: { username: ['This field may not be blank.'], password: ['This field is required.'] }
+  })
+  const answers: [status: number, body: string, expected: object][] = [
+    [429, '{"detail":"Wait."}', { name: 'SignInError', detail: 'Wait.', retryAfter: 7, retryable: true }],
+    [400, '{"non_field_errors":["No.","Never."]}', { detail: 'No. Never.', message: 'No. Never.' }],
+    [403, '{}', { name: 'SignInError', detail: '', message: 'The server has refused with 403.' }],
+    [404, '<html>', { name: 'NetworkError', status: 404, retryable: false }],
+    [503, '{"detail":"Down."}', { name: 'NetworkError', status: 503, retryAfter: 7, retryable: true }],
+    [200, '<html>', { name: 'NetworkError', status: 200, retryable: true }],
+    [200, '[]', { name: 'NetworkError' }],
+    [200, '{"access":1}', { name: 'NetworkError' }]
+  ]
+  for (const [status, body, expected] of answers) {
+    proxy.upon('POST', refuse(status, body, { 'retry-after': '7' }))
+    t.match(await refusalOf(alice), expected, `${status} ${body}`)
+  }
+  proxy.upon('POST', refuse(503, '{}', { 'retry-after': 'Fri, 01 Jan 2027 00:00:00 GMT' }))
+  t.match(await refusalOf(alice), { retryAfter: null })
+  proxy.upon('POST', cut)
+  t.match(await refusalOf(alice), { name: 'NetworkError', status: null, cause: TypeError, retryable: true })
+  t.equal(await client.isSignedIn(), false)
+  t.ok(new SignInError(400, {}, null) instanceof Error && new NetworkError(null) instanceof Error)
+})
+
+t.test('after a 401 it refreshes and asks once more, with the same body', async (t) => {
+  const { client: clientOf, proxy } = await stage(t, {}, echo)
+  const storage = shelf()
+  const client = await clientOf({ storage })
+  const form = new FormData()
+  form.set('a', 'b')
+  const bodies: RequestInit[] = [
+    { body: 'text', headers: { 'content-type': 'text/plain' } },
+    { body: new URLSearchParams({ a: 'b' }).toString(), headers: [['content-type', 'text/plain']] },
+    { body: new Blob(['blob'], { type: 'text/plain' }) },
+    { body: Buffer.from('bytes'), headers: new Headers({ 'content-type': 'text/plain' }) },
+    { body: form },
+    { body: '{"json":true}', headers: { 'content-type': 'application/json' } }
+  ]
+
+  for (const [index, init] of bodies.entries()) {
+    spoil(storage)
+    const answer = await client.fetch('/echo/', { method: 'POST', ...init })
+    t.equal(answer.status, 200)
+    t.match(JSON.stringify(await answer.json()), /text|a=b|blob|bytes|name=\\"a\\"|json/)
+    const [refused, , answered] = proxy.seen().slice(-3)
+    t.match([refused?.line, answered?.line], ['POST /echo/', 'POST /echo/'])
+    if (init.body !== form) t.equal(refused?.body, answered?.body)
+    t.equal(proxy.seen(REFRESH).length, index + 1)
+  }
+  spoil(storage)
+  const url = `${proxy.origin}/echo/`
+  const request = new Request(url, { method: 'POST', body: 'of a request', headers: { 'content-type': 'text/plain' } })
+  t.strictSame(await (await client.fetch(request)).json(), { body: 'of a request' })
+})
+
+t.test('a stream cannot be sent again: its 401 is the answer, and the next call goes through', async (t) => {
+  const { client: clientOf, proxy } = await stage(t, {}, echo)
+  const storage = shelf()
+  const client = await clientOf({ storage })
+  const send = (body: unknown) => {
+    const init = { method: 'POST', duplex: 'half', headers: { 'content-type': 'text/plain' }, body }
+    return client.fetch('/echo/', init as RequestInit)
+  }
+  async function* parts() {
+    yield Buffer.from('part')
+  }
+
+  for (const body of [new Blob(['stream']).stream(), parts()]) {
+    spoil(storage)
+    const { length } = proxy.seen('POST /echo/')
+    t.equal((await send(body)).status, 401)
+    t.equal(proxy.seen('POST /echo/').length, length + 1)
+  }
+  t.equal(proxy.seen(REFRESH).length, 2)
+  t.strictSame(await (await send(new Blob(['stream']).stream())).json(), { body: 'stream' })
+})
+
+t.test('a 401 that stays is passed on after one more try, as any other answer is at once', async (t) => {
+  const { client: clientOf, proxy } = await stage(t)
+  const client = await clientOf()
+  proxy.upon('GET /odd/', refuse(401), 'always')
+
+  t.equal((await client.fetch('/odd/')).status, 401)
+  t.equal(proxy.seen('GET /odd/').length, 2)
+  t.equal(proxy.seen(REFRESH).length, 1)
+  for (const status of [204, 400, 403, 404, 429, 500, 503]) {
+    proxy.upon('GET /api/protected/', refuse(status))
+    t.equal((await client.fetch('/api/protected/')).status, status)
+  }
+  proxy.upon('GET /api/protected/', cut)
+  await t.rejects(client.fetch('/api/protected/'), { name: 'TypeError', message: 'fetch failed' })
+  await t.rejects(client.fetch('/api/protected/', { signal: AbortSignal.abort() }), { name: 'AbortError' })
+  t.equal(proxy.seen(REFRESH).length, 1)
+  t.equal(await client.isSignedIn(), true)
+})
+
+t.test('no other origin is sent a token, whatever its address looks like, unless it is named', async (t) => {
+  const { origin, heard } = await stranger(t)
+  const { port } = new URL(origin)
+  const { client: clientOf, proxy } = await stage(t, {}, (app) => {
+    app.get('/elsewhere/', async (_request, reply) => reply.redirect(`${origin}/`))
+  })
+  const client = await clientOf()
+  const host = new URL(proxy.origin).host
+  const addresses = [
+    ...[`${origin}/`, `//127.0.0.1:${port}/`, `http://${host}@127.0.0.1:${port}/`, `\\\\127.0.0.1:${port}\\`],
+    ...[`http://${host}:x@127.0.0.1:${port}/`, ` http:\t//127.0.0.1:${port}/${proxy.origin}/`, '/elsewhere/']
+  ]
+
+  // Those that have a user in them `fetch` itself may refuse.
+  for (const address of addresses) await client.fetch(address).catch(({ name }) => t.equal(name, 'TypeError', address))
+  t.ok((await client.fetch(new Request(`${origin}/x`))).ok)
+  t.ok((await client.fetch(new URL(origin))).ok)
+  t.ok(heard.length >= 7)
+  t.strictSame([...new Set(heard.map(({ authorization }) => authorization))], [undefined])
+  const wider = await clientOf({ origins: [`${origin}/some/path`] })
+  await wider.fetch(`${origin}/`)
+  t.equal(jtiOf(`${heard.at(-1)?.authorization}`.replace('Bearer ', '')), jtiOf(await wider.getAccessToken()))
+  const lost = await clientOf({}, 'not yet')
+  t.ok((await lost.fetch(`${origin}/`)).ok, 'others are called without a login as well')
+})
+
+t.test('an origin is one whole, not what an address begins with', async (t) => {
+  const { origin, heard } = await stranger(t)
+  const { client: clientOf, proxy } = await stage(t)
+  /** Whatever is in the net of this name is the stranger. */
+  const toStranger: typeof fetch = (input, init) => {
+    const url = String(input)
+    return fetch(url.startsWith(proxy.origin) ? url : url.replace(/^https:\/\/[^/]+/, origin), init)
+  }
+  const client = await clientOf({ fetch: toStranger, origins: ['https://API.example.com'] })
+  const addresses = [
+    'https://api.example.com.evil.test/',
+    'https://api.example.com:8443/',
+    'https://api.example.com@evil/'
+  ]
+
+  for (const address of [...addresses, 'https://xapi.example.com/', 'https://x/https://api.example.com/']) {
+    await client.fetch(address)
+    t.equal(heard.at(-1)?.authorization, undefined, address)
+  }
+  t.equal(heard.length, 5)
+  for (const address of ['https://api.example.com/', 'HTTPS://api.Example.com:443/x', 'https://api.example.com?x']) {
+    await client.fetch(address)
+    t.match(heard.at(-1)?.authorization, /^Bearer ey/, address)
+  }
+})
+
+t.test('a refresh token goes nowhere by a redirect', async (t) => {
+  const { origin, heard } = await stranger(t)
+  const { client: clientOf, proxy } = await stage(t)
+  const { now, forward } = clock()
+  const client = await clientOf({ now })
+  forward(600)
+
+  proxy.upon(REFRESH, refuse(307, '', { location: `${origin}/` }))
+  await t.rejects(client.fetch('/api/protected/'), NetworkError)
+  t.strictSame(heard, [])
+  t.equal((await client.fetch('/api/protected/')).status, 200)
+})
+
+t.test('an address that is none is refused at once', async (t) => {
+  for (const baseUrl of ['', 'api', '/api', 'ftp://x/api', 'http://user:secret@x/api', 'https://user@x']) {
+    t.throws(() => createClient({ baseUrl }), TypeError, baseUrl)
+  }
+  t.throws(() => createClient({ baseUrl: 'https://x', origins: ['y'] }), TypeError)
+  t.intercept(globalThis, 'location' as never, { value: { href: 'https://app.example.com/page?x' } as never })
+  const client = createClient({ baseUrl: '/api' })
+  await t.rejects(client.fetch('https://app.example.com/api/'), SignedOutError, 'in a page it may be relative')
+})
+
+t.test('it needs nothing of Node.js, nor of anybody else', async (t) => {
+  const folder = new URL('../../src/client/', import.meta.url)
+  const files = readdirSync(folder)
+  t.ok(files.length > 5)
+  for (const file of files) {
+    const text = readFileSync(new URL(file, folder), 'utf8').replace(/\/\*.*?\*\/|\/\/.*$/gms, '')
+    t.strictSame(
+      [...text.matchAll(/ from '([^']+)'/g)].map(([, from]) => from).filter((from) => !/^\.\/.*\.ts$/.test(`${from}`)),
+      [],
+      file
+    )
+    t.notMatch(text, /\b(process|Buffer|require|global|document|window|setImmediate)\b/, file)
+  }
+})

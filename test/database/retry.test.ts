@@ -1,0 +1,44 @@
+/** What is done again when another transaction was there first, and what is not. */
+import t from 'tap'
+import { DatabaseUnavailable } from '../../src/database/errors.ts'
+import { amongRivals } from '../../src/database/retry.ts'
+
+const known = (code: string) => Object.assign(new Error(code), { code })
+
+t.test('rivals are given way to, five times in all', async (t) => {
+  const rivals = [
+    known('P2002'),
+    known('P2003'),
+    known('P2025'),
+    new DatabaseUnavailable('', { cause: known('P2034') })
+  ]
+  const errors: unknown[] = [...rivals]
+  t.equal(await amongRivals(async () => (errors.length > 0 ? Promise.reject(errors.shift()) : 'done')), 'done')
+
+  let attempts = 0
+  const failing = amongRivals(async () => {
+    attempts++
+    throw rivals[attempts % rivals.length]
+  })
+  await t.rejects(failing, { code: 'P2003' })
+  t.equal(attempts, 5)
+})
+
+t.test('a row that never stays the same is a 503', async (t) => {
+  await t.rejects(
+    amongRivals(() => Promise.reject(known('P2025'))),
+    { statusCode: 503, cause: { code: 'P2025' } }
+  )
+})
+
+t.test('anything else is thrown at once', async (t) => {
+  for (const error of [known('P2000'), new DatabaseUnavailable(), new TypeError('x')]) {
+    let attempts = 0
+    const failing = amongRivals(async () => {
+      attempts++
+      throw error
+    })
+    await t.rejects(failing, error)
+    t.equal(attempts, 1)
+  }
+})

@@ -1,0 +1,133 @@
+/** Breached passwords, asked of a real server by the first digits of their hash. */
+import Fastify from 'fastify'
+import t from 'tap'
+import { accountRoutes } from '../../src/index.ts'
+import { passwordRulesOf } from '../../src/passwords/breaches.ts'
+import { faultsOfPassword } from '../../src/passwords/validators.ts'
+import latchkey from '../../src/plugin.ts'
+import { worldOf } from '../support/build.ts'
+import { CHEAP } from '../support/settings.ts'
+import { type Answer, KNOWN, listing, PREFIX, REST, startBreaches } from './breaches.ts'
+
+const OTHERS = Array.from({ length: 5000 }, (_, at) => `${at.toString(16).toUpperCase().padStart(35, '0')}:${at % 3}`)
+
+/** Rules as the settings make them, and what was told of faults. */
+function rulesWith(passwordBreachedUrl: string | null) {
+  const told: string[] = []
+  const settings = { passwordMinLength: 8, passwordBreachedUrl } as Parameters<typeof passwordRulesOf>[0]
+  const rules = passwordRulesOf(settings, (reason) => told.push(reason))
+  const codesOf = async (password: string) => (await faultsOfPassword(password, null, rules)).map(({ code }) => code)
+  return { rules, told, codesOf }
+}
+
+t.test('a password that others know of is refused, and only five digits of its hash have left', async (t) => {
+  const { asked, url } = await startBreaches(t, listing(...OTHERS, `${REST}:42`))
+  const { rules, told, codesOf } = rulesWith(url)
+
+  t.strictSame(await faultsOfPassword(KNOWN, null, rules), [
+    { message: 'This password has appeared in a data breach.', code: 'password_breached' }
+  ])
+  t.match(asked, [{ url: `/range/${PREFIX}`, padding: 'true' }])
+  t.notMatch(asked[0]?.sent, new RegExp(`${KNOWN}|${REST.slice(0, 6)}`, 'i'))
+  t.strictSame(await codesOf(`${KNOWN}!`), [])
+  t.strictSame(told, [])
+})
+
+t.test('what only pads a list says nothing, and letters are letters', async (t) => {
+  for (const [entry, codes] of Object.entries({
+    [`${REST}:0`]: [],
+    [`${REST.toLowerCase()}:1\n`]: ['password_breached'],
+    [`${REST.slice(0, -1)}${REST.endsWith('0') ? '1' : '0'}:7`]: []
+  })) {
+    const { url } = await startBreaches(t, listing(...OTHERS, entry))
+    const { told, codesOf } = rulesWith(url)
+    t.strictSame(await codesOf(KNOWN), codes, entry)
+    t.strictSame(told, [])
+  }
+})
+
+t.test('nobody is asked of a password in which something else is wrong, nor where no address is set', async (t) => {
+  const { asked, url } = await startBreaches(t)
+  t.strictSame(await rulesWith(url).codesOf('password'), ['password_too_common'])
+  t.strictSame(await rulesWith(null).codesOf(KNOWN), [])
+  t.strictSame(asked, [])
+})
+
+t.test('whatever goes wrong there, the password passes, and one line a minute says why', async (t) => {
+  const elsewhere = await startBreaches(t)
+  const wrong: [answer: Answer, reason: RegExp][] = [
+    [(response) => response.writeHead(500).end(`${REST}:42`), /^answered 500$/],
+    [(response) => response.writeHead(404).end(), /^answered 404$/],
+    [(response) => response.writeHead(302, { location: `${elsewhere.url}${PREFIX}` }).end(), /redirect/],
+    [(response) => response.end(`<html>${REST}:42`), /^the answer is no list of hashes$/],
+    [(response) => response.end(`${REST}:x`), /^the answer is no list of hashes$/],
+    [(response) => response.end(), /^the answer is no list of hashes$/],
+    [(response) => response.end(`${REST}:42\r\n`.repeat(10_000)), /^answered with more than 262144 bytes$/],
+    [(response) => response.writeHead(200, { 'content-length': 100 }).end(REST, () => response.destroy()), /./],
+    [(response) => response.destroy(), /./]
+  ]
+  await Promise.all(
+    wrong.map(async ([answer, reason], at) => {
+      const { url } = await startBreaches(t, answer)
+      const { told, codesOf } = rulesWith(url)
+      t.strictSame(await codesOf(KNOWN), [], `${at}`)
+      t.match(told, [reason], `${at}: ${told}`)
+      t.notMatch(told.join(), new RegExp(`${PREFIX}|${KNOWN}|range`, 'i'))
+    })
+  )
+  t.strictSame(elsewhere.asked, [], 'a redirect leads nowhere')
+})
+
+t.test('who does not answer in two seconds is not waited for', async (t) => {
+  const { timeout } = AbortSignal
+  const patience: number[] = []
+  t.intercept(AbortSignal, 'timeout', {
+    value: (milliseconds: number) => {
+      patience.push(milliseconds)
+      return timeout.call(AbortSignal, milliseconds / 20)
+    }
+  })
+  for (const answer of [() => undefined, (response) => void response.write(`${REST}:42\r\n`)] satisfies Answer[]) {
+    const { told, codesOf } = rulesWith((await startBreaches(t, answer)).url)
+    t.strictSame(await codesOf(KNOWN), [])
+    t.match(told, [/timeout/])
+  }
+  t.strictSame(patience, [2000, 2000])
+})
+
+t.test('of many faults one a minute is told', async (t) => {
+  const { url, stop } = await startBreaches(t)
+  await stop()
+  const { told, codesOf } = rulesWith(url)
+  for (let count = 0; count < 3; count++) t.strictSame(await codesOf(KNOWN), [])
+  t.strictSame(told, ['ECONNREFUSED'])
+  const now = performance.now()
+  t.intercept(performance, 'now', { value: () => now + 61_000 })
+  t.strictSame(await codesOf(KNOWN), [])
+  t.equal(told.length, 2)
+})
+
+t.test('who makes an account hears of it, and where it cannot be asked the log does', async (t) => {
+  const [up, down] = [await startBreaches(t), await startBreaches(t)]
+  await down.stop()
+  const databaseUrl = await worldOf('sqlite').databaseUrl(t)
+  for (const [passwordBreachedUrl, status, logged] of [
+    [up.url, 400, 0],
+    [down.url, 201, 1]
+  ] as const) {
+    const lines: string[] = []
+    const app = Fastify({ logger: { level: 'warn', stream: { write: (line: string) => void lines.push(line) } } })
+    t.teardown(() => app.close())
+    await app.register(latchkey, { ...CHEAP, databaseUrl, passwordBreachedUrl })
+    await app.register(accountRoutes, { prefix: '/auth' })
+    const payload = { username: 'bob', password: KNOWN }
+    const answer = await app.inject({ method: 'POST', url: '/auth/users/', payload })
+
+    t.equal(answer.statusCode, status)
+    if (status === 400) {
+      t.strictSame(answer.json(), { password: ['This password has appeared in a data breach.'] })
+    }
+    t.equal(lines.length, logged)
+    t.notMatch(lines.join(), new RegExp(`${PREFIX}|${KNOWN}`, 'i'))
+  }
+})

@@ -1,0 +1,184 @@
+/** Django's password validators: what each refuses, what it says, and the list of common passwords behind one. */
+import t from 'tap'
+import {
+  commonPasswords,
+  faultsOfPassword,
+  isTooShortToCompare,
+  PASSWORD_HELP_TEXTS,
+  type PasswordFault,
+  type PasswordOwner,
+  partsOf,
+  passwordHelpTexts,
+  quickRatio
+} from '../../src/passwords/validators.ts'
+import vectors from './validator-vectors.json' with { type: 'json' }
+
+interface Vector {
+  password: string
+  user: { username?: string; first_name?: string; last_name?: string; email?: string }
+  errors: PasswordFault[]
+}
+
+/** Django's list of common passwords is its own, and lacks this one. */
+const ONLY_OURS = 'short'
+const judgedByDjango = (vectors.password_validators as Vector[]).filter(({ password }) => password !== ONLY_OURS)
+/** Keys in one order, which is no part of what was said. */
+const inOrder = ({ code, message }: PasswordFault) => ({ code, message })
+
+const ownerOf = ({ first_name: firstName = '', last_name: lastName = '', ...user }: Vector['user']): PasswordOwner => ({
+  ...user,
+  ...{ firstName, lastName }
+})
+
+async function codesOf(password: string, user: PasswordOwner | null = null): Promise<string[]> {
+  return (await faultsOfPassword(password, user)).map(({ code }) => code)
+}
+
+/** Line separators are characters as well, and would break the report. */
+const codePointOf = (character: string) => `U+${character.codePointAt(0)?.toString(16)}`
+
+const isNumeric = async (password: string) => (await codesOf(password)).includes('password_entirely_numeric')
+
+t.test('every password that Django judged is judged the same, in the same words', async (t) => {
+  for (const { password, user, errors } of judgedByDjango) {
+    const faults = await faultsOfPassword(password, ownerOf(user))
+    t.strictSame(faults.map(inOrder), errors.map(inOrder), JSON.stringify(password.slice(0, 40)))
+  }
+})
+
+t.test("a password that is on our list and not on Django's is common all the same", async (t) => {
+  t.strictSame(await codesOf(ONLY_OURS), ['password_too_short', 'password_too_common'])
+})
+
+t.test('all that is wrong is reported at once: similar, short, common, numeric', async (t) => {
+  t.strictSame(await faultsOfPassword('123456', { username: '123456' }), [
+    { code: 'password_too_similar', message: 'The password is too similar to the username.' },
+    {
+      code: 'password_too_short',
+      message: 'This password is too short. It must contain at least 8 characters.'
+    },
+    { code: 'password_too_common', message: 'This password is too common.' },
+    { code: 'password_entirely_numeric', message: 'This password is entirely numeric.' }
+  ])
+})
+
+t.test('without a user, or one of whom nothing is known, a password is similar to nothing', async (t) => {
+  t.strictSame(await codesOf('wonderland-9'), [])
+  for (const user of [{}, { username: '', email: '' }]) t.strictSame(await codesOf('wonderland-9', user), [])
+  t.strictSame(await codesOf('wonderland-9', { lastName: 'Wonderland' }), ['password_too_similar'])
+})
+
+t.test('only the first field that a password is like is named, in the order of Django', async (t) => {
+  const name = 'Wonderland'
+  const fields = { email: `x@${name}.org`, lastName: name, firstName: name, username: name }
+  const messages: string[] = []
+
+  for (const field of ['username', 'firstName', 'lastName', 'email'] as const) {
+    const faults = await faultsOfPassword('WONDERLAND-9', fields)
+    messages.push(...faults.map(({ message }) => message))
+    delete (fields as PasswordOwner)[field]
+  }
+
+  const names = ['username', 'first name', 'last name', 'email address']
+  t.strictSame(
+    messages,
+    names.map((field) => `The password is too similar to the ${field}.`)
+  )
+})
+
+t.test("likeness is counted and cut short as Python's difflib and Django do", async (t) => {
+  for (const { a, b, ratio } of vectors.quick_ratio) t.equal(quickRatio([...a], [...b]), ratio, `${a} and ${b}`)
+  for (const { password_len, value_len, max_similarity, result } of vectors.exceeds_maximum_length_ratio)
+    t.equal(isTooShortToCompare(password_len, value_len, max_similarity), result, `${password_len} and ${value_len}`)
+  t.equal(isTooShortToCompare(10, 1), true, '0.7 unless told otherwise')
+  t.equal(quickRatio(['🔑'], ['🔒']), 0, 'halves of a character are none')
+})
+
+t.test('0.7 is too similar, a little less is not', async (t) => {
+  t.strictSame(await codesOf('abcdefgxyz', { username: 'abcdefg123' }), ['password_too_similar'])
+  t.strictSame(await codesOf('abcdefghiwxyz', { username: 'abcdefghi1234' }), [], '18 of 26')
+})
+
+t.test("a value falls into the words that Python's regular expressions see", async (t) => {
+  for (const { value, parts } of vectors.split) t.strictSame(partsOf(value), [...parts, value.toLowerCase()], value)
+  t.strictSame(partsOf(''), [])
+  t.strictSame(await codesOf('', { username: '@x' }), ['password_too_similar', 'password_too_short'], 'an empty part')
+})
+
+t.test('characters are counted as Python does, not in halves of them', async (t) => {
+  t.strictSame(await codesOf('🔑'.repeat(7)), ['password_too_short'])
+  t.strictSame(await codesOf('🔑'.repeat(8)), [])
+})
+
+t.test('another minimum length is kept to and named, in the singular for one', async (t) => {
+  const messagesOf = async (password: string, minLength: number) =>
+    (await faultsOfPassword(password, null, { minLength })).map(({ message }) => message)
+
+  t.strictSame(await messagesOf('x7-kq', 5), [])
+  t.strictSame(await messagesOf('x7-kqz', 12), ['This password is too short. It must contain at least 12 characters.'])
+  t.strictSame(await messagesOf('', 1), ['This password is too short. It must contain at least 1 character.'])
+})
+
+t.test('digits are those of Python, in any script, and a password is numeric if it has nothing else', async (t) => {
+  t.equal(await isNumeric(vectors.isdigit_and_not_decimal), true)
+  for (const digit of [...vectors.isdigit_and_not_decimal, '7', '٣', '𝟘', '９'])
+    t.equal(await isNumeric(digit), true, digit)
+  for (const other of vectors.isnumeric_and_not_digit) t.equal(await isNumeric(`12${other}`), false, other)
+  for (const password of ['', '12345678a', '-1234567', '1234 5678', '12345678\n', '1234.567'])
+    t.equal(await isNumeric(password), false, JSON.stringify(password))
+})
+
+t.test('a password is as common with spaces around it and in capitals', async (t) => {
+  const isCommon = async (password: string) => (await codesOf(password)).includes('password_too_common')
+
+  for (const space of vectors.stripped)
+    t.equal(await isCommon(`${space}${space}PassWord${space}`), true, codePointOf(space))
+  for (const other of vectors.not_stripped) t.equal(await isCommon(`${other}password`), false, codePointOf(other))
+  t.equal(await isCommon('pass word'), false)
+  t.equal(await isCommon(vectors.stripped), false)
+})
+
+t.test('the list of common passwords is long, in lower case, and read once', async (t) => {
+  const [list, again] = await Promise.all([commonPasswords(), commonPasswords()])
+
+  t.ok(list === again, 'one object, of which a failure shows no thousands of entries')
+  t.ok(list.size > 10_000)
+  for (const password of ['password', '12345678', 'qwertyuiop']) t.ok(list.has(password), password)
+  for (const password of ['s3cret-pass!', 'Password', '']) t.notOk(list.has(password), password)
+  t.strictSame(
+    [...list].filter((password) => password !== password.toLowerCase().trim()),
+    []
+  )
+})
+
+t.test('no text is too strange or too long to be judged', async (t) => {
+  const user = { username: 'alice', email: 'alice@example.com' }
+  const fine = ['\0'.repeat(8), '\ud800'.repeat(8), '\udc00\ud800'.repeat(8), 'x'.repeat(1000), '\u0301'.repeat(8)]
+
+  for (const password of fine) t.strictSame(await codesOf(password, user), [], JSON.stringify(password.slice(0, 12)))
+  t.strictSame(await codesOf('', user), ['password_too_short'])
+  t.strictSame(await codesOf(' '.repeat(1000), user), [])
+  t.strictSame(await codesOf('1'.repeat(1000), user), ['password_entirely_numeric'])
+  t.strictSame(await codesOf('\ud800'.repeat(8), { username: '\ud800'.repeat(8) }), ['password_too_similar'])
+})
+
+t.test('a long password is judged soon, against long names of many parts too', async (t) => {
+  const names = ['a.'.repeat(75), 'x'.repeat(150), `${'ab '.repeat(49)}abc`, `${'q'.repeat(75)}.${'r'.repeat(74)}`]
+  const [username = '', firstName = '', lastName = '', email = ''] = names
+  const user = { username, firstName, lastName, email }
+
+  t.strictSame(await codesOf('z7'.repeat(500), user), [])
+  t.strictSame(await codesOf(`z${' '.repeat(1_000_000)}z`, user), [], 'spaces before the end')
+  t.strictSame(await codesOf('z.'.repeat(100_000), { email: 'y.'.repeat(100_000) }), [])
+})
+
+t.test('the help texts are those of Django, and name the minimum length', async (t) => {
+  t.strictSame(PASSWORD_HELP_TEXTS, [
+    'Your password can’t be too similar to your other personal information.',
+    'Your password must contain at least 8 characters.',
+    'Your password can’t be a commonly used password.',
+    'Your password can’t be entirely numeric.'
+  ])
+  t.equal(passwordHelpTexts({ minLength: 12 })[1], 'Your password must contain at least 12 characters.')
+  t.equal(passwordHelpTexts({ minLength: 1 })[1], 'Your password must contain at least 1 character.')
+})

@@ -1,0 +1,187 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import type { Database } from '../../../src/database/open.ts'
+import { InvalidToken } from '../../../src/errors.ts'
+import { Blacklist, type TokenRecord } from '../../../src/tokens/stores/blacklist-store.ts'
+import { onEachDatabase } from '../../support/build.ts'
+import { addUser } from '../../support/journeys.ts'
+import { allowInserts, refuseInserts } from '../faults.ts'
+import { watchStatements } from '../statements.ts'
+
+const OUTSTANDING = 'token_blacklist_outstandingtoken'
+const BLACKLISTED = 'token_blacklist_blacklistedtoken'
+
+const inSeconds = (seconds: number) => new Date((Math.floor(Date.now() / 1000) + seconds) * 1000)
+
+const tokenOf = (userId: number | null, more: Partial<TokenRecord> = {}): TokenRecord => ({
+  token: 'header.payload.signature',
+  jti: randomUUID(),
+  userId,
+  createdAt: new Date(),
+  expiresAt: inSeconds(300),
+  ...more
+})
+
+const rowsOf = ({ auth }: FastifyInstance) =>
+  auth.database.outstandingToken.findMany({ orderBy: { id: 'asc' }, include: { blacklistedToken: true } })
+
+const isBlacklistedError = (error: unknown) => error instanceof InvalidToken && error.message === 'Token is blacklisted'
+
+/** Deletes the row of a token, or of its user, just before its place on the blacklist is written. */
+const deletingFirst = (database: Database, erase: () => Promise<unknown>) =>
+  database.$extends({
+    query: {
+      blacklistedToken: {
+        create: async ({ args, query }) => {
+          await erase()
+          return query(args)
+        }
+      }
+    }
+  }) as unknown as Database
+
+onEachDatabase(t, (t, { build }) => {
+  t.test('a token that is handed out is recorded, and is on no blacklist', async (t) => {
+    const app = await build(t)
+    const blacklist = new Blacklist(app.auth.database)
+    const token = tokenOf((await addUser(app)).id)
+
+    await blacklist.outstand(token)
+
+    t.match(await rowsOf(app), [{ ...token, blacklistedToken: null }])
+    t.equal(await blacklist.isBlacklisted(token.jti), false)
+    t.equal(await blacklist.isBlacklisted('unheard-of'), false)
+  })
+
+  t.test('a user who was deleted a moment ago has no tokens, and the database goes on', async (t) => {
+    const app = await build(t)
+    const { id } = await addUser(app)
+    const blacklist = new Blacklist(app.auth.database)
+    const refusal = { message: 'No active account found for the given token.', statusCode: 401 }
+    const token = tokenOf(id)
+
+    await t.rejects(blacklist.outstand(tokenOf(77)), refusal)
+    await t.rejects(blacklist.blacklist(tokenOf(77)), refusal)
+    await t.rejects(blacklist.blacklist(token, tokenOf(77)), refusal)
+
+    t.match(await rowsOf(app), [{ ...token, blacklistedToken: null }])
+    t.equal((await rowsOf(app)).length, 1)
+    await blacklist.blacklist(token, tokenOf(id))
+    t.equal(await blacklist.isBlacklisted(token.jti), true)
+  })
+
+  t.test('a token is blacklisted once, whether it was recorded before or not', async (t) => {
+    const app = await build(t)
+    const { id } = await addUser(app)
+    const blacklist = new Blacklist(app.auth.database)
+    const [known, unknown] = [tokenOf(id), tokenOf(id)]
+    await blacklist.outstand(known)
+
+    await blacklist.blacklist({ ...known, token: 'other' })
+    await blacklist.blacklist(unknown)
+
+    t.match(await rowsOf(app), [known, unknown])
+    for (const token of [known, unknown]) {
+      t.equal(await blacklist.isBlacklisted(token.jti), true)
+      await t.rejects(blacklist.blacklist(token), { message: 'Token is blacklisted', statusCode: 401 })
+    }
+    t.equal(await app.auth.database.blacklistedToken.count(), 2)
+  })
+
+  t.test('a token and its successor change places at once, or not at all', async (t) => {
+    const app = await build(t)
+    const { id } = await addUser(app)
+    const blacklist = new Blacklist(app.auth.database)
+    const [first, second, third] = [tokenOf(id), tokenOf(id), tokenOf(id)]
+
+    await blacklist.blacklist(first, second)
+    await t.rejects(blacklist.blacklist(first, third), { message: 'Token is blacklisted' })
+
+    t.match(await rowsOf(app), [
+      { ...first, blacklistedToken: Object },
+      { ...second, blacklistedToken: null }
+    ])
+    t.equal((await rowsOf(app)).length, 2, 'the third was never made')
+  })
+
+  t.test('a change that the database refuses consumes nothing', async (t) => {
+    const app = await build(t)
+    const { id } = await addUser(app)
+    const blacklist = new Blacklist(app.auth.database)
+    const [token, successor] = [tokenOf(id), tokenOf(id)]
+    await blacklist.outstand(token)
+
+    for (const table of [OUTSTANDING, BLACKLISTED]) {
+      await refuseInserts(app, table)
+      await t.rejects(blacklist.blacklist(token, successor), /refused/, table)
+      await allowInserts(app, table)
+
+      t.equal(await blacklist.isBlacklisted(token.jti), false)
+      t.equal((await rowsOf(app)).length, 1)
+    }
+    await blacklist.blacklist(token, successor)
+    t.equal(await blacklist.isBlacklisted(token.jti), true)
+  })
+
+  t.test('of twenty at once one blacklists a token, known or not, and the others hear that it is', async (t) => {
+    const app = await build(t)
+    const { id } = await addUser(app)
+    const blacklist = new Blacklist(app.auth.database)
+    const [known, unknown] = [tokenOf(id), tokenOf(id)]
+    await blacklist.outstand(known)
+
+    for (const token of [known, unknown]) {
+      const attempts = await Promise.allSettled(
+        Array.from({ length: 20 }, () => blacklist.blacklist(token, tokenOf(id)))
+      )
+
+      const refusals = attempts.flatMap((attempt) => (attempt.status === 'rejected' ? [attempt.reason] : []))
+      t.equal(refusals.length, 19)
+      t.ok(refusals.every(isBlacklistedError))
+    }
+    t.equal((await rowsOf(app)).length, 4, 'two tokens and their two successors')
+    t.equal(await app.auth.database.blacklistedToken.count(), 2)
+  })
+
+  t.test('a token whose row is flushed at the last moment is refused', async (t) => {
+    const app = await build(t)
+    const { database } = app.auth
+    const blacklist = new Blacklist(deletingFirst(database, () => database.outstandingToken.deleteMany()))
+
+    await t.rejects(blacklist.blacklist(tokenOf(null)), { name: 'AuthenticationFailed', statusCode: 401 })
+  })
+
+  t.test('expired tokens are deleted in batches of a thousand, blacklisted ones too, and no others', async (t) => {
+    const statementsOf = watchStatements(t)
+    const app = await build(t)
+    const { database } = app.auth
+    const blacklist = new Blacklist(database)
+    const expired = Array.from({ length: 2500 }, (_, index) => tokenOf(null, { expiresAt: inSeconds(-index) }))
+    await database.outstandingToken.createMany({ data: expired })
+    const tokens = await database.outstandingToken.findMany({ select: { id: true } })
+    const places = tokens.filter((_, index) => index % 2).map(({ id }) => ({ tokenId: id, blacklistedAt: new Date() }))
+    await database.blacklistedToken.createMany({ data: places })
+    const [good, ended] = [tokenOf(null), tokenOf(null)]
+    await blacklist.outstand(good)
+    await blacklist.blacklist(ended)
+
+    let flushed = 0
+    const statements = await statementsOf(async () => {
+      flushed = await blacklist.flushExpired()
+    })
+
+    t.equal(flushed, 2500)
+    t.match(await rowsOf(app), [good, ended])
+    t.equal((await rowsOf(app)).length, 2)
+    t.equal(await database.blacklistedToken.count(), 1)
+    t.equal(await blacklist.isBlacklisted(ended.jti), true)
+    const batch = [`SELECT ${OUTSTANDING}`, 'BEGIN', `DELETE ${BLACKLISTED}`, `DELETE ${OUTSTANDING}`, 'COMMIT']
+    // SQLite takes no thousand values at once, and so has two of each DELETE.
+    t.strictSame(
+      statements.filter((statement, index) => statement !== statements[index - 1]),
+      [...batch, ...batch, ...batch]
+    )
+    t.equal(await blacklist.flushExpired(), 0)
+  })
+})
