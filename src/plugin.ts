@@ -10,7 +10,7 @@ import { tokenAuthenticator } from './authentication/token.ts'
 import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/open.ts'
 import { createFailureThrottle, type FailureThrottle } from './drf/throttle.ts'
-import { fixedKeys, secretsOf } from './keys/configured-keys.ts'
+import { fixedKeys, loadSecrets } from './keys/configured-keys.ts'
 import { KeyRing } from './keys/key-ring.ts'
 import type { KeySet } from './keys/key-set.ts'
 import { RemoteKeys, withRemoteKeys } from './keys/remote-jwks.ts'
@@ -169,7 +169,7 @@ function createAuth(settings: Settings, database: Database, parts: Parts): Auth 
     callables
   )
   const authTokens = new AuthTokens(database)
-  const browserSessions = new BrowserSessions(database, users, secretsOf(settings), settings)
+  const browserSessions = new BrowserSessions(database, users, loadSecrets(settings), settings)
   return {
     ...{ settings, database, users, tokens, sessions, revocations, authTokens, browserSessions, keys },
     permissions: new Permissions(database, users, changeRights),

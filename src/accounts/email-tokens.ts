@@ -1,5 +1,6 @@
 /** Django's PasswordResetTokenGenerator: a token that is good until what it was made of changes. */
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
+import { constantTimeEqual } from '../crypto/constant-time.ts'
 import type { User as UserRow } from '../database/open.ts'
 import { primaryKeyOf } from '../users/user.ts'
 
@@ -32,7 +33,7 @@ export class ResetTokens {
     const [, text = ''] = /^([0-9a-z]{1,13})-[0-9a-f]{32}$/.exec(token) ?? []
     const seconds = Number.parseInt(text, 36)
     if (Number.isNaN(seconds) || secondsNow() - seconds > this.#timeout) return false
-    return this.#keys.some((key) => isEqual(tokenOf(owner, seconds, key), token))
+    return this.#keys.some((key) => constantTimeEqual(tokenOf(owner, seconds, key), token))
   }
 }
 
@@ -50,5 +51,3 @@ function tokenOf({ id, password, lastLogin, email }: Owner, seconds: number, key
   const digest = createHmac('sha256', key).update(`${id}${password}${login}${seconds}${email}`).digest('hex')
   return `${seconds.toString(36)}-${[...digest].filter((_, index) => index % 2 === 0).join('')}`
 }
-
-const isEqual = (a: string, b: string) => a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))

@@ -1,7 +1,7 @@
 /** Mail: by SMTP, or, where there is none, into files. */
-import { randomBytes } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { randomHex } from '../crypto/random.ts'
 import type { Settings } from '../settings/schema.ts'
 
 export interface Mail {
@@ -46,7 +46,7 @@ async function filer({ mailFrom }: Settings, onFile: (path: string) => void): Pr
   return async (mail) => {
     const { message } = await transport.sendMail({ from: mailFrom, ...mail })
     mkdirSync(FOLDER, { recursive: true, mode: 0o700 })
-    const path = join(FOLDER, `${new Date().toISOString().replaceAll(':', '-')}-${randomBytes(3).toString('hex')}.eml`)
+    const path = join(FOLDER, `${new Date().toISOString().replaceAll(':', '-')}-${randomHex(3)}.eml`)
     writeFileSync(path, message as Buffer, { mode: 0o600, flag: 'wx' })
     onFile(path)
   }

@@ -1,6 +1,8 @@
 /** django.contrib.sessions, as far as it remembers who is signed in: rows of `django_session`, each known by a key in a cookie. */
-import { createHash, createHmac, randomInt } from 'node:crypto'
-import { type Data, isEqual, SignedData } from '../crypto/django-signing.ts'
+import { createHash, createHmac } from 'node:crypto'
+import { constantTimeEqual } from '../crypto/constant-time.ts'
+import { type Data, SignedData } from '../crypto/django-signing.ts'
+import { randomText } from '../crypto/random.ts'
 import type { Database, User as UserRow } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
 import type { Users } from '../users/users.ts'
@@ -52,7 +54,9 @@ export class BrowserSessions {
     const { session, text } = row
     const user = await this.#users.get('id', session.data._auth_user_id)
     if (user === null || !user.isActive) return null
-    const place = this.#hashesOf(user).findIndex((hash) => isEqual(hash, String(session.data._auth_user_hash)))
+    const place = this.#hashesOf(user).findIndex((hash) =>
+      constantTimeEqual(hash, String(session.data._auth_user_hash))
+    )
     if (place > 0) await this.#rehash(session, text, user)
     return place < 0 ? null : { session, user }
   }
@@ -72,7 +76,7 @@ export class BrowserSessions {
       _auth_user_hash: this.#hashOf(user)
     }
     const { _auth_user_id: id = own._auth_user_id, _auth_user_hash: hash = own._auth_user_hash } = data
-    const isOthers = id !== own._auth_user_id || !isEqual(String(hash), own._auth_user_hash)
+    const isOthers = id !== own._auth_user_id || !constantTimeEqual(String(hash), own._auth_user_hash)
     const expiresAt = new Date(Date.now() + 1000 * this.#settings.sessionCookieAge)
     return this.#replace(key, isOthers ? own : { ...data, ...own }, expiresAt)
   }
@@ -114,7 +118,7 @@ export class BrowserSessions {
 
   async #replace(before: string | undefined, data: Data, expireDate: Date): Promise<BrowserSession> {
     const { browserSession } = this.#database
-    const sessionKey = Array.from({ length: 32 }, () => ALPHABET[randomInt(ALPHABET.length)]).join('')
+    const sessionKey = randomText(32, ALPHABET)
     await this.#database.$transaction([
       browserSession.create({ data: { sessionKey, sessionData: this.#signed.dumps(data), expireDate } }),
       browserSession.deleteMany({ where: { sessionKey: before ?? '' } })

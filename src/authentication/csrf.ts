@@ -1,7 +1,7 @@
 /** Django's protection against requests that another's page makes a browser send: CsrfViewMiddleware. */
-import { randomInt } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { isEqual } from '../crypto/django-signing.ts'
+import { constantTimeEqual } from '../crypto/constant-time.ts'
+import { ALPHANUMERIC, randomText } from '../crypto/random.ts'
 import { cookieOf, setCookie } from '../drf/cookies.ts'
 import { varyBy } from '../drf/vary.ts'
 import { PermissionDenied } from '../errors.ts'
@@ -10,7 +10,6 @@ const COOKIE = 'csrftoken'
 const FIELD = 'csrfmiddlewaretoken'
 /** A year, in seconds. */
 const AGE = 60 * 60 * 24 * 7 * 52
-const CHARACTERS = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'
 const LENGTH = 32
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 const FORM = /^\s*(application\/x-www-form-urlencoded|multipart\/form-data)\s*(;|$)/i
@@ -20,13 +19,13 @@ const secrets = new WeakMap<FastifyRequest, string>()
 
 /** Django's get_token: the token for a page's form or script, 64 characters, another one each time. Sets the cookie. */
 export function csrfToken(request: FastifyRequest, reply: FastifyReply): string {
-  const secret = secrets.get(request) ?? setSecret(request, reply, secretOf(request) ?? randomText())
-  return masked(secret, randomText())
+  const secret = secrets.get(request) ?? setSecret(request, reply, secretOf(request) ?? randomText(LENGTH))
+  return masked(secret, randomText(LENGTH))
 }
 
 /** Django's rotate_token: what was known before a login is no use after it. */
 export function rotateToken(request: FastifyRequest, reply: FastifyReply): void {
-  setSecret(request, reply, randomText())
+  setSecret(request, reply, randomText(LENGTH))
 }
 
 /**
@@ -79,7 +78,7 @@ function faultOfToken(request: FastifyRequest): string | undefined {
   const token = field || request.headers['x-csrftoken']
   if (token === undefined) return 'CSRF token missing.'
   const text = String(token)
-  const isWrong = () => (isEqual(unmasked(text), unmasked(cookie)) ? undefined : 'incorrect')
+  const isWrong = () => (constantTimeEqual(unmasked(text), unmasked(cookie)) ? undefined : 'incorrect')
   const problem = faultOfForm(text) ?? isWrong()
   if (problem === undefined) return undefined
   return `CSRF token from ${field ? 'POST' : "the 'X-Csrftoken' HTTP header"} ${problem}.`
@@ -109,8 +108,6 @@ function setSecret(request: FastifyRequest, reply: FastifyReply, secret: string)
   return secret
 }
 
-const randomText = () => Array.from({ length: LENGTH }, () => CHARACTERS[randomInt(CHARACTERS.length)]).join('')
-
 /** So that the secret is not the same bytes in every page, from which a compressed answer could tell it. */
 export const masked = (secret: string, mask: string) => mask + shifted(secret, mask, 1)
 
@@ -119,9 +116,9 @@ export const unmasked = (token: string) =>
   token.length === LENGTH ? token : shifted(token.slice(LENGTH), token.slice(0, LENGTH), -1)
 
 function shifted(text: string, by: string, sign: 1 | -1): string {
-  const place = (character: string) => CHARACTERS.indexOf(character)
-  const { length } = CHARACTERS
+  const place = (character: string) => ALPHANUMERIC.indexOf(character)
+  const { length } = ALPHANUMERIC
   return [...text]
-    .map((character, index) => CHARACTERS[(place(character) + sign * place(by.charAt(index)) + length) % length])
+    .map((character, index) => ALPHANUMERIC[(place(character) + sign * place(by.charAt(index)) + length) % length])
     .join('')
 }

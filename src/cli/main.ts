@@ -76,8 +76,6 @@ function readEnvFile(): NodeJS.Dict<string> {
   }
 }
 
-const isEmbedded = ({ databaseUrl }: Settings): boolean => databaseUrl.startsWith('file:')
-
 async function serve(): Promise<void> {
   const settings = await readSettings()
   const { runServer } = await import('./serve.ts')
@@ -159,8 +157,8 @@ async function manageKeys({ now }: Record<string, unknown>, [verb = '', kid]: st
 async function check(): Promise<void> {
   const settings = await readSettings()
   say('Settings: good.')
-  const { pathOfUrl } = await import('../database/sqlite.ts')
-  const path = isEmbedded(settings) ? pathOfUrl(settings.databaseUrl) : null
+  const { filePathOf } = await import('../database/url.ts')
+  const path = filePathOf(settings.databaseUrl)
   if (path !== null && !existsSync(path)) {
     say('Database: not there yet; the first start makes it, and a key.')
     return

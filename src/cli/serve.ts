@@ -27,12 +27,12 @@ export async function runServer(settings: Settings): Promise<void> {
 }
 
 async function start(app: FastifyInstance): Promise<void> {
-  const { settings } = app.auth
+  const { settings, database } = app.auth
   const address = await app.listen({ host: settings.host, port: settings.port }).catch(refuseAddress(settings))
   const admin = await makeFirstUser(app.auth)
   closeWithGrace({ delay: 10_000, logger: app.log }, () => app.close())
   const greeting = [
-    `Latchkey ${version} is at ${address} with ${isEmbedded(settings) ? 'SQLite' : 'PostgreSQL'}.`,
+    `Latchkey ${version} is at ${address} with ${database.provider === 'sqlite' ? 'SQLite' : 'PostgreSQL'}.`,
     `To read and try the API: ${address}/docs/`
   ]
   if (admin !== null) {
@@ -62,8 +62,8 @@ const refuseAddress =
   }
 
 /** A new embedded database gets a superuser, so that there is somebody to sign in as. */
-async function makeFirstUser({ settings, database, users }: Auth): Promise<string | null> {
-  if (!isEmbedded(settings) || (await database.user.count()) > 0) return null
+async function makeFirstUser({ database, users }: Auth): Promise<string | null> {
+  if (database.provider !== 'sqlite' || (await database.user.count()) > 0) return null
   const password = generateSecret().slice(0, 20)
   try {
     await users.createSuperuser({ username: 'admin', password })
@@ -74,5 +74,3 @@ async function makeFirstUser({ settings, database, users }: Auth): Promise<strin
     throw error
   }
 }
-
-const isEmbedded = ({ databaseUrl }: Settings): boolean => databaseUrl.startsWith('file:')

@@ -1,6 +1,7 @@
 /** Django's signing: data as a text that says when it was written, and that nobody else can write. */
-import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { createHash, createHmac } from 'node:crypto'
 import { deflateSync, inflateSync } from 'node:zlib'
+import { constantTimeEqual } from './constant-time.ts'
 
 export type Data = Record<string, unknown>
 
@@ -29,19 +30,13 @@ export class SignedData {
   loads(text: string): Data | null {
     const end = text.lastIndexOf(':')
     const [value, signature] = [text.slice(0, Math.max(end, 0)), text.slice(end + 1)]
-    if (!this.#keys.some((key) => isEqual(signatureOf(value, key), signature))) return null
+    if (!this.#keys.some((key) => constantTimeEqual(signatureOf(value, key), signature))) return null
     const separator = value.lastIndexOf(':')
     return separator < 0 ? null : unpacked(value.slice(0, separator))
   }
 }
 
 const signatureOf = (value: string, key: Buffer) => createHmac('sha256', key).update(value).digest('base64url')
-
-/** In constant time. */
-export function isEqual(one: string, other: string): boolean {
-  const [a, b] = [Buffer.from(one), Buffer.from(other)]
-  return a.length === b.length && timingSafeEqual(a, b)
-}
 
 function packed(data: Data): string {
   const json = Buffer.from(inAscii(JSON.stringify(data)))

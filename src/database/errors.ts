@@ -1,95 +1,89 @@
-/** The one place that knows how a database says that it is down, full, busy or in conflict. */
+/** Classification of database errors: Prisma's, those of its driver adapters, pg's and SQLite's. */
 import { ServiceUnavailable } from '../errors.ts'
 
+/** 503: the database is unreachable, overloaded, full, or busy with conflicting transactions. */
 export class DatabaseUnavailable extends ServiceUnavailable {
   static override code = 'database_unavailable'
 }
 
+/** The `cause` of a DriverAdapterError. */
 interface DriverError {
   kind?: string
   originalCode?: string
   extendedCode?: number
 }
 
-/** Prisma: unreachable, timed out, closed, pool exhausted, transaction could not start, write conflict, connections used up. */
+/** Prisma's codes: P1xxx connection, P2024 pool exhausted, P2028 transaction API, P2034 write conflict, P2037 too many connections. */
 const UNAVAILABLE = /^(P1\d{3}|P2024|P2028|P2034|P2037)$/
-/** The same as its adapters say it, where Prisma has one code for all: of raw statements, and of a commit. */
+/** The driver adapters' kinds for the same. Raw statements and commits have one Prisma code for all errors, or none. */
 const UNAVAILABLE_KINDS = new Set([
   ...['AuthenticationFailed', 'DatabaseNotReachable', 'DatabaseDoesNotExist', 'SocketTimeout', 'DatabaseAccessDenied'],
   ...['TlsConnectionError', 'ConnectionClosed', 'TransactionAlreadyClosed', 'TransactionWriteConflict'],
   'TooManyConnections'
 ])
 /**
- * PostgreSQL's classes of connection, resources, operator intervention and system trouble; read-only server, a
- * transaction that took too long, a lock that was not to be had.
+ * SQLSTATE classes 08 (connection), 53 (resources), 57 (operator intervention), 58 (system error), and single codes: 25006
+ * read-only server, 25P03 and 25P04 transaction timeouts, 55P03 lock not available.
  */
-const POSTGRESQL_TROUBLE = /^(08|53|57|58)...$|^(25006|25P03|25P04|55P03)$/
-/** SQLite: BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN. */
-const SQLITE_TROUBLE = new Set([5, 6, 8, 10, 13, 14])
-/** Of the connection itself, which pg reports without a code. */
-const CONNECTION_TROUBLE =
+const UNAVAILABLE_SQLSTATE = /^(08|53|57|58)...$|^(25006|25P03|25P04|55P03)$/
+/** SQLite's primary result codes BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN. */
+const UNAVAILABLE_SQLITE_CODES = new Set([5, 6, 8, 10, 13, 14])
+/** Errors of the connection itself, for which pg has no code. */
+const UNAVAILABLE_PG_MESSAGE =
   /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection|Query read timeout)/
-const SOCKET_TROUBLE = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH'])
+const SOCKET_ERROR_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH'])
 
-/** True if trying again later may work, because nothing is wrong with the statement. */
+/** True if the statement is correct and may succeed later: the database is down, full, busy, or reported a conflict. */
 export function isUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const { code } = error as { code?: unknown }
-  if (typeof code === 'string' && (UNAVAILABLE.test(code) || SOCKET_TROUBLE.has(code))) return true
+  if (typeof code === 'string' && (UNAVAILABLE.test(code) || SOCKET_ERROR_CODES.has(code))) return true
   const { kind = '', originalCode = '', extendedCode = 0 } = driverErrorOf(error)
   return (
     UNAVAILABLE_KINDS.has(kind) ||
-    POSTGRESQL_TROUBLE.test(originalCode) ||
-    SQLITE_TROUBLE.has(extendedCode & 255) ||
-    CONNECTION_TROUBLE.test(error.message)
+    UNAVAILABLE_SQLSTATE.test(originalCode) ||
+    UNAVAILABLE_SQLITE_CODES.has(extendedCode & 255) ||
+    UNAVAILABLE_PG_MESSAGE.test(error.message)
   )
 }
 
-/** True if a row with the same unique value is there already. */
-export function isUniqueViolation(error: unknown): boolean {
-  return error instanceof Error && (error as { code?: unknown }).code === 'P2002'
-}
+/** True for a unique violation: a row with this value already exists. */
+export const isUniqueViolation = (error: unknown): boolean => hasCode(error, 'P2002')
 
-/** True if the row to change is not there. */
-export function isMissing(error: unknown): boolean {
-  return error instanceof Error && (error as { code?: unknown }).code === 'P2025'
-}
-
-/** True if a row that this one points to is gone; found out at once or, Django's keys being deferred, at the commit. */
-export function isForeignKeyViolation(error: unknown): boolean {
-  if (!(error instanceof Error)) return false
-  return (error as { code?: unknown }).code === 'P2003' || driverErrorOf(error).kind === 'ForeignKeyConstraintViolation'
-}
-
-/** True if the one row that was to be changed or found is not there, or is no longer as it was asked for. */
-export function isMissingRow(error: unknown): boolean {
-  return error instanceof Error && (error as { code?: unknown }).code === 'P2025'
-}
-
-/** True if a statement names a table that there is not. */
-export function isMissingTable(error: unknown): boolean {
-  return error instanceof Error && driverErrorOf(error).kind === 'TableDoesNotExist'
-}
+/** True if the row to change or to find does not exist, or no longer matches the condition. */
+export const isMissingRow = (error: unknown): boolean => hasCode(error, 'P2025')
 
 /**
- * True if transactions have waited for each other, or have read what others have changed, and this one had to give way;
- * it can be tried again.
+ * True if a row references a row that does not exist. Django's foreign keys are deferred, so that the commit may raise this
+ * and not the statement.
  */
-export function isDeadlock(error: unknown): boolean {
-  if (!(error instanceof DatabaseUnavailable && error.cause instanceof Error)) return false
-  const { code } = error.cause as { code?: unknown }
-  return code === 'P2034' || driverErrorOf(error.cause).kind === 'TransactionWriteConflict'
+export function isForeignKeyViolation(error: unknown): boolean {
+  return hasCode(error, 'P2003') || kindOf(error) === 'ForeignKeyConstraintViolation'
 }
 
-/** True if SQLite's one writer is another process; the statement has done nothing and can be tried again. */
+/** True if a raw statement names a table that does not exist. */
+export const isMissingTable = (error: unknown): boolean => kindOf(error) === 'TableDoesNotExist'
+
+/** True if the database aborted the transaction because of a deadlock or a serialization failure. It can be retried. */
+export function isDeadlock(error: unknown): boolean {
+  if (!(error instanceof DatabaseUnavailable)) return false
+  return hasCode(error.cause, 'P2034') || kindOf(error.cause) === 'TransactionWriteConflict'
+}
+
+/** True if another process holds SQLite's write lock. The statement had no effect and can be retried. */
 export function isBusy(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const { kind, originalCode } = driverErrorOf(error)
-  // 517, BUSY_SNAPSHOT: what this transaction has read is outdated, and stays so however often it tries.
+  // 517 is BUSY_SNAPSHOT: the transaction's snapshot is outdated, and a retry within it would fail again.
   return kind === 'SocketTimeout' && originalCode !== '517'
 }
 
-/** In an error of Prisma's, or in one of its adapter's, which is what a failed commit throws. */
+const hasCode = (error: unknown, code: string): boolean =>
+  error instanceof Error && (error as { code?: unknown }).code === code
+
+const kindOf = (error: unknown): string | undefined => (error instanceof Error ? driverErrorOf(error).kind : undefined)
+
+/** The adapter's error inside a Prisma error, or of a DriverAdapterError itself, which a failed commit throws. */
 function driverErrorOf(error: Error): DriverError {
   const { meta, cause } = error as { meta?: { driverAdapterError?: { cause?: DriverError } }; cause?: DriverError }
   return meta?.driverAdapterError?.cause ?? cause ?? {}

@@ -1,10 +1,11 @@
 /**
- * One connection to SQLite, in the shape that Prisma's adapter expects of `@libsql/client`, whose own is of no use here.
+ * A connection to SQLite with the interface of `@libsql/client` that Prisma's adapter uses.
  *
- * That one leaves a connection behind with every transaction, until the garbage is collected. Worse, a statement that
- * SQLite refuses since another process is writing stays half run just as long, and a connection with such a statement
- * commits nothing: the next write is reported as done, seen by nobody, locks everybody out, and is lost in a crash.
- * Here the lock is taken before anything is written, and by `exec`, which leaves no statement behind.
+ * `@libsql/client` itself has two faults. It leaks a connection per transaction until the next garbage collection. And a
+ * statement that fails with SQLITE_BUSY stays active until then, and a connection with an active write statement does not
+ * commit: the next write is reported as successful, is invisible to other connections, holds the write lock, and is lost if
+ * the process crashes. This class takes the write lock before any write (BEGIN IMMEDIATE), with `exec`, which leaves no
+ * active statement behind.
  */
 import Database from 'libsql'
 
@@ -13,16 +14,16 @@ interface Statement {
   args: unknown[]
 }
 
-interface Answer {
+interface ResultSet {
   columns: string[]
   columnTypes: string[]
   rows: unknown[][]
   rowsAffected: number
 }
 
-const BOUNDARY = /^\s*(BEGIN|COMMIT|ROLLBACK)\b/i
+const TRANSACTION_CONTROL = /^\s*(BEGIN|COMMIT|ROLLBACK)\b/i
 const WRITE = /^\s*(INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP)\b/i
-const NOTHING: Answer = { columns: [], columnTypes: [], rows: [], rowsAffected: 0 }
+const EMPTY_RESULT: ResultSet = { columns: [], columnTypes: [], rows: [], rowsAffected: 0 }
 
 export class Connection {
   readonly #database: InstanceType<typeof Database>
@@ -31,30 +32,36 @@ export class Connection {
     this.#database = new Database(path)
   }
 
-  async execute({ sql, args }: Statement): Promise<Answer> {
-    if (BOUNDARY.test(sql)) return this.#begin(sql)
+  async execute({ sql, args }: Statement): Promise<ResultSet> {
+    if (TRANSACTION_CONTROL.test(sql)) {
+      this.#database.exec(sql)
+      return EMPTY_RESULT
+    }
     if (this.#database.inTransaction || !WRITE.test(sql)) return this.#run(sql, args)
     this.#begin()
     return this.#commit(() => this.#run(sql, args))
   }
 
-  /** Others are kept off this connection by the adapter until it has ended. */
+  /** Begins a transaction. The adapter runs no other statement on this connection until it has ended. */
   async transaction() {
     this.#begin()
-    let open = true
+    let isOpen = true
+    const assertOpen = () => {
+      // Prisma rolls back a transaction that exceeds its timeout. Later statements of it must not run outside of one.
+      if (!isOpen) throw Object.assign(new Error('The transaction has ended'), { code: 'P2028' })
+    }
     const end = () => {
-      // An expired transaction has ended behind its user's back; what comes now must not be written by itself.
-      if (!open) throw Object.assign(new Error('The transaction has ended'), { code: 'P2028' })
-      open = false
+      assertOpen()
+      isOpen = false
     }
     return {
       execute: async ({ sql, args }: Statement) => {
-        if (!open) end()
+        assertOpen()
         return this.#run(sql, args)
       },
       commit: async () => {
         end()
-        this.#commit(() => NOTHING)
+        this.#commit(() => EMPTY_RESULT)
       },
       rollback: async () => {
         end()
@@ -71,32 +78,31 @@ export class Connection {
     this.#database.close()
   }
 
-  #begin(sql = 'BEGIN IMMEDIATE'): Answer {
-    this.#database.exec(sql)
-    return NOTHING
+  #begin(): void {
+    this.#database.exec('BEGIN IMMEDIATE')
   }
 
-  /** A commit that fails, as for a row that refers to nothing, would leave the transaction open and others locked out. */
-  #commit(work: () => Answer): Answer {
+  /** Rolls back if the commit fails, as it does for a foreign key violation; otherwise the write lock would stay held. */
+  #commit(work: () => ResultSet): ResultSet {
     try {
-      const answer = work()
+      const result = work()
       this.#database.exec('COMMIT')
-      return answer
+      return result
     } catch (error) {
       this.#rollback()
       throw error
     }
   }
 
-  /** When the disk is full, SQLite has rolled back already. */
+  /** SQLite rolls back by itself after some errors, such as a full disk. */
   #rollback(): void {
     if (this.#database.inTransaction) this.#database.exec('ROLLBACK')
   }
 
-  #run(sql: string, args: unknown[]): Answer {
+  #run(sql: string, args: unknown[]): ResultSet {
     const statement = this.#database.prepare(sql)
     const values = args.map((value) => (typeof value === 'boolean' ? Number(value) : value))
-    if (!statement.reader) return { ...NOTHING, rowsAffected: statement.run(values).changes }
+    if (!statement.reader) return { ...EMPTY_RESULT, rowsAffected: statement.run(values).changes }
     const rows = statement.raw(true).all(values) as unknown[][]
     const columns = statement.columns()
     return {

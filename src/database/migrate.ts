@@ -1,8 +1,8 @@
 /**
- * Brings a database up to date with Prisma's own engine, in WebAssembly, so that no engine has to be downloaded.
+ * Applies migrations with Prisma's schema engine in WebAssembly, so that no native engine has to be downloaded.
  *
- * All of it happens in one transaction on one connection: several processes may start at once, and one that is killed
- * leaves nothing half done. A table of Django's that is there already is adopted as it is.
+ * All migrations run in one transaction on one connection, under a lock: several processes may start at the same time, and a
+ * process that is killed leaves no partial migration. A migration whose tables Django has created is marked as applied.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -12,10 +12,9 @@ import { bindMigrationAwareSqlAdapterFactory, type SqlDriverAdapter } from '@pri
 import type { MigrationList } from '@prisma/schema-engine-wasm'
 import type * as Engine from '@prisma/schema-engine-wasm/schema_engine_bg'
 import { ImproperlyConfigured } from '../errors.ts'
-import { adapterOf, isEmbedded } from './open.ts'
-import { createFile, pathOfUrl } from './sqlite.ts'
+import { createAdapter } from './open.ts'
 
-/** What Node's types leave out without those of a browser. */
+/** A global of Node that @types/node does not declare without TypeScript's DOM library. */
 declare const WebAssembly: {
   instantiate(
     bytes: Uint8Array,
@@ -23,55 +22,55 @@ declare const WebAssembly: {
   ): Promise<{ instance: { exports: Record<'__wbindgen_start', () => void> } }>
 }
 
-/** The table that tells that a migration's work is there already, though another hand has done it. */
-const MADE_BY_DJANGO: Record<string, string> = {
+/** For each migration that repeats one of Django's: the table whose existence shows that Django has applied it. */
+const DJANGO_TABLES: Record<string, string> = {
   '0001_latchkey_auth': 'auth_user',
   '0002_latchkey_authtoken': 'authtoken_token',
   '0003_latchkey_token_blacklist': 'token_blacklist_outstandingtoken',
   '0006_latchkey_django_session': 'django_session'
 }
-/** Any number will do, as long as it is always the same. */
-const ADVISORY_LOCK = 5_284_230_611
+/** An arbitrary constant, shared by all versions of Latchkey. */
+const ADVISORY_LOCK_ID = 5_284_230_611
 
 /**
- * Applies the migrations that the database does not have yet.
+ * Applies the pending migrations.
  *
- * @returns their names; an adopted one counts as applied
- * @throws {ImproperlyConfigured} if the database is of a newer version, or cannot be reached
+ * @returns the names of the migrations that were applied, or marked as applied because Django has created their tables
+ * @throws {ImproperlyConfigured} if a newer version of Latchkey has migrated the database, or it cannot be reached
  */
 export async function migrate(databaseUrl: string): Promise<string[]> {
-  return connected(databaseUrl, async (connection) => {
-    if (isEmbedded(databaseUrl)) await ask(connection, 'PRAGMA journal_mode = WAL')
-    if ((await pendingOf(connection)).length === 0) return []
-    // Before the lock is taken, for which others wait five seconds and no longer.
-    await theEngine()
-    await run(connection, isEmbedded(databaseUrl) ? 'BEGIN IMMEDIATE' : 'BEGIN')
+  return withConnection(databaseUrl, async (connection) => {
+    const isSqlite = connection.provider === 'sqlite'
+    if (isSqlite) await queryColumn(connection, 'PRAGMA journal_mode = WAL')
+    if ((await findPending(connection)).length === 0) return []
+    // Before taking the lock: other processes give up waiting for it after five seconds.
+    await loadEngine()
+    await execute(connection, isSqlite ? 'BEGIN IMMEDIATE' : 'BEGIN')
     try {
-      if (!isEmbedded(databaseUrl)) await ask(connection, `SELECT pg_advisory_xact_lock(${ADVISORY_LOCK})::text`)
-      const pending = await pendingOf(connection)
+      if (!isSqlite) await queryColumn(connection, `SELECT pg_advisory_xact_lock(${ADVISORY_LOCK_ID})::text`)
+      const pending = await findPending(connection)
       if (pending.length > 0) await apply(connection, pending)
-      await run(connection, 'COMMIT')
+      await execute(connection, 'COMMIT')
       return pending
     } catch (error) {
-      await run(connection, 'ROLLBACK').catch(() => {})
+      await execute(connection, 'ROLLBACK').catch(() => {})
       throw error
     }
   })
 }
 
 /**
- * The names of the migrations that the database does not have yet.
+ * Returns the names of the migrations that the database does not have yet.
  *
- * @throws {ImproperlyConfigured} if the database is of a newer version, or cannot be reached
+ * @throws {ImproperlyConfigured} if a newer version of Latchkey has migrated the database, or it cannot be reached
  */
 export function pendingMigrations(databaseUrl: string): Promise<string[]> {
-  return connected(databaseUrl, pendingOf)
+  return withConnection(databaseUrl, findPending)
 }
 
-async function connected<Result>(databaseUrl: string, work: (connection: SqlDriverAdapter) => Promise<Result>) {
-  const adapter = await adapterOf(databaseUrl, { max: 1, idleTimeoutMillis: 0 })
+async function withConnection<Result>(databaseUrl: string, work: (connection: SqlDriverAdapter) => Promise<Result>) {
   try {
-    if (isEmbedded(databaseUrl)) createFile(pathOfUrl(databaseUrl))
+    const adapter = await createAdapter(databaseUrl, { max: 1, idleTimeoutMillis: 0 })
     const connection = await adapter.connect()
     try {
       return await work(connection)
@@ -80,27 +79,27 @@ async function connected<Result>(databaseUrl: string, work: (connection: SqlDriv
     }
   } catch (error) {
     if (error instanceof ImproperlyConfigured) throw error
-    throw new ImproperlyConfigured([`database: ${explain(error)}`], { cause: error })
+    throw new ImproperlyConfigured([`database: ${reasonOf(error)}`], { cause: error })
   }
 }
 
-async function pendingOf(connection: SqlDriverAdapter): Promise<string[]> {
-  const known = migrationNames(connection.provider)
-  const applied = await appliedTo(connection)
+async function findPending(connection: SqlDriverAdapter): Promise<string[]> {
+  const known = readMigrationNames(connection.provider)
+  const applied = await findApplied(connection)
   if ([...applied].some((name) => /^\d{4}_latchkey_/.test(name) && !known.includes(name))) {
-    throw new ImproperlyConfigured(['database: it was made by a newer version of Latchkey; update this one'])
+    throw new ImproperlyConfigured(['database: a newer version of Latchkey has migrated it; upgrade Latchkey'])
   }
   return known.filter((name) => !applied.has(name))
 }
 
-async function appliedTo(connection: SqlDriverAdapter): Promise<Set<string>> {
-  const tables = await tablesOf(connection)
+async function findApplied(connection: SqlDriverAdapter): Promise<Set<string>> {
+  const tables = await findTables(connection)
   if (!tables.has('_prisma_migrations')) return new Set()
-  return ask(connection, 'SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL')
+  return queryColumn(connection, 'SELECT migration_name FROM _prisma_migrations WHERE finished_at IS NOT NULL')
 }
 
-const tablesOf = (connection: SqlDriverAdapter) =>
-  ask(
+const findTables = (connection: SqlDriverAdapter) =>
+  queryColumn(
     connection,
     connection.provider === 'sqlite'
       ? "SELECT name FROM sqlite_master WHERE type = 'table'"
@@ -108,30 +107,31 @@ const tablesOf = (connection: SqlDriverAdapter) =>
   )
 
 async function apply(connection: SqlDriverAdapter, pending: string[]): Promise<void> {
-  const tables = await tablesOf(connection)
-  if (!tables.has('_prisma_migrations')) await run(connection, migrationsTable(connection.provider))
+  const tables = await findTables(connection)
+  if (!tables.has('_prisma_migrations')) await execute(connection, createMigrationsTable(connection.provider))
   const failures: unknown[] = []
   const engine = await startEngine(connection, failures)
-  const migrationsList = migrationList(connection.provider)
+  const migrationsList = readMigrationList(connection.provider)
   for (const migrationName of pending) {
-    if (tables.has(MADE_BY_DJANGO[migrationName] ?? '')) {
+    if (tables.has(DJANGO_TABLES[migrationName] ?? '')) {
       await engine.markMigrationApplied({ migrationName, migrationsList })
     }
   }
   try {
     await engine.applyMigrations({ migrationsList, filters: { externalTables: [], externalEnums: [] } })
   } catch (error) {
-    // After a statement that failed, PostgreSQL refuses what the engine tries next, and that is what the engine tells.
+    // After a failed statement PostgreSQL rejects all others of the transaction, and the engine throws the last error.
     throw failures[0] ?? error
   }
 }
 
 /**
- * Prisma's own, made beforehand: its engine refuses a database that has tables but not this one.
+ * Returns the statement that creates Prisma's table of migrations. It is created beforehand, because the engine rejects a
+ * database that has tables but not this one (P3005).
  *
- * On SQLite the adapter goes by a column's declared type, and knows times by this one.
+ * On SQLite the adapter recognizes timestamps by the declared type DATETIME.
  */
-const migrationsTable = (provider: string) => `CREATE TABLE _prisma_migrations (
+const createMigrationsTable = (provider: string) => `CREATE TABLE _prisma_migrations (
   id VARCHAR(36) PRIMARY KEY NOT NULL,
   checksum VARCHAR(64) NOT NULL,
   finished_at ${timeType(provider)},
@@ -144,32 +144,35 @@ const migrationsTable = (provider: string) => `CREATE TABLE _prisma_migrations (
 
 const timeType = (provider: string) => (provider === 'sqlite' ? 'DATETIME' : 'TIMESTAMP WITH TIME ZONE')
 
-let loading: Promise<typeof Engine> | undefined
+let engine: Promise<typeof Engine> | undefined
 
-/** Once a process: the glue of the engine keeps a view of one instance's memory. */
-function theEngine(): Promise<typeof Engine> {
-  loading ??= loadEngine()
-  return loading
-}
-
-async function loadEngine(): Promise<typeof Engine> {
-  const engine = await import('@prisma/schema-engine-wasm/schema_engine_bg')
-  const entry = createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm')
-  const wasm = readFileSync(join(dirname(entry), 'schema_engine_bg.wasm'))
-  const glue = Object.entries(engine).map(([name, part]) => [name, name.startsWith('__wbg_setTimeout_') ? later : part])
-  const { instance } = await WebAssembly.instantiate(wasm, { './schema_engine_bg.js': Object.fromEntries(glue) })
-  engine.__wbg_set_wasm(instance.exports)
-  instance.exports.__wbindgen_start()
+/** Loads the engine once per process: its JavaScript bindings keep a view of one instance's memory. */
+function loadEngine(): Promise<typeof Engine> {
+  engine ??= instantiateEngine()
   return engine
 }
 
-/** The engine forgets a timer of ten seconds after it has had its lock, which is to keep no process from ending. */
-const later = (act: () => void, milliseconds: number) => setTimeout(act, milliseconds).unref()
+async function instantiateEngine(): Promise<typeof Engine> {
+  const bindings = await import('@prisma/schema-engine-wasm/schema_engine_bg')
+  const entry = createRequire(import.meta.url).resolve('@prisma/schema-engine-wasm')
+  const wasm = readFileSync(join(dirname(entry), 'schema_engine_bg.wasm'))
+  const imports = Object.entries(bindings).map(([name, binding]) => [
+    name,
+    name.startsWith('__wbg_setTimeout_') ? setUnrefTimeout : binding
+  ])
+  const { instance } = await WebAssembly.instantiate(wasm, { './schema_engine_bg.js': Object.fromEntries(imports) })
+  bindings.__wbg_set_wasm(instance.exports)
+  instance.exports.__wbindgen_start()
+  return bindings
+}
 
-/** @param failures where errors of statements are put, the first of which is what went wrong */
+/** The engine does not clear the ten-second timer of its lock, which must not keep the process from exiting. */
+const setUnrefTimeout = (callback: () => void, milliseconds: number) => setTimeout(callback, milliseconds).unref()
+
+/** @param failures collects the errors of statements; the first of them is the cause of a failed migration */
 async function startEngine(connection: SqlDriverAdapter, failures: unknown[]): Promise<Engine.SchemaEngine> {
-  const { SchemaEngine } = await theEngine()
-  const shared = bound(connection, failures)
+  const { SchemaEngine } = await loadEngine()
+  const shared = shareConnection(connection, failures)
   const factory = bindMigrationAwareSqlAdapterFactory({
     provider: connection.provider,
     adapterName: connection.adapterName,
@@ -180,8 +183,8 @@ async function startEngine(connection: SqlDriverAdapter, failures: unknown[]): P
   return SchemaEngine.new({ datamodels: [['schema.prisma', schema]] }, () => {}, factory)
 }
 
-/** The engine connects and disconnects as it likes; with this it stays on one connection, in its transaction. */
-function bound(connection: SqlDriverAdapter, failures: unknown[]): SqlDriverAdapter {
+/** Wraps the connection so that the engine, which connects and disconnects by itself, stays within its transaction. */
+function shareConnection(connection: SqlDriverAdapter, failures: unknown[]): SqlDriverAdapter {
   const queryRaw = connection.queryRaw.bind(connection)
   const executeRaw = connection.executeRaw.bind(connection)
   return {
@@ -190,38 +193,38 @@ function bound(connection: SqlDriverAdapter, failures: unknown[]): SqlDriverAdap
     queryRaw,
     executeRaw,
     executeScript: (script) =>
-      runAll(connection, script).catch((error) => {
+      executeScript(connection, script).catch((error) => {
         failures.push(error)
         throw error
       }),
-    startTransaction: () => Promise.reject(new Error('a transaction is under way')),
+    startTransaction: () => Promise.reject(new Error('a transaction is already open')),
     ...(connection.getConnectionInfo && { getConnectionInfo: connection.getConnectionInfo.bind(connection) }),
     dispose: async () => {}
   }
 }
 
-async function runAll(connection: SqlDriverAdapter, script: string): Promise<void> {
-  for (const statement of script.split(/;\s*$/m)) if (statement.trim()) await run(connection, statement)
+async function executeScript(connection: SqlDriverAdapter, script: string): Promise<void> {
+  for (const statement of script.split(/;\s*$/m)) if (statement.trim()) await execute(connection, statement)
 }
 
-/** Adapters say `postgres` where schemas say `postgresql`. */
+/** Driver adapters are named `postgres`, where Prisma schemas and our folders are named `postgresql`. */
 const folderName = (provider: string) => (provider === 'sqlite' ? 'sqlite' : 'postgresql')
 
 const folderOf = (provider: string) =>
   fileURLToPath(new URL(`../../prisma/${folderName(provider)}/migrations`, import.meta.url))
 
-const migrationNames = (provider: string) =>
+const readMigrationNames = (provider: string) =>
   readdirSync(folderOf(provider))
     .filter((name) => /^\d{4}_/.test(name))
     .sort()
 
-function migrationList(provider: string): MigrationList {
+function readMigrationList(provider: string): MigrationList {
   const baseDir = folderOf(provider)
   return {
     baseDir,
     lockfile: { path: 'migration_lock.toml', content: readFileSync(`${baseDir}/migration_lock.toml`, 'utf8') },
     shadowDbInitScript: '',
-    migrationDirectories: migrationNames(provider).map((path) => ({
+    migrationDirectories: readMigrationNames(provider).map((path) => ({
       path,
       migrationFile: {
         path: 'migration.sql',
@@ -231,19 +234,19 @@ function migrationList(provider: string): MigrationList {
   }
 }
 
-const run = (connection: SqlDriverAdapter, sql: string) => connection.executeRaw({ sql, args: [], argTypes: [] })
+const execute = (connection: SqlDriverAdapter, sql: string) => connection.executeRaw({ sql, args: [], argTypes: [] })
 
-/** The first column of an answer. */
-async function ask(connection: SqlDriverAdapter, sql: string): Promise<Set<string>> {
+/** Returns the first column of the result. */
+async function queryColumn(connection: SqlDriverAdapter, sql: string): Promise<Set<string>> {
   const { rows } = await connection.queryRaw({ sql, args: [], argTypes: [] })
   return new Set(rows.map(([value]) => String(value)))
 }
 
-/** One line, without the address, which may hold a password. */
-function explain(error: unknown): string {
+/** Returns the error's reason in one line, without the database URL, which may contain a password. */
+function reasonOf(error: unknown): string {
   const { cause, message } = error as Error & { cause?: { kind?: string; originalMessage?: string; reason?: string } }
   const text = cause?.kind === 'DatabaseNotReachable' ? 'cannot be reached' : (cause?.originalMessage ?? cause?.reason)
-  // What the engine says ends with where in its own code it was.
+  // The engine's messages end with a trace of its own source.
   return (text ?? message)
     .replace(/\n\s*\d+: .*/s, '')
     .replace(/\s+/g, ' ')

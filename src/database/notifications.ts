@@ -1,52 +1,52 @@
-/** PostgreSQL's notices of new revocations, on a connection of their own. */
-import { isEmbedded } from './open.ts'
+/** PostgreSQL's LISTEN, on a connection of its own, which is restored whenever it breaks. */
 
-/** All in milliseconds. */
-const PAUSE = { first: 100, longest: 5000 }
-const PATIENCE = 5000
+const RECONNECT_MIN_MS = 100
+const RECONNECT_MAX_MS = 5000
+const CONNECT_TIMEOUT_MS = 5000
+const KEEP_ALIVE_DELAY_MS = 5000
 
 /**
- * Calls when something was revoked, and whenever the connection has come back, since something may have been missed. Where
- * there are no notices (SQLite, a pooler that swallows them) it never calls.
+ * Listens to a channel. A pooler in transaction mode does not pass notifications on: callers must also poll.
  *
- * @returns ends it
+ * @param onNotice called for each notification, and after each (re)connection, since notifications may have been missed
+ * @returns a function that stops listening
  */
-export async function listen(databaseUrl: string, onNotice: () => void): Promise<() => Promise<void>> {
-  if (isEmbedded(databaseUrl)) return async () => {}
+export async function listen(databaseUrl: string, channel: string, onNotice: () => void): Promise<() => Promise<void>> {
   const { default: pg } = await import('pg')
   let client: InstanceType<typeof pg.Client> | null = null
   let timer: NodeJS.Timeout | undefined
   let isClosed = false
-  let pause = PAUSE.first
+  let delayMs = RECONNECT_MIN_MS
 
-  const again = () => {
+  const reconnect = () => {
     if (isClosed || timer !== undefined) return
     timer = setTimeout(() => {
       timer = undefined
       void connect()
-    }, pause).unref()
-    pause = Math.min(2 * pause, PAUSE.longest)
+    }, delayMs).unref()
+    delayMs = Math.min(2 * delayMs, RECONNECT_MAX_MS)
   }
 
   async function connect(): Promise<void> {
     const own = new pg.Client({
       connectionString: databaseUrl,
-      connectionTimeoutMillis: PATIENCE,
+      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
       keepAlive: true,
-      keepAliveInitialDelayMillis: PATIENCE
+      keepAliveInitialDelayMillis: KEEP_ALIVE_DELAY_MS
     })
     client = own
     own.on('notification', onNotice)
+    // Without a listener an 'error' would end the process; 'end' follows it.
     own.on('error', () => {})
-    own.on('end', again)
+    own.on('end', reconnect)
     try {
       await own.connect()
-      await own.query('LISTEN latchkey_revocation')
-      pause = PAUSE.first
+      await own.query(`LISTEN ${own.escapeIdentifier(channel)}`)
+      delayMs = RECONNECT_MIN_MS
       onNotice()
     } catch {
       await own.end().catch(() => {})
-      again()
+      reconnect()
     }
   }
 

@@ -1,8 +1,12 @@
-/** Opens the database. What lies right of here knows one Prisma client and not which of the two providers it talks to. */
+/** Opens the database: one Prisma client for both providers. Code outside this folder does not know which one is in use. */
 import type { SqlDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { DatabaseUnavailable, isUnavailable } from './errors.ts'
 import type { PrismaClient } from './generated/sqlite/client.ts'
-import { createFile, pathOfUrl, sqliteAdapter } from './sqlite.ts'
+import { listen } from './notifications.ts'
+import { containsText } from './search.ts'
+import { forShareOf, type Sql } from './sql.ts'
+import { createFile, createSqliteAdapter } from './sqlite.ts'
+import { filePathOf, type Provider, providerOf } from './url.ts'
 
 export type {
   AuthToken,
@@ -15,43 +19,77 @@ export type {
   SigningKey as SigningKeyRow,
   User
 } from './generated/sqlite/client.ts'
-export type Database = PrismaClient
 
-/** Longest wait for a connection and for a statement, in milliseconds: a slow database is a 503, not a hanging request. */
-const PATIENCE = 5000
-/** How much longer to wait for PostgreSQL to say itself that it has given up, in milliseconds. */
-const GRACE = 500
+/** Where the two providers differ. */
+interface ProviderFeatures {
+  readonly provider: Provider
+  /** For the end of a SELECT: a shared lock on its rows until the transaction ends. Empty on SQLite, which has one writer. */
+  readonly forShare: Sql
+  /** Returns the condition that a column contains the text in any case; see `containsText`. */
+  containing(text: string): { contains: string }
+  /**
+   * Calls `onNotice` for each notification on a PostgreSQL channel, and whenever some may have been missed. SQLite has no
+   * notifications, and a pooler may drop them: callers must also poll.
+   *
+   * @returns a function that stops listening
+   */
+  listen(channel: string, onNotice: () => void): Promise<() => Promise<void>>
+}
 
-export const isEmbedded = (databaseUrl: string) => databaseUrl.startsWith('file:')
+/** The Prisma client, and what differs between the providers. */
+export type Database = PrismaClient & ProviderFeatures
+
+/** Limits of one connection attempt, one statement and one transaction: a slow database is a 503, not a hanging request. */
+const CONNECT_TIMEOUT_MS = 5000
+const STATEMENT_TIMEOUT_MS = 5000
+const TRANSACTION_TIMEOUT_MS = 5000
+/** Longer than `statement_timeout`, so that PostgreSQL normally reports the timeout and the connection stays usable. */
+const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 500
 
 /**
  * Connects to a migrated database.
  *
- * Every query that fails because the database is down, full or busy throws DatabaseUnavailable, a 503.
+ * A query that fails because the database is down, full or busy throws DatabaseUnavailable (503).
  *
- * @param databaseUrl `file:…` for SQLite, which is made if it is not there, or `postgresql://…`
+ * @param databaseUrl `file:…` for SQLite, whose file is created if it does not exist, or `postgresql://…`
  */
 export async function openDatabase(databaseUrl: string): Promise<Database> {
-  if (isEmbedded(databaseUrl)) createFile(pathOfUrl(databaseUrl))
-  const { PrismaClient } = isEmbedded(databaseUrl)
-    ? await import('./generated/sqlite/client.ts')
-    : await import('./generated/postgresql/client.ts')
-  // The two clients differ in nothing that the common subset of both providers can say.
-  const client = new (PrismaClient as new (options: object) => Database)({
-    adapter: await adapterOf(databaseUrl, { statement_timeout: PATIENCE, query_timeout: PATIENCE + GRACE }),
-    transactionOptions: { maxWait: PATIENCE, timeout: PATIENCE },
-    // Its other formats put the values of a query into messages, and so into logs.
+  const provider = providerOf(databaseUrl)
+  const { PrismaClient } =
+    provider === 'sqlite'
+      ? await import('./generated/sqlite/client.ts')
+      : await import('./generated/postgresql/client.ts')
+  // Both clients are generated from the same models, which use what both providers support.
+  const client = new (PrismaClient as new (options: object) => PrismaClient)({
+    adapter: await createAdapter(databaseUrl, {
+      statement_timeout: STATEMENT_TIMEOUT_MS,
+      query_timeout: QUERY_TIMEOUT_MS
+    }),
+    transactionOptions: { maxWait: CONNECT_TIMEOUT_MS, timeout: TRANSACTION_TIMEOUT_MS },
+    // The other formats put the values of a query into error messages, and so into logs.
     errorFormat: 'minimal'
   })
   const extended = client.$extends({
-    query: { $allOperations: ({ args, query }) => translated(query(args)) }
-  }) as unknown as Database
-  // What fails at its beginning or at its end is no operation's error.
-  const transact = extended.$transaction.bind(extended) as (...given: unknown[]) => Promise<unknown>
-  return Object.assign(extended, { $transaction: (...given: unknown[]) => translated(transact(...given)) })
+    query: { $allOperations: ({ args, query }) => translateErrors(query(args)) }
+  }) as unknown as PrismaClient
+  // Errors of BEGIN and COMMIT belong to no operation, so that the extension does not see them.
+  const transact = extended.$transaction.bind(extended) as (...args: unknown[]) => Promise<unknown>
+  return Object.assign(extended, featuresOf(provider, databaseUrl), {
+    $transaction: (...args: unknown[]) => translateErrors(transact(...args))
+  }) as Database
 }
 
-async function translated<Result>(work: Promise<Result>): Promise<Result> {
+function featuresOf(provider: Provider, databaseUrl: string): ProviderFeatures {
+  return {
+    provider,
+    forShare: forShareOf(provider),
+    containing: (text) => containsText(provider, text),
+    listen: async (channel, onNotice) =>
+      provider === 'sqlite' ? async () => {} : listen(databaseUrl, channel, onNotice)
+  }
+}
+
+async function translateErrors<Result>(work: Promise<Result>): Promise<Result> {
   try {
     return await work
   } catch (error) {
@@ -59,14 +97,22 @@ async function translated<Result>(work: Promise<Result>): Promise<Result> {
   }
 }
 
-/** @param options pg's own, such as `max` connections; SQLite has none */
-export async function adapterOf(databaseUrl: string, options: object = {}): Promise<SqlDriverAdapterFactory> {
-  if (isEmbedded(databaseUrl)) return sqliteAdapter(databaseUrl)
+/**
+ * Creates Prisma's driver adapter for the provider, and the SQLite file if it does not exist.
+ *
+ * @param options of pg, such as `max` connections; not used for SQLite
+ */
+export async function createAdapter(databaseUrl: string, options: object = {}): Promise<SqlDriverAdapterFactory> {
+  const path = filePathOf(databaseUrl)
+  if (path !== null) {
+    createFile(path)
+    return createSqliteAdapter(path)
+  }
   const { PrismaPg } = await import('@prisma/adapter-pg')
   return new PrismaPg({
     connectionString: databaseUrl,
-    connectionTimeoutMillis: PATIENCE,
-    // Prisma's adapter writes and reads times without their offset.
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    // Prisma's adapter writes and parses timestamps in ISO format and without an offset.
     onConnect: async (client) => {
       await client.query("SET DateStyle = 'ISO'; SET TimeZone = 'UTC'")
     },

@@ -1,13 +1,14 @@
-/** Text within text, whatever the database. */
-import { isEmbedded } from './open.ts'
+/** Case-insensitive substring search, as Django's `icontains` does it. */
+import type { Provider } from './url.ts'
 
 /**
- * A condition on a column: that it has this text in it, in letters of either case; on SQLite that is so of ASCII's alone.
+ * Returns Prisma's condition that a column contains the text, in any case. On SQLite only ASCII letters are compared without
+ * regard to case.
  *
- * @param text what LIKE has a meaning for, `%` and `_`, stands for itself
+ * @param text taken literally: LIKE's wildcards `%` and `_` are escaped
  */
-export function containing(databaseUrl: string, text: string): { contains: string } {
+export function containsText(provider: Provider, text: string): { contains: string } {
   const contains = text.replace(/[\\%_]/g, '\\$&')
-  // SQLite knows no other way, and no word for it.
-  return isEmbedded(databaseUrl) ? { contains } : Object.assign({ contains }, { mode: 'insensitive' })
+  // SQLite's LIKE is case-insensitive, and its client has no `mode`.
+  return provider === 'sqlite' ? { contains } : Object.assign({ contains }, { mode: 'insensitive' })
 }

@@ -1,8 +1,8 @@
-/** Pieces of statements that no Prisma model can say. Values go in as parameters, whatever the database. */
+/** Building blocks of raw SQL, for statements that Prisma's model API cannot express. Values are always bound as parameters. */
 import { empty, join, type Sql, sqltag as sql } from '@prisma/client/runtime/client'
-import { isEmbedded } from './open.ts'
+import type { Provider } from './url.ts'
 
 export { empty, join, type Sql, sql }
 
-/** Keeps others from changing the rows that are selected. SQLite has one writer, and need not say anything. */
-export const forShare = (databaseUrl: string): Sql => (isEmbedded(databaseUrl) ? empty : sql`FOR SHARE`)
+/** The row lock `FOR SHARE`; empty on SQLite, which has no row locks and allows one writer at a time. */
+export const forShareOf = (provider: Provider): Sql => (provider === 'sqlite' ? empty : sql`FOR SHARE`)

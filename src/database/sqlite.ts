@@ -1,9 +1,7 @@
 /**
- * SQLite as Django writes it, through libSQL.
- *
- * Prisma's adapter is kept and mended in four ways: its connection is ours (see libsql.ts); times are stored in Django's
- * format; LIKE takes a backslash as PostgreSQL's does; and waiting for another process's lock is done here, without
- * holding up the event loop as SQLite's own busy timeout does.
+ * SQLite through libSQL, with Prisma's adapter changed in five ways: it uses our connection class (see libsql.ts); timestamps
+ * are stored in Django's format; a backslash escapes LIKE's wildcards, as in PostgreSQL; a lock held by another process is
+ * waited for without blocking the event loop, which SQLite's own busy timeout does; errors of a commit are classified.
  */
 import { accessSync, closeSync, constants, mkdirSync, openSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -20,26 +18,25 @@ import {
 import { isBusy } from './errors.ts'
 import { Connection } from './libsql.ts'
 
-/** How long a statement waits for another process to finish writing, in milliseconds. */
-const BUSY_TIMEOUT = 5000
-const CANTOPEN = 14
+/** How long a statement waits for another process to release the write lock. */
+const BUSY_TIMEOUT_MS = 5000
+const MIN_BUSY_DELAY_MS = 5
+const MAX_BUSY_DELAY_MS = 50
+/** SQLite's (extended) result codes. */
+const SQLITE_CANTOPEN = 14
+const SQLITE_CONSTRAINT_FOREIGNKEY = 787
 
-class OwnLibSql extends PrismaLibSql {
+class LibSqlFactory extends PrismaLibSql {
   override createClient({ url }: Parameters<PrismaLibSql['createClient']>[0]) {
     return new Connection(url) as unknown as ReturnType<PrismaLibSql['createClient']>
   }
 }
 
-/** The path of `file:./data/latchkey.db`, relative to the working directory. */
-export function pathOfUrl(databaseUrl: string): string {
-  return databaseUrl.replace(/^file:(\/\/(?=\/))?/, '').replace(/\?.*$/, '')
-}
-
-/** Makes the file and its folder if they are not there, for the owner's eyes only: it holds password hashes. */
+/** Creates the file and its folder if they do not exist, readable by the owner only: the database has password hashes. */
 export function createFile(path: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 })
   try {
-    // Never opens one that is there: closing it again would take away the locks of all this process's connections to it.
+    // 'wx' never opens an existing file. Closing it would release the POSIX locks of this process's connections to it.
     closeSync(openSync(path, 'wx', 0o600))
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
@@ -47,67 +44,69 @@ export function createFile(path: string): void {
   }
 }
 
-export function sqliteAdapter(databaseUrl: string): SqlDriverAdapterFactory {
-  // A path and nothing else: libSQL takes some names, such as `:memory:`, for something special.
-  const factory = new OwnLibSql({ url: resolve(pathOfUrl(databaseUrl)) })
+export function createSqliteAdapter(path: string): SqlDriverAdapterFactory {
+  // An absolute path, since libSQL gives some names a meaning, such as `:memory:`.
+  const factory = new LibSqlFactory({ url: resolve(path) })
   return {
     provider: factory.provider,
     adapterName: factory.adapterName,
     connect: async () => {
       try {
-        return patient(await factory.connect())
+        return adapt(await factory.connect())
       } catch {
-        // The driver says no more than a number, in a sentence.
+        // The driver's own error has no code.
         const message = 'the file cannot be opened'
-        throw new DriverAdapterError({ kind: 'sqlite', extendedCode: CANTOPEN, message, originalMessage: message })
+        const extendedCode = SQLITE_CANTOPEN
+        throw new DriverAdapterError({ kind: 'sqlite', extendedCode, message, originalMessage: message })
       }
     }
   }
 }
 
-function patient(adapter: SqlDriverAdapter): SqlDriverAdapter {
+function adapt(adapter: SqlDriverAdapter): SqlDriverAdapter {
   const begin = adapter.startTransaction.bind(adapter)
-  adapter.startTransaction = async (level) => thatExplains(asDjango(await waiting(() => begin(level))))
-  return asDjango(adapter)
+  adapter.startTransaction = async (level) =>
+    classifyCommitErrors(adaptStatements(await retryWhileBusy(() => begin(level))))
+  return adaptStatements(adapter)
 }
 
-/** The adapter says of a statement's failure what it was, but passes a commit's on as it comes. */
-function thatExplains(transaction: Transaction): Transaction {
+/** Prisma's adapter maps the errors of statements, but not those of a commit. */
+function classifyCommitErrors(transaction: Transaction): Transaction {
   const commit = transaction.commit.bind(transaction)
   transaction.commit = () =>
     commit().catch((error) => {
-      throw new DriverAdapterError(failureOf(error))
+      throw new DriverAdapterError(mappedErrorOf(error))
     })
   return transaction
 }
 
-function failureOf({ rawCode: extendedCode, message }: Error & { rawCode: number }): MappedError {
-  return extendedCode === 787
+function mappedErrorOf({ rawCode: extendedCode, message }: Error & { rawCode: number }): MappedError {
+  return extendedCode === SQLITE_CONSTRAINT_FOREIGNKEY
     ? { kind: 'ForeignKeyConstraintViolation', constraint: { foreignKey: {} } }
     : { kind: 'sqlite', extendedCode, message }
 }
 
-function asDjango<Queryable extends SqlDriverAdapter | Transaction>(queryable: Queryable): Queryable {
+function adaptStatements<Queryable extends SqlDriverAdapter | Transaction>(queryable: Queryable): Queryable {
   const query = queryable.queryRaw.bind(queryable)
   const execute = queryable.executeRaw.bind(queryable)
-  queryable.queryRaw = (statement) => waiting(() => query(withEscapes(djangoTimes(statement))))
-  queryable.executeRaw = (statement) => waiting(() => execute(withEscapes(djangoTimes(statement))))
+  queryable.queryRaw = (statement) => retryWhileBusy(() => query(escapeLike(formatTimes(statement))))
+  queryable.executeRaw = (statement) => retryWhileBusy(() => execute(escapeLike(formatTimes(statement))))
   return queryable
 }
 
-async function waiting<Result>(attempt: () => Promise<Result>): Promise<Result> {
-  const deadline = performance.now() + BUSY_TIMEOUT
-  for (let pause = 5; ; pause = Math.min(2 * pause, 50)) {
+async function retryWhileBusy<Result>(attempt: () => Promise<Result>): Promise<Result> {
+  const deadline = performance.now() + BUSY_TIMEOUT_MS
+  for (let delayMs = MIN_BUSY_DELAY_MS; ; delayMs = Math.min(2 * delayMs, MAX_BUSY_DELAY_MS)) {
     try {
       return await attempt()
     } catch (error) {
       if (!isBusy(error) || performance.now() > deadline) throw error
-      await sleep(pause)
+      await sleep(delayMs)
     }
   }
 }
 
-function djangoTimes(statement: SqlQuery): SqlQuery {
+function formatTimes(statement: SqlQuery): SqlQuery {
   if (!statement.argTypes.some(({ scalarType }) => scalarType === 'datetime')) return statement
   const args = statement.args.map((value, index) =>
     statement.argTypes[index]?.scalarType === 'datetime' && value !== null ? djangoTime(value) : value
@@ -118,16 +117,16 @@ function djangoTimes(statement: SqlQuery): SqlQuery {
   return { ...statement, args, argTypes }
 }
 
-/** As Prisma writes it, `LIKE ('%' || ? || '%')`. */
+/** Prisma's `contains`, `startsWith` and `endsWith`: `LIKE ('%' || ? || '%')` and the like. */
 const LIKE = /( LIKE \((?:'%' \|\| )?\?(?: \|\| '%')?\))/g
 
-/** SQLite's LIKE has no escape character but one that is named. */
-function withEscapes(statement: SqlQuery): SqlQuery {
+/** SQLite's LIKE has no escape character unless the statement names one; PostgreSQL's default is the backslash. */
+function escapeLike(statement: SqlQuery): SqlQuery {
   const sql = statement.sql.replace(LIKE, "$1 ESCAPE '\\'")
   return sql === statement.sql ? statement : { ...statement, sql }
 }
 
-/** `2026-11-22 17:08:43.026000`: UTC without saying so, and no fraction where it is zero. */
+/** Formats a time as Django's SQLite backend does: `2026-11-22 17:08:43.026000`, in UTC, without a fraction that is zero. */
 export function djangoTime(value: unknown): string {
   const [date = '', time = ''] = new Date(value as string | Date).toISOString().slice(0, -1).split('T')
   return `${date} ${time.endsWith('.000') ? time.slice(0, -4) : `${time}000`}`

@@ -1,5 +1,5 @@
 /** The keys that sign and verify tokens: those of the settings, or one made and kept beside an embedded database. */
-import { type KeyObject, randomBytes } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import {
   generateSecret,
@@ -10,7 +10,8 @@ import {
   UnfitKey,
   verifyingPart
 } from '../crypto/jwa.ts'
-import { pathOfUrl } from '../database/sqlite.ts'
+import { randomHex } from '../crypto/random.ts'
+import { filePathOf } from '../database/url.ts'
 import { ImproperlyConfigured } from '../errors.ts'
 import { fallbackOf } from '../settings/load.ts'
 import type { Settings } from '../settings/schema.ts'
@@ -40,7 +41,7 @@ export async function fixedKeys(settings: Settings, createVerifier: CreateVerifi
  */
 export function loadSigningKey({ signingKey, algorithm, databaseUrl }: Settings): KeyObject {
   if (signingKey !== null) return readSigningKey(signingKey, algorithm)
-  const path = `${pathOfUrl(databaseUrl)}.key`
+  const path = `${filePathOf(databaseUrl)}.key`
   try {
     return readSigningKey(readKey(path) ?? makeKey(path), algorithm)
   } catch (error) {
@@ -54,7 +55,7 @@ export function loadSigningKey({ signingKey, algorithm, databaseUrl }: Settings)
  * Django's SECRET_KEY, and then those that were in its place before. Unless it is set, it is what tokens are signed with, as
  * SimpleJWT signs with it unless told otherwise.
  */
-export function secretsOf(settings: Settings): [string, ...string[]] {
+export function loadSecrets(settings: Settings): [string, ...string[]] {
   const { secretKey, secretKeyFallbacks, signingKey, keyEncryptionKey, signingKeyFallbacks, algorithm } = settings
   if (secretKey !== null) return [secretKey, ...secretKeyFallbacks]
   const secret = signingKey ?? keyEncryptionKey ?? loadSigningKey(settings).export().toString()
@@ -76,7 +77,7 @@ function readKey(path: string): string | undefined {
 
 /** Written aside and then linked, so that of several processes one wins and nobody reads half a key. */
 function makeKey(path: string): string {
-  const draft = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`
+  const draft = `${path}.${process.pid}.${randomHex(4)}`
   writeFileSync(draft, `${generateSecret()}\n`, { mode: 0o600, flag: 'wx', flush: true })
   try {
     linkSync(draft, path)

@@ -3,10 +3,11 @@
  *
  * @see https://docs.djangoproject.com/en/5.2/topics/auth/passwords/
  */
-import { createHash, pbkdf2, randomInt, type ScryptOptions, scrypt } from 'node:crypto'
+import { createHash, pbkdf2, type ScryptOptions, scrypt } from 'node:crypto'
 import { promisify } from 'node:util'
 import argon2 from '@node-rs/argon2'
 import bcrypt from 'bcrypt'
+import { ALPHANUMERIC, randomText } from '../crypto/random.ts'
 import type { HasherName } from '../settings/schema.ts'
 
 /** An algorithm with its work factor and its salt: all that makes an encoded text, save the password. */
@@ -41,7 +42,6 @@ const MAX_BCRYPT_ROUNDS = 20
 /** bcrypt looks at no more of a password. */
 export const BCRYPT_MAX_BYTES = 72
 
-const ALPHANUMERICS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789'
 const SALT_LENGTH = 22
 
 /** Every algorithm by the name that its encoded texts begin with. */
@@ -57,13 +57,8 @@ export function createAlgorithms(bcryptRounds: number): Record<HasherName, Algor
   }
 }
 
-/** Random characters of `[A-Za-z0-9]`, each as likely as any other. */
-export function randomText(length: number): string {
-  return Array.from({ length }, () => ALPHANUMERICS.charAt(randomInt(ALPHANUMERICS.length))).join('')
-}
-
 /** Django asks for 128 bits, and takes each character for one of 62. */
-const isWeak = (salt: string) => salt.length * Math.log2(ALPHANUMERICS.length) < 128
+const isWeak = (salt: string) => salt.length * Math.log2(ALPHANUMERIC.length) < 128
 
 const partsOf = <Part extends string>(encoded: string, pattern: RegExp) =>
   pattern.exec(encoded)?.groups as Record<Part, string> | undefined

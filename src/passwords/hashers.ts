@@ -1,8 +1,9 @@
 /** Passwords as Django stores them: made, checked, renewed, and never in the way of the event loop. */
-import { timingSafeEqual } from 'node:crypto'
+import { constantTimeEqual } from '../crypto/constant-time.ts'
+import { randomText } from '../crypto/random.ts'
 import { ValidationError } from '../errors.ts'
 import type { HasherName, Settings } from '../settings/schema.ts'
-import { type Algorithm, BCRYPT_MAX_BYTES, createAlgorithms, randomText } from './algorithms.ts'
+import { type Algorithm, BCRYPT_MAX_BYTES, createAlgorithms } from './algorithms.ts'
 import { whenItsTurnComes } from './queue.ts'
 
 export { HashingOverloaded } from './queue.ts'
@@ -60,7 +61,7 @@ export function createHashers(settings: Pick<Settings, 'passwordHashers' | 'bcry
       return { correct: false, outdated: false }
     }
     // In this order: a password that bcrypt would cut is refused only after the work.
-    const correct = isSame(await recipe.encode(password), encoded) && isHashable(password, name)
+    const correct = constantTimeEqual(await recipe.encode(password), encoded) && isHashable(password, name)
     const mustUpdate = name !== preferred || recipe.mustUpdate
     if (!correct && name === preferred) await recipe.hardenRuntime(password)
     return { correct, outdated: correct && mustUpdate && isHashable(password, preferred) }
@@ -98,11 +99,6 @@ function faultOf(password: string, maximum: number): string | undefined {
   if (surrogate) return `Surrogate characters are not allowed: U+${surrogate.charCodeAt(0).toString(16).toUpperCase()}.`
   if (Buffer.byteLength(password) > maximum) return `Ensure this field has no more than ${maximum} bytes.`
   return undefined
-}
-
-function isSame(left: string, right: string): boolean {
-  const [a, b] = [Buffer.from(left), Buffer.from(right)]
-  return a.length === b.length && timingSafeEqual(a, b)
 }
 
 /** What Django stores for a user who cannot sign in by password: `!` and 40 random characters of `[A-Za-z0-9]`. */

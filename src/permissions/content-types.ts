@@ -1,6 +1,6 @@
 /** Which models there are, and which permissions that makes: what Django does after migrating. */
 import type { Database } from '../database/open.ts'
-import { amongRivals } from '../database/retry.ts'
+import { retryOnConflict } from '../database/retry.ts'
 import { ValidationError } from '../errors.ts'
 import { checkText, MAX_LABEL } from './names.ts'
 
@@ -55,7 +55,7 @@ interface Entry {
  * @throws {ValidationError} for a name that does not fit
  */
 export function syncPermissions(database: Database, models: readonly ModelDefinition[]): Promise<string[]> {
-  return amongRivals(async () => {
+  return retryOnConflict(async () => {
     const missing = await missingOf(database, entriesOf(models))
     if (missing.length > 0) await make(database, missing)
     return missing.flatMap(({ appLabel, permissions }) => [...permissions.keys()].map((name) => `${appLabel}.${name}`))

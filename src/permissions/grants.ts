@@ -1,6 +1,6 @@
 /** Who is given which permissions: rows of `auth_user_user_permissions` and `auth_group_permissions`. */
 import type { Database, Prisma } from '../database/open.ts'
-import { amongRivals } from '../database/retry.ts'
+import { retryOnConflict } from '../database/retry.ts'
 import { isName } from '../users/user.ts'
 import { checkKey, NAME, nameOf, noSuchKey, noSuchName, noSuchPermissions, partsOf } from './names.ts'
 
@@ -16,7 +16,7 @@ export const justChange: ChangeRights = (_users, change) => change()
 export type GroupKey = number | string
 
 export function grantToUser(database: Database, user: UserKey, names: readonly string[]): Promise<void> {
-  return amongRivals(async () => {
+  return retryOnConflict(async () => {
     const userId = await findUser(database, user)
     const ids = await findPermissions(database, names)
     const where = { userId, permissionId: { in: ids } }
@@ -27,7 +27,7 @@ export function grantToUser(database: Database, user: UserKey, names: readonly s
 }
 
 export function grantToGroup(database: Database, group: GroupKey, names: readonly string[]): Promise<void> {
-  return amongRivals(async () => {
+  return retryOnConflict(async () => {
     const groupId = await findGroup(database, group)
     const ids = await findPermissions(database, names)
     const where = { groupId, permissionId: { in: ids } }
@@ -38,7 +38,7 @@ export function grantToGroup(database: Database, group: GroupKey, names: readonl
 }
 
 export function revokeFromUser(database: Database, user: UserKey, names: readonly string[]): Promise<void> {
-  return amongRivals(async () => {
+  return retryOnConflict(async () => {
     const userId = await findUser(database, user)
     const permissionId = { in: await findPermissions(database, names) }
     await database.userPermission.deleteMany({ where: { userId, permissionId } })
@@ -46,7 +46,7 @@ export function revokeFromUser(database: Database, user: UserKey, names: readonl
 }
 
 export function revokeFromGroup(database: Database, group: GroupKey, names: readonly string[]): Promise<void> {
-  return amongRivals(async () => {
+  return retryOnConflict(async () => {
     const groupId = await findGroup(database, group)
     const permissionId = { in: await findPermissions(database, names) }
     await database.groupPermission.deleteMany({ where: { groupId, permissionId } })

@@ -1,7 +1,7 @@
 /** Django's groups: who is in them, and what they hold. Every change is one transaction, and can be made twice. */
 import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, Group } from '../database/open.ts'
-import { amongRivals } from '../database/retry.ts'
+import { retryOnConflict } from '../database/retry.ts'
 import { NotFound, ValidationError } from '../errors.ts'
 import { difference, missing } from '../users/changes.ts'
 import { isName } from '../users/user.ts'
@@ -75,7 +75,7 @@ export class Groups {
     checkText('name', name, MAX_NAME)
     const held = { permissions: { createMany: { data: permissions.map((permissionId) => ({ permissionId })) } } }
     const data = { name, ...(permissions.length > 0 && held) }
-    return amongRivals(async () => {
+    return retryOnConflict(async () => {
       await this.#check({ permissions })
       return named(this.#database.group.create({ data }))
     })
@@ -96,7 +96,7 @@ export class Groups {
     if (name !== undefined) checkText('name', name, MAX_NAME)
     const [database, id] = [this.#database, checkKey('group', groupId)]
     const change = () =>
-      amongRivals(async () => {
+      retryOnConflict(async () => {
         const present = await this.#keysOf(id)
         const { added, removed } = difference(present, permissions ?? present)
         await permit?.(added)
@@ -148,7 +148,7 @@ export class Groups {
       const known = await userGroup.findUnique({ where: { userId_groupId: data }, select: { id: true } })
       if (known === null) await userGroup.createMany({ data })
     }
-    return this.#changeRights({ id: checkKey('user', user) }, () => amongRivals(change))
+    return this.#changeRights({ id: checkKey('user', user) }, () => retryOnConflict(change))
   }
 
   /** @throws {ValidationError} for a user or a group that does not exist */

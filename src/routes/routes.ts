@@ -9,7 +9,7 @@ import { createThrottle, type Throttle } from '../drf/throttle.ts'
 import { drfScope, view } from '../drf/view.ts'
 import { and, isAdminUser, isAuthenticated } from '../guards/guards.ts'
 import { modelPermissions, type PermissionMap } from '../guards/model-permissions.ts'
-import { secretsOf } from '../keys/configured-keys.ts'
+import { loadSecrets } from '../keys/configured-keys.ts'
 import { passwordRulesOf } from '../passwords/breaches.ts'
 import type { PasswordRules } from '../passwords/validators.ts'
 import type { Auth } from '../plugin.ts'
@@ -111,7 +111,7 @@ function accountsOf({ auth, log }: FastifyInstance): Accounts {
     log.info({ path }, 'mail was put into a file; to send it, set MAIL_URL')
   )
   return new Accounts({
-    ...{ settings, users, resetTokens: new ResetTokens(secretsOf(settings), settings.passwordResetTimeout) },
+    ...{ settings, users, resetTokens: new ResetTokens(loadSecrets(settings), settings.passwordResetTimeout) },
     passwordRules: passwordRules({ auth, log }),
     logOut: async (userId) => {
       await authTokens.delete(userId)

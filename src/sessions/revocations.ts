@@ -2,14 +2,15 @@
  * What access tokens are refused before they expire. Every process keeps the list in memory, so that a request asks no
  * database, and follows it: by a notice where the database gives one, and by looking again every now and then.
  */
-
-import { listen } from '../database/notifications.ts'
 import type { Database } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
 
 /** How long a row may be under way behind one with a higher id, in milliseconds: longer than any transaction takes. */
 const SETTLED = 15_000
 const PRUNING = 60_000
+
+/** The PostgreSQL channel that a trigger on `latchkey_revocation` notifies. */
+const CHANNEL = 'latchkey_revocation'
 
 /** What of a token's claims is looked at. */
 type Claims = Readonly<Record<string, unknown>>
@@ -51,8 +52,8 @@ export class Revocations {
   /** Reads the list, and follows it from now on. */
   async follow(): Promise<void> {
     await this.#read()
-    const { databaseUrl, revocationPoll } = this.#settings
-    this.#close = await listen(databaseUrl, () => void this.hear())
+    const { revocationPoll } = this.#settings
+    this.#close = await this.#database.listen(CHANNEL, () => void this.hear())
     const look = async () => {
       await this.hear()
       if (!this.#isClosed) this.#timer = setTimeout(look, revocationPoll * 1000).unref()

@@ -1,7 +1,8 @@
 /** The statements by which sessions begin and end, which a Prisma model cannot say in one piece. */
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
+import { uuidHex } from '../crypto/random.ts'
 import type { Database, Prisma, SessionRow } from '../database/open.ts'
-import { empty, forShare, join, sql } from '../database/sql.ts'
+import { empty, join, sql } from '../database/sql.ts'
 import type { Settings } from '../settings/schema.ts'
 
 /** How long a revoked token may be refused after it has expired, in milliseconds: clocks differ. */
@@ -30,7 +31,6 @@ type Change = Prisma.PrismaPromise<unknown>
  */
 export function insertSession(
   database: Database,
-  databaseUrl: string,
   row: SessionRow,
   { password, isActive }: { password: string; isActive: boolean }
 ): Promise<number> {
@@ -39,7 +39,7 @@ export function insertSession(
   return database.$executeRaw`
     INSERT INTO "latchkey_session" (id, user_id, jti, created_at, refreshed_at, idle_expires_at, expires_at, label, user_agent, address)
     SELECT ${row.id}, id, ${row.jti}, ${times}, '', ${row.userAgent}, ${row.address}
-    FROM auth_user WHERE id = ${row.userId} AND password = ${password} ${active} ${forShare(databaseUrl)}`
+    FROM auth_user WHERE id = ${row.userId} AND password = ${password} ${active} ${database.forShare}`
 }
 
 /** Ends the sessions of this kind, and has their access tokens refused. The first result is the one of the update. */
@@ -96,7 +96,7 @@ function forgottenAt({ accessTokenLifetime, slidingTokenLifetime, leeway }: Sett
   return new Date(from.getTime() + (Math.max(accessTokenLifetime, slidingTokenLifetime) + leeway) * 1000 + MARGIN)
 }
 
-export const newSid = (): string => randomUUID().replaceAll('-', '')
+export const newSid = (): string => uuidHex()
 
 /** A token without a session is adopted once, whoever tries: its session's name follows from its own. */
 export const adoptedSid = (jti: string): string =>

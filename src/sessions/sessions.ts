@@ -89,9 +89,9 @@ export class Sessions {
     device: Device = NOWHERE
   ): Promise<boolean> {
     const row = { ...newRow(sid, user.id, turn, this.endOf(turn.issuedAt)), ...boundedOf(device) }
-    const { databaseUrl, checkUserIsActive } = this.#settings
     const password = user.password
-    if ((await insertSession(this.#database, databaseUrl, row, { password, isActive: checkUserIsActive })) === 0) {
+    const isActive = this.#settings.checkUserIsActive
+    if ((await insertSession(this.#database, row, { password, isActive })) === 0) {
       return false
     }
     if (this.#settings.sessionLimit !== null) await this.#endBeyond(user.id, this.#settings.sessionLimit)

@@ -1,5 +1,5 @@
 /** DRF's authtoken: one key a user, which never expires. */
-import { randomBytes } from 'node:crypto'
+import { randomHex } from '../crypto/random.ts'
 import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, User as UserRow } from '../database/open.ts'
 
@@ -19,7 +19,7 @@ export class AuthTokens {
     const known = await authToken.findUnique({ where: { userId } })
     if (known !== null) return known.key
     try {
-      const made = { key: randomBytes(MAX_LENGTH / 2).toString('hex'), userId, created: new Date() }
+      const made = { key: randomHex(MAX_LENGTH / 2), userId, created: new Date() }
       return (await authToken.create({ data: made })).key
     } catch (error) {
       const rival = isUniqueViolation(error) ? await authToken.findUnique({ where: { userId } }) : null

@@ -1,5 +1,5 @@
 /** What goes into a token, and what is recorded of it. */
-import { randomUUID } from 'node:crypto'
+import { uuidHex } from '../crypto/random.ts'
 import type { User as UserRow } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
 import { fingerprintOf } from '../users/rehash.ts'
@@ -112,7 +112,7 @@ export class Mint {
 
   #newId(): Claims {
     const { jtiClaim } = this.#settings
-    return jtiClaim === null ? {} : { [jtiClaim]: randomUUID().replaceAll('-', '') }
+    return jtiClaim === null ? {} : { [jtiClaim]: uuidHex() }
   }
 
   #userClaims(user: UserRow): Claims {

@@ -1,6 +1,6 @@
 /** Changes to a user that hang together: the row, its groups and its permissions, and who may not be lost. */
 import type { Database, Prisma, User as UserRow } from '../database/open.ts'
-import { amongRivals } from '../database/retry.ts'
+import { retryOnConflict } from '../database/retry.ts'
 import { NotFound, PermissionDenied, ValidationError } from '../errors.ts'
 import { isPasswordUsable } from '../passwords/hashers.ts'
 import { faultsOfPassword, type PasswordRules } from '../passwords/validators.ts'
@@ -74,7 +74,7 @@ export function changeUser(
 ): Promise<UserWithKeys> {
   const { groups, userPermissions } = changes
   const data = columnsOf(changes)
-  return amongRivals(async () => {
+  return retryOnConflict(async () => {
     const user = await find(database, id)
     await permit?.(publicOf(user))
     if (data.username !== undefined && (await isTaken(database, data.username, user))) {

@@ -1,7 +1,7 @@
 /** The end of a user, with what hangs on it: Django's cascade, which no database does by itself. */
 import { isMissingTable } from '../database/errors.ts'
 import type { Database, Prisma } from '../database/open.ts'
-import { amongRivals } from '../database/retry.ts'
+import { retryOnConflict } from '../database/retry.ts'
 import { commit, find, type Permit, publicOf } from './changes.ts'
 
 type Statement = Prisma.PrismaPromise<unknown>
@@ -24,7 +24,7 @@ export async function deleteUser(
     await database.$transaction([shutOut, ...statements()])
     return
   }
-  await amongRivals(async () => {
+  await retryOnConflict(async () => {
     const user = await find(database, id)
     await permit(publicOf(user))
     await commit(database, user, { isActive: false }, statements)

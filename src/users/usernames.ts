@@ -1,5 +1,5 @@
 /** Names and addresses as they are stored. */
-import { isMissing, isUniqueViolation } from '../database/errors.ts'
+import { isMissingRow, isUniqueViolation } from '../database/errors.ts'
 import { UserNotFound, ValidationError } from '../errors.ts'
 import { fitsColumn } from './user.ts'
 
@@ -45,7 +45,7 @@ export async function existing<Row>(change: Promise<Row>): Promise<Row> {
   try {
     return await change
   } catch (error) {
-    throw isMissing(error) ? new UserNotFound() : error
+    throw isMissingRow(error) ? new UserNotFound() : error
   }
 }
 

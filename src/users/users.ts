@@ -1,7 +1,7 @@
 /** Django's users: who they are, how they are made, and whether a password is theirs. */
-import { isMissing } from '../database/errors.ts'
+import { isMissingRow } from '../database/errors.ts'
 import type { Database, Prisma, User as UserRow } from '../database/open.ts'
-import { amongRivals } from '../database/retry.ts'
+import { retryOnConflict } from '../database/retry.ts'
 import { ServiceUnavailable, ValidationError } from '../errors.ts'
 import { type Hashers, makeUnusablePassword } from '../passwords/hashers.ts'
 import type { Settings } from '../settings/schema.ts'
@@ -74,7 +74,7 @@ export class Users {
       lastLogin: null,
       ...linksOf(user)
     }
-    return amongRivals(async () => {
+    return retryOnConflict(async () => {
       await checkKeys(this.#database, user)
       return withoutPassword(await named(this.#database.user.create({ data })))
     })
@@ -171,7 +171,7 @@ export class Users {
       await this.#ending(change, id, 'password')
       return true
     } catch (error) {
-      if (isMissing(error)) return false
+      if (isMissingRow(error)) return false
       throw error
     }
   }

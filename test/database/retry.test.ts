@@ -1,7 +1,7 @@
 /** What is done again when another transaction was there first, and what is not. */
 import t from 'tap'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
-import { amongRivals } from '../../src/database/retry.ts'
+import { retryOnConflict } from '../../src/database/retry.ts'
 
 const known = (code: string) => Object.assign(new Error(code), { code })
 
@@ -13,10 +13,10 @@ t.test('rivals are given way to, five times in all', async (t) => {
     new DatabaseUnavailable('', { cause: known('P2034') })
   ]
   const errors: unknown[] = [...rivals]
-  t.equal(await amongRivals(async () => (errors.length > 0 ? Promise.reject(errors.shift()) : 'done')), 'done')
+  t.equal(await retryOnConflict(async () => (errors.length > 0 ? Promise.reject(errors.shift()) : 'done')), 'done')
 
   let attempts = 0
-  const failing = amongRivals(async () => {
+  const failing = retryOnConflict(async () => {
     attempts++
     throw rivals[attempts % rivals.length]
   })
@@ -26,7 +26,7 @@ t.test('rivals are given way to, five times in all', async (t) => {
 
 t.test('a row that never stays the same is a 503', async (t) => {
   await t.rejects(
-    amongRivals(() => Promise.reject(known('P2025'))),
+    retryOnConflict(() => Promise.reject(known('P2025'))),
     { statusCode: 503, cause: { code: 'P2025' } }
   )
 })
@@ -34,7 +34,7 @@ t.test('a row that never stays the same is a 503', async (t) => {
 t.test('anything else is thrown at once', async (t) => {
   for (const error of [known('P2000'), new DatabaseUnavailable(), new TypeError('x')]) {
     let attempts = 0
-    const failing = amongRivals(async () => {
+    const failing = retryOnConflict(async () => {
       attempts++
       throw error
     })

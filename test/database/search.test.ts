@@ -1,6 +1,5 @@
 /** Text within text: what LIKE has a meaning for stands for itself, on both databases. */
 import t from 'tap'
-import { containing } from '../../src/database/search.ts'
 import { onEachDatabase } from '../support/build.ts'
 
 onEachDatabase(t, (t, { build, provider }) => {
@@ -9,7 +8,7 @@ onEachDatabase(t, (t, { build, provider }) => {
     const names = ['john_doe', 'JohnXdoe', '100%', 'back\\slash', "o'hara", 'ÄRGER']
     for (const name of names) await auth.groups.createGroup(name)
     const found = async (text: string) => {
-      const where = { name: containing(auth.settings.databaseUrl, text) }
+      const where = { name: auth.database.containing(text) }
       return (await auth.database.group.findMany({ where, orderBy: { id: 'asc' } })).map(({ name }) => name)
     }
     t.strictSame(await found('N_D'), ['john_doe'])

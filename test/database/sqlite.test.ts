@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import t from 'tap'
 import { migrate } from '../../src/database/migrate.ts'
 import { type Database, openDatabase } from '../../src/database/open.ts'
-import { djangoTime, pathOfUrl } from '../../src/database/sqlite.ts'
+import { djangoTime } from '../../src/database/sqlite.ts'
 import { type Scope, worldOf } from '../support/build.ts'
 import { ask, pathOf, run } from './catalog.ts'
 import { newUser } from './users.ts'
@@ -19,19 +19,6 @@ async function open(scope: Scope, url: string): Promise<Database> {
 
 const usernames = async (url: string) =>
   (await ask(url, 'SELECT username FROM auth_user ORDER BY username')).map(({ username }) => username)
-
-t.test('a URL names a path and nothing else', async (t) => {
-  const cases: [string, string][] = [
-    ['file:./data/latchkey.db', './data/latchkey.db'],
-    ['file:data.db?mode=ro', 'data.db'],
-    ['file:/var/lib/latchkey.db', '/var/lib/latchkey.db'],
-    ['file:///var/lib/latchkey.db', '/var/lib/latchkey.db'],
-    ['file:100%.db', '100%.db'],
-    ['file::memory:', ':memory:']
-  ]
-
-  for (const [url, path] of cases) t.equal(pathOfUrl(url), path, url)
-})
 
 t.test('what stands in a path does not matter, and the file is where the path says', async (t) => {
   for (const name of ['a%20b.db', '100%.db', 'a#b.db', 'ü ö.db', ':memory:', 'libsql:x']) {

@@ -3,7 +3,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type, { type TSchema } from 'typebox'
 import { Management } from '../../admin/policy.ts'
 import type { Group } from '../../database/open.ts'
-import { containing } from '../../database/search.ts'
 import { CharField, PrimaryKeys } from '../../drf/fields.ts'
 import { type Direction, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
 import { PageOf, type Rows } from '../../drf/pagination.ts'
@@ -109,8 +108,8 @@ const shown = ({ permissions, ...group }: Group & { permissions: { permissionId:
 const ORDERED = { id: (id: Direction) => ({ id }), name: (name: Direction) => ({ name }) }
 
 async function list(request: FastifyRequest, { paginate }: GroupRoutesOptions): Promise<unknown> {
-  const { database, settings } = request.server.auth
-  const where = { AND: searchTerms(request).map((term) => ({ name: containing(settings.databaseUrl, term) })) }
+  const { database } = request.server.auth
+  const where = { AND: searchTerms(request).map((term) => ({ name: database.containing(term) })) }
   const orderBy = [...orderingOf<object>(request, ORDERED), { id: 'asc' as const }]
   const find = async (range: object) =>
     (await database.group.findMany({ ...range, where, orderBy, include: HELD })).map(shown)

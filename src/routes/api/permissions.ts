@@ -1,7 +1,6 @@
 /** What permissions there are, for staff to read. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { containing } from '../../database/search.ts'
 import { type Direction, filtersOf, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
 import { PageOf } from '../../drf/pagination.ts'
 import { view } from '../../drf/view.ts'
@@ -69,7 +68,7 @@ const shown = ({ id, name, codename, contentType }: Row) => ({
 })
 
 function rowsOf(request: FastifyRequest) {
-  const { database, settings } = request.server.auth
+  const { database } = request.server.auth
   const { app_label, model, codename } = filtersOf(request, FILTERS)
   const where = {
     AND: [
@@ -77,7 +76,7 @@ function rowsOf(request: FastifyRequest) {
       ...(app_label === undefined ? [] : [{ contentType: { appLabel: app_label } }]),
       ...(model === undefined ? [] : [{ contentType: { model } }]),
       ...searchTerms(request).map((term) => {
-        const has = containing(settings.databaseUrl, term)
+        const has = database.containing(term)
         return { OR: [{ codename: has }, { name: has }] }
       })
     ]

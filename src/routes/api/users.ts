@@ -3,7 +3,6 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { Management } from '../../admin/policy.ts'
 import { sidOf } from '../../authentication/caller.ts'
-import { containing } from '../../database/search.ts'
 import { BooleanField, CharField, type Faults, PrimaryKey, PrimaryKeys } from '../../drf/fields.ts'
 import { type Direction, filtersOf, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
 import { PageOf } from '../../drf/pagination.ts'
@@ -205,7 +204,7 @@ const timeOf = (time: Date) => time.toISOString().replace(/\.(\d{3})Z$/, (_, ms)
 
 /** What the URL of a list asks for. */
 export async function conditionsOf(request: FastifyRequest): Promise<object[]> {
-  const { database, settings } = request.server.auth
+  const { database } = request.server.auth
   const { groups, ...columns } = filtersOf(request, FILTERS)
   if (groups !== undefined) {
     const rows = await database.group.findMany({ where: { id: { in: groups } }, select: { id: true } })
@@ -219,7 +218,7 @@ export async function conditionsOf(request: FastifyRequest): Promise<object[]> {
     ...Object.entries(columns).map(([name, value]) => ({ [COLUMNS[name as keyof typeof columns]]: value })),
     ...(groups === undefined ? [] : [{ groups: { some: { groupId: { in: groups } } } }]),
     ...searchTerms(request).map((term) => ({
-      OR: SEARCHED.map((name) => ({ [COLUMNS[name]]: containing(settings.databaseUrl, term) }))
+      OR: SEARCHED.map((name) => ({ [COLUMNS[name]]: database.containing(term) }))
     }))
   ]
 }
