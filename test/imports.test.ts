@@ -9,14 +9,16 @@ import t from 'tap'
 
 /** From left to right: a file may import what stands left of it, or its own folder. */
 const ORDER = [
-  ...['errors', 'version', 'crypto', 'settings', 'database'],
+  ...['errors', 'version', 'deep-freeze', 'python-strip', 'bounded-fetch', 'crypto', 'settings', 'database'],
   ...['drf', 'keys', 'sessions', 'passwords', 'users', 'permissions', 'tokens', 'accounts', 'admin'],
   ...['guards', 'authentication', 'plugin', 'verify', 'routes', 'index', 'server', 'cli'],
   // For other platforms; nothing of the server's is there, and the server imports nothing of it.
   'client'
 ]
 /** What may be imported by files that stand by themselves. */
-const LEAVES: Record<string, string[]> = { errors: [], version: [], client: [] }
+const LEAVES: Record<string, string[]> = Object.fromEntries(
+  ['errors', 'version', 'deep-freeze', 'python-strip', 'bounded-fetch', 'client'].map((name) => [name, []])
+)
 /** Folders and files that may import Fastify; the domain does not know HTTP. */
 const KNOWS_HTTP = ['drf', 'guards', 'authentication', 'plugin', 'verify', 'routes', 'index', 'server', 'cli']
 const HTTP = /^(fastify|fastify-plugin|@fastify\/.+|node:https?2?)$/

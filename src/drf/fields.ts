@@ -10,6 +10,7 @@ import Type, {
   type TString
 } from 'typebox'
 import { ValidationError } from '../errors.ts'
+import { strip } from '../python-strip.ts'
 import { Form } from './form.ts'
 
 export interface CharFieldOptions {
@@ -239,18 +240,3 @@ const QUOTED = /^"([\x01-\x08\x0b\x0c\x0e-\x1f!#-[\]-\x7f]|\\[\x01-\x09\x0b\x0c\
 const DOMAIN = /^((?!-)[a-z0-9-]{1,63}(?<!-)\.)+((?!-)[a-z\u00a1-\uffff-]{2,63}(?<!-)|xn--[a-z0-9]{1,59})$/i
 
 const isLonger = (text: string, maxLength: number) => text.length > maxLength && [...text].length > maxLength
-
-/** What Python's `str.strip()` cuts off; JavaScript's `trim()` leaves U+001C to U+001F and U+0085, and cuts U+FEFF. */
-const WHITE_SPACE = new Set(
-  '\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a' +
-    '\u2028\u2029\u202f\u205f\u3000'
-)
-
-/** In linear time, which a regular expression that is anchored at the end only would not take. */
-export function strip(text: string): string {
-  let start = 0
-  let end = text.length
-  while (start < end && WHITE_SPACE.has(text.charAt(start))) start += 1
-  while (end > start && WHITE_SPACE.has(text.charAt(end - 1))) end -= 1
-  return text.slice(start, end)
-}

@@ -2,7 +2,8 @@
 import type { FastifyRequest } from 'fastify'
 import Type, { type Static, type TProperties } from 'typebox'
 import { ValidationError } from '../errors.ts'
-import { type Faults, strip } from './fields.ts'
+import { strip } from '../python-strip.ts'
+import type { Faults } from './fields.ts'
 import { queryOf } from './pagination.ts'
 
 const MAX_SEARCH = 200

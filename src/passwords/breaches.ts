@@ -1,13 +1,13 @@
 /** What the settings ask of a new password: a length, and that it was in no breach that others know of. */
 import { createHash } from 'node:crypto'
+import { boundedFetch } from '../bounded-fetch.ts'
 import type { Settings } from '../settings/schema.ts'
 import type { PasswordRules } from './validators.ts'
 
-/** In milliseconds. */
-const PATIENCE = 2000
-const PAUSE = 60_000
-/** In bytes; the longest lists have some 50,000. */
-const MOST = 256 * 1024
+/** The longest lists have some 50,000 bytes. */
+const FETCH_LIMITS = { timeoutMs: 2000, maxBytes: 256 * 1024 }
+/** Least time between two reports of a fault. */
+const REPORT_INTERVAL_MS = 60_000
 /** A list of hashes without their first five digits, each with how often it was seen. */
 const LIST = /^[0-9A-F]{35}:\d+(\r?\n[0-9A-F]{35}:\d+)*\s*$/i
 
@@ -28,7 +28,7 @@ function breachCheck(url: string, onFault: (reason: string) => void): (password:
     try {
       return isListed(await listAt(url + hash.slice(0, 5)), hash.slice(5))
     } catch (error) {
-      if (performance.now() - toldAt < PAUSE) return false
+      if (performance.now() - toldAt < REPORT_INTERVAL_MS) return false
       toldAt = performance.now()
       onFault(reasonOf(error))
       return false
@@ -36,23 +36,10 @@ function breachCheck(url: string, onFault: (reason: string) => void): (password:
   }
 }
 
-/** Redirects are not followed: they could lead anywhere, as the one who answers likes. */
 async function listAt(url: string): Promise<string> {
-  const response = await fetch(url, {
-    // With entries that mean nothing an answer's length tells nothing.
-    headers: { accept: 'text/plain', 'add-padding': 'true' },
-    redirect: 'error',
-    signal: AbortSignal.timeout(PATIENCE)
-  })
-  if (response.status !== 200) throw new Error(`answered ${response.status}`)
-  const chunks: Uint8Array[] = []
-  let size = 0
-  for await (const chunk of response.body ?? []) {
-    size += chunk.byteLength
-    if (size > MOST) throw new Error(`answered with more than ${MOST} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString('latin1')
+  // Padding with unused entries, so that the length of the encrypted response does not reveal the prefix.
+  const headers = { accept: 'text/plain', 'add-padding': 'true' }
+  return (await boundedFetch(url, headers, FETCH_LIMITS)).toString('latin1')
 }
 
 function isListed(list: string, rest: string): boolean {

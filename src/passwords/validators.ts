@@ -3,6 +3,7 @@
  *
  * Nothing here looks at settings or rows: what makes or changes a password asks, and decides how to answer.
  */
+import { strip } from '../python-strip.ts'
 
 export interface PasswordFault {
   message: string
@@ -142,18 +143,4 @@ export function commonPasswords(): Promise<ReadonlySet<string>> {
 async function loadCommonPasswords(): Promise<ReadonlySet<string>> {
   const { dictionary } = await import('@zxcvbn-ts/language-common')
   return new Set(dictionary['passwords-common'])
-}
-
-/** What Python's str.strip takes away: with four separators and NEL, without the byte order mark that trim knows. */
-const WHITESPACE = new Set(
-  '\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a' +
-    '\u2028\u2029\u202f\u205f\u3000'
-)
-
-/** Step by step, since a pattern for the end of a text takes quadratic time on a long run of spaces before the end. */
-function strip(text: string): string {
-  let [start, end] = [0, text.length]
-  while (start < end && WHITESPACE.has(text.charAt(start))) start++
-  while (end > start && WHITESPACE.has(text.charAt(end - 1))) end--
-  return text.slice(start, end)
 }

@@ -13,6 +13,7 @@ import {
   verifyingPart,
   weaknessOfSecret
 } from '../crypto/jwa.ts'
+import { deepFreeze } from '../deep-freeze.ts'
 import { ImproperlyConfigured } from '../errors.ts'
 import { parseDuration, type Reader } from './fields.ts'
 import { SETTING_NAMES, SETTINGS, type SettingName, type Settings, type SettingsInput } from './schema.ts'
@@ -244,9 +245,3 @@ function isNetwork(value: string): boolean {
 
 /** Without a wildcard, which would match no page at all. */
 const isOrigin = (value: string) => URL.canParse(value) && new URL(value).origin === value && !value.includes('*')
-
-/** Freezes what came out of JSON or a schema, all the way down. */
-export function deepFreeze<Value extends object>(value: Value): Value {
-  for (const part of Object.values(value)) if (part && typeof part === 'object') deepFreeze(part)
-  return Object.freeze(value)
-}

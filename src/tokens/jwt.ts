@@ -5,9 +5,9 @@
  * stands in front of fast-jwt, which lets six kinds of malformed token pass and throws errors of many kinds.
  */
 import { isUtf8 } from 'node:buffer'
+import { deepFreeze } from '../deep-freeze.ts'
 import { InvalidToken } from '../errors.ts'
 import type { KeySet, VerifyingKey } from '../keys/key-set.ts'
-import { deepFreeze } from '../settings/load.ts'
 import type { Settings } from '../settings/schema.ts'
 
 /** What is in a token. */

@@ -56,13 +56,13 @@ t.test('nobody is asked of a password in which something else is wrong, nor wher
 t.test('whatever goes wrong there, the password passes, and one line a minute says why', async (t) => {
   const elsewhere = await startBreaches(t)
   const wrong: [answer: Answer, reason: RegExp][] = [
-    [(response) => response.writeHead(500).end(`${REST}:42`), /^answered 500$/],
-    [(response) => response.writeHead(404).end(), /^answered 404$/],
+    [(response) => response.writeHead(500).end(`${REST}:42`), /^the server responded with status 500$/],
+    [(response) => response.writeHead(404).end(), /^the server responded with status 404$/],
     [(response) => response.writeHead(302, { location: `${elsewhere.url}${PREFIX}` }).end(), /redirect/],
     [(response) => response.end(`<html>${REST}:42`), /^the answer is no list of hashes$/],
     [(response) => response.end(`${REST}:x`), /^the answer is no list of hashes$/],
     [(response) => response.end(), /^the answer is no list of hashes$/],
-    [(response) => response.end(`${REST}:42\r\n`.repeat(10_000)), /^answered with more than 262144 bytes$/],
+    [(response) => response.end(`${REST}:42\r\n`.repeat(10_000)), /^the response has more than 262144 bytes$/],
     [(response) => response.writeHead(200, { 'content-length': 100 }).end(REST, () => response.destroy()), /./],
     [(response) => response.destroy(), /./]
   ]
