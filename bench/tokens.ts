@@ -4,8 +4,7 @@ import fastifyJwt from '@fastify/jwt'
 import Fastify from 'fastify'
 import { jwtVerify, SignJWT } from 'jose'
 import { ALGORITHMS, type Algorithm, generateKeyText, isSymmetric } from '../src/crypto/jwa.ts'
-import { fixedKeys } from '../src/keys/configured-keys.ts'
-import { createVerifier } from '../src/keys/verify-signature.ts'
+import { loadConfiguredKeys } from '../src/keys/configured-keys.ts'
 import { loadSettings } from '../src/settings/load.ts'
 import { Jwt } from '../src/tokens/jwt.ts'
 import { compare } from './measure.ts'
@@ -25,7 +24,7 @@ export async function tokens(): Promise<void> {
 async function compareBy(algorithm: Algorithm): Promise<void> {
   const text = generateKeyText(algorithm)
   const settings = loadSettings({ signingKey: text, algorithm })
-  const keys = await fixedKeys(settings, createVerifier)
+  const keys = await loadConfiguredKeys(settings)
   const { app, signing, verifying } = await peers(algorithm, text)
   const isFast = isSymmetric(algorithm)
   const maker = new Jwt(settings, keys)

@@ -10,11 +10,10 @@ import { tokenAuthenticator } from './authentication/token.ts'
 import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/open.ts'
 import { createFailureThrottle, type FailureThrottle } from './drf/throttle.ts'
-import { fixedKeys, loadSecrets } from './keys/configured-keys.ts'
+import { loadConfiguredKeys, loadSecrets } from './keys/configured-keys.ts'
 import { KeyRing } from './keys/key-ring.ts'
 import type { KeySet } from './keys/key-set.ts'
 import { RemoteKeys, withRemoteKeys } from './keys/remote-jwks.ts'
-import { createVerifier } from './keys/verify-signature.ts'
 import { createHashers } from './passwords/hashers.ts'
 import { AUTH_MODELS } from './permissions/content-types.ts'
 import { Groups } from './permissions/groups.ts'
@@ -112,12 +111,12 @@ function partsOf(options: LatchkeyOptions): { input: SettingsInput; callables: L
 }
 
 async function openKeys({ log }: FastifyInstance, settings: Settings, database: Database): Promise<KeySet> {
-  const onFault = (error: unknown) => log.warn(error, 'the signing keys cannot be read; those known go on')
+  const onFault = (error: unknown) => log.warn(error, 'could not reload signing keys; continuing with cached keys')
   const own = await (settings.keyEncryptionKey === null
-    ? fixedKeys(settings, createVerifier)
-    : KeyRing.open(settings, database, createVerifier, onFault))
+    ? loadConfiguredKeys(settings)
+    : KeyRing.open(settings, database, onFault))
   if (settings.jwkUrl === null) return own
-  return withRemoteKeys(own, new RemoteKeys(settings.jwkUrl, settings.algorithm, createVerifier, onFault))
+  return withRemoteKeys(own, new RemoteKeys(settings.jwkUrl, settings.algorithm, onFault))
 }
 
 /** From when the app is ready until it closes; a command line that only calls a domain has no use for it. */

@@ -8,7 +8,8 @@ import { type Authenticator, decorateRequests } from './authentication/authentic
 import { jwtAuthenticator } from './authentication/jwt.ts'
 import { readVerifyingKey } from './crypto/jwa.ts'
 import { ImproperlyConfigured, ServiceUnavailable } from './errors.ts'
-import { fallbackKeys, type KeySet, type VerifyingKey } from './keys/key-set.ts'
+import { loadFallbackKeys } from './keys/configured-keys.ts'
+import type { KeySet, VerifyingKey } from './keys/key-set.ts'
 import { RemoteKeys, withRemoteKeys } from './keys/remote-jwks.ts'
 import { createVerifier } from './keys/verify-signature.ts'
 import { TokenPermissions } from './permissions/token-permissions.ts'
@@ -84,7 +85,7 @@ function settingsOf(options: VerifierOptions): Settings {
 /** Those of the settings and those that are fetched; none of them signs. */
 async function keysOf({ log }: FastifyInstance, settings: Settings): Promise<KeySet> {
   const { algorithm, jwkUrl } = settings
-  const fixed: VerifyingKey[] = await fallbackKeys(settings, createVerifier)
+  const fixed: VerifyingKey[] = await loadFallbackKeys(settings)
   const text = settings.verifyingKey ?? settings.signingKey
   if (text !== null) {
     const verify = await createVerifier(algorithm, readVerifyingKey(text, algorithm))
@@ -92,15 +93,15 @@ async function keysOf({ log }: FastifyInstance, settings: Settings): Promise<Key
   }
   const own: KeySet = {
     get signing(): never {
-      throw new ServiceUnavailable('There is no key to sign with.')
+      throw new ServiceUnavailable('No signing key is available.')
     },
     find: async (wanted) => fixed.filter((key) => key.algorithm === wanted),
     published: () => [],
     close: () => undefined
   }
   if (jwkUrl === null) return own
-  const onFault = (error: unknown) => log.warn(error, 'the signing keys cannot be fetched; those known go on')
-  return withRemoteKeys(own, new RemoteKeys(jwkUrl, algorithm, createVerifier, onFault))
+  const onFault = (error: unknown) => log.warn(error, 'could not fetch signing keys; continuing with cached keys')
+  return withRemoteKeys(own, new RemoteKeys(jwkUrl, algorithm, onFault))
 }
 
 export default fp(verify, { name: 'latchkey/verify', fastify: '5.x' })

@@ -2,7 +2,7 @@
 
 import { KeyRing } from '../keys/key-ring.ts'
 import type { KeySummary } from '../keys/key-ring-rows.ts'
-import { type KeySet, PUBLISHED_FOR } from '../keys/key-set.ts'
+import { JWKS_MAX_AGE_MS, type KeySet } from '../keys/key-set.ts'
 import { CommandError } from './command-error.ts'
 
 interface KeysCommand {
@@ -51,6 +51,6 @@ function made(kid: string | null): string {
 
 /** Services that go by a key set which they have fetched before would refuse its tokens. */
 async function assertPublished(ring: KeyRing): Promise<void> {
-  const missing = Math.ceil((PUBLISHED_FOR - (await ring.nextIsKnownFor())) / 1000)
+  const missing = Math.ceil((JWKS_MAX_AGE_MS - (await ring.nextKeyAge())) / 1000)
   if (missing > 0) throw new CommandError(`others may not know the next key yet; wait ${missing} s, or add --now`)
 }

@@ -27,7 +27,7 @@ export type Algorithm = (typeof ALGORITHMS)[number]
 export type Jwk = JsonWebKey & { kid?: unknown; alg?: unknown; use?: unknown; key_ops?: unknown }
 
 /** Why a key is refused, without the key. */
-export class UnfitKey extends Error {}
+export class InvalidKey extends Error {}
 
 const CURVES: Record<string, { crv: string; openssl: string }> = {
   ES256: { crv: 'P-256', openssl: 'prime256v1' },
@@ -58,7 +58,7 @@ function generatePair(algorithm: Algorithm): KeyObject {
 /**
  * Reads what signs: an HMAC secret, or a private key in PEM.
  *
- * @throws {UnfitKey} if it is of another kind, or weak
+ * @throws {InvalidKey} if it is of another kind, or weak
  */
 export function readSigningKey(text: string, algorithm: Algorithm): KeyObject {
   if (isSymmetric(algorithm)) return readSecret(text)
@@ -68,7 +68,7 @@ export function readSigningKey(text: string, algorithm: Algorithm): KeyObject {
 /**
  * Reads what verifies: an HMAC secret, or a public key in PEM; of a private one, its public part.
  *
- * @throws {UnfitKey} if it is of another kind, or weak
+ * @throws {InvalidKey} if it is of another kind, or weak
  */
 export function readVerifyingKey(text: string, algorithm: Algorithm): KeyObject {
   if (isSymmetric(algorithm)) return readSecret(text)
@@ -80,7 +80,7 @@ export const verifyingPart = (key: KeyObject): KeyObject => (key.type === 'priva
 
 function readSecret(text: string): KeyObject {
   const weakness = weaknessOfSecret(text)
-  if (weakness !== undefined) throw new UnfitKey(weakness)
+  if (weakness !== undefined) throw new InvalidKey(weakness)
   return createSecretKey(text, 'utf8')
 }
 
@@ -102,7 +102,7 @@ function parsePem(text: string, parse: (pem: string) => KeyObject, wanted: strin
   try {
     return parse(text.replaceAll('\\n', '\n'))
   } catch {
-    throw new UnfitKey(`must be ${wanted}`)
+    throw new InvalidKey(`must be ${wanted}`)
   }
 }
 
@@ -110,11 +110,11 @@ function checkFit(key: KeyObject, algorithm: Algorithm): KeyObject {
   const { namedCurve } = key.asymmetricKeyDetails ?? {}
   const curve = CURVES[algorithm]
   if (algorithm === 'EdDSA') {
-    if (key.asymmetricKeyType !== 'ed25519') throw new UnfitKey('must be an Ed25519 key for EdDSA')
+    if (key.asymmetricKeyType !== 'ed25519') throw new InvalidKey('must be an Ed25519 key for EdDSA')
   } else if (curve) {
-    if (namedCurve !== curve.openssl) throw new UnfitKey(`must be a key on ${curve.crv} for ${algorithm}`)
+    if (namedCurve !== curve.openssl) throw new InvalidKey(`must be a key on ${curve.crv} for ${algorithm}`)
   } else {
-    if (key.asymmetricKeyType !== 'rsa') throw new UnfitKey(`must be an RSA key for ${algorithm}`)
+    if (key.asymmetricKeyType !== 'rsa') throw new InvalidKey(`must be an RSA key for ${algorithm}`)
     checkRsa(key)
   }
   return key
@@ -123,12 +123,13 @@ function checkFit(key: KeyObject, algorithm: Algorithm): KeyObject {
 function checkRsa(key: KeyObject): void {
   const { modulusLength = 0, publicExponent = 0n } = key.asymmetricKeyDetails ?? {}
   const { least, most } = RSA_LENGTH
-  if (modulusLength < least) throw new UnfitKey(`must have at least ${least} bits`)
-  if (modulusLength > most) throw new UnfitKey(`must have at most ${most} bits`)
-  if (publicExponent < 3n || publicExponent % 2n === 0n) throw new UnfitKey('has a public exponent that hides nothing')
+  if (modulusLength < least) throw new InvalidKey(`must have at least ${least} bits`)
+  if (modulusLength > most) throw new InvalidKey(`must have at most ${most} bits`)
+  if (publicExponent < 3n || publicExponent % 2n === 0n)
+    throw new InvalidKey('has a public exponent that hides nothing')
   const { n = '' } = verifyingPart(key).export({ format: 'jwk' })
   if (hasRocaStructure(BigInt(`0x${Buffer.from(n, 'base64url').toString('hex')}`))) {
-    throw new UnfitKey('was made by a library whose keys can be factored (ROCA, CVE-2017-15361)')
+    throw new InvalidKey('was made by a library whose keys can be factored (ROCA, CVE-2017-15361)')
   }
 }
 
@@ -185,20 +186,20 @@ export function publicJwk(key: KeyObject, kid: string, algorithm: Algorithm): Jw
  * Reads a public key of a key set that others publish.
  *
  * @param fallback the algorithm of an RSA key that names none
- * @throws {UnfitKey} if it is secret, not for signatures, of an algorithm unknown or not its own, or weak
+ * @throws {InvalidKey} if it is secret, not for signatures, of an algorithm unknown or not its own, or weak
  */
 export function readJwk(jwk: Jwk, fallback: Algorithm = 'RS256'): { algorithm: Algorithm; key: KeyObject } {
   const { use = 'sig', key_ops: operations = 'verify' } = jwk
-  if (use !== 'sig' || !/\bverify\b/.test(String(operations))) throw new UnfitKey('is not for signatures')
+  if (use !== 'sig' || !/\bverify\b/.test(String(operations))) throw new InvalidKey('is not for signatures')
   const algorithm = algorithmOf(jwk, fallback)
-  if (algorithm === undefined || isSymmetric(algorithm)) throw new UnfitKey('is of no public algorithm')
+  if (algorithm === undefined || isSymmetric(algorithm)) throw new InvalidKey('is of no public algorithm')
   const { kty, crv, x, y, n, e } = jwk
   try {
     const given = Object.entries({ kty, crv, x, y, n, e }).filter(([, value]) => value !== undefined)
     const key = createPublicKey({ key: Object.fromEntries(given) as JsonWebKey, format: 'jwk' })
     return { algorithm, key: checkFit(key, algorithm) }
   } catch (error) {
-    throw error instanceof UnfitKey ? error : new UnfitKey('is no key')
+    throw error instanceof InvalidKey ? error : new InvalidKey('is no key')
   }
 }
 

@@ -1,6 +1,6 @@
-/** The rows of the key ring: how a key becomes one, and a key again. */
+/** The rows of `latchkey_signing_key`: creation, decryption and summary. */
 import type { KeyObject } from 'node:crypto'
-import type { Seal } from '../crypto/encryption.ts'
+import { decrypt, encrypt } from '../crypto/encryption.ts'
 import {
   type Algorithm,
   generateKeyText,
@@ -19,35 +19,43 @@ export interface KeySummary {
   algorithm: string
   state: KeyState
   createdAt: Date
-  /** When it has signed its first token, when the last of them expires. */
+  /** When the key became the current one; null for a next key. */
   activatedAt: Date | null
+  /** When the last of its tokens expires; null while it signs. */
   expiresAt: Date | null
 }
 
-export function newRow(algorithm: Algorithm, role: 'current' | 'next', seal: Seal): SigningKeyRow {
+/** Generates a key, and returns its row with the private key or secret encrypted. */
+export function createRow(algorithm: Algorithm, role: 'current' | 'next', encryptionKey: Buffer): SigningKeyRow {
   const text = generateKeyText(algorithm)
   const key = verifyingPart(readSigningKey(text, algorithm))
   const kid = thumbprintOf(key)
   const now = new Date()
   return {
-    ...{ kid, algorithm, role, sealed: seal.close(text, kid) },
+    kid,
+    algorithm,
+    role,
+    encryptedKey: encrypt(encryptionKey, text, kid),
     publicJwk: key.type === 'secret' ? null : JSON.stringify(publicJwk(key, kid, algorithm)),
-    ...{ createdAt: now, activatedAt: role === 'current' ? now : null, expiresAt: null, revokedAt: null }
+    createdAt: now,
+    activatedAt: role === 'current' ? now : null,
+    expiresAt: null,
+    revokedAt: null
   }
 }
 
-/** @throws {ImproperlyConfigured} if it was sealed with another key */
-export function openRow({ kid, algorithm, sealed }: SigningKeyRow, seal: Seal): KeyObject {
+/** @throws {ImproperlyConfigured} if the row was encrypted with another `keyEncryptionKey` */
+export function decryptRow({ kid, algorithm, encryptedKey }: SigningKeyRow, encryptionKey: Buffer): KeyObject {
   try {
-    return readSigningKey(seal.open(sealed ?? '', kid), algorithm as Algorithm)
+    return readSigningKey(decrypt(encryptionKey, encryptedKey ?? '', kid), algorithm as Algorithm)
   } catch (cause) {
-    throw new ImproperlyConfigured([`keyEncryptionKey: does not open the signing key ${kid}`], { cause })
+    throw new ImproperlyConfigured([`keyEncryptionKey: cannot decrypt the signing key ${kid}`], { cause })
   }
 }
 
 const ORDER: KeyState[] = ['current', 'next', 'previous', 'revoked']
 
-/** The current one first, then the next, then the others, the newest first. */
+/** Sorted by state (current, next, previous, revoked), then the newest first. */
 export function summariesOf(rows: SigningKeyRow[]): KeySummary[] {
   return rows
     .map(({ kid, algorithm, role, createdAt, activatedAt, expiresAt, revokedAt }) => {

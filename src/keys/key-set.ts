@@ -1,60 +1,45 @@
-/** Where tokens have their keys from, whatever kind of place it is. */
+/** The keys that sign and verify tokens, independent of where they are stored. */
 import type { KeyObject } from 'node:crypto'
-import { type Algorithm, type Jwk, readVerifyingKey, sign } from '../crypto/jwa.ts'
-import { fallbackOf } from '../settings/load.ts'
-import type { Settings } from '../settings/schema.ts'
+import { type Algorithm, type Jwk, sign } from '../crypto/jwa.ts'
+import type { VerifySignature } from './verify-signature.ts'
 
-/** How long those who verify may go by a key set that they have fetched, in milliseconds. */
-export const PUBLISHED_FOR = 300_000
+/** How long services may cache the published key set. A new key is published for at least this long before it signs. */
+export const JWKS_MAX_AGE_MS = 300_000
 
-/** Throws for a signature that is wrong. */
-export type VerifySignature = (token: string) => void
-
-/** Makes what checks the signatures of one key by its one algorithm. */
-export type CreateVerifier = (algorithm: Algorithm, key: KeyObject) => Promise<VerifySignature>
-
-/** A key whose tokens are good. */
+/** A key whose signatures are accepted. */
 export interface VerifyingKey {
   readonly algorithm: Algorithm
   readonly verify: VerifySignature
-  /** In milliseconds; a revoked key's is 0, and what was remembered of its tokens counts no more. */
+  /**
+   * Milliseconds since the epoch, or Infinity. Set to 0 when the key is revoked or removed, so that cached results of its
+   * tokens are no longer used.
+   */
   acceptedUntil: number
 }
 
-/** A key that signs, with the header of its tokens, encoded. */
+/** A key that signs tokens, with their encoded header. */
 export interface SigningKey {
   readonly header: string
   readonly sign: (input: string) => string
 }
 
-/** Where a `Jwt` has its keys from. */
 export interface KeySet {
-  /** The one that signs now. */
+  /** The key that signs new tokens. */
   readonly signing: SigningKey
   /**
-   * The keys that may have signed a token with this header: of this very algorithm, and the one that it names.
+   * Returns the keys that may have signed a token with this header: those of this algorithm, and of this `kid` if it has one.
    *
-   * @param kid as the token has it; nobody vouches for it
+   * @param kid of the token's header, which is not verified yet
+   * @throws {ServiceUnavailable} if the keys cannot be loaded
    */
   find: (algorithm: string, kid: string | undefined) => Promise<readonly VerifyingKey[]>
-  /** The public keys, for others to verify with; never a secret. */
+  /** Returns the public keys for services that verify tokens themselves; never a secret. */
   published: () => readonly Jwk[]
   close: () => void
 }
 
-/** The header as PyJWT sorts it. */
-export function signingKey(algorithm: Algorithm, key: KeyObject, kid?: string): SigningKey {
+/** @param kid for the header, whose members are in the order in which PyJWT writes them */
+export function createSigningKey(algorithm: Algorithm, key: KeyObject, kid?: string): SigningKey {
   const header = Buffer.from(JSON.stringify({ alg: algorithm, kid, typ: 'JWT' })).toString('base64url')
   return { header, sign: (input) => sign(algorithm, key, input) }
-}
-
-/** The keys of SIGNING_KEY_FALLBACKS, which verify and sign no more. */
-export function fallbackKeys(settings: Settings, createVerifier: CreateVerifier): Promise<VerifyingKey[]> {
-  return Promise.all(
-    settings.signingKeyFallbacks.map(async (text) => {
-      const { algorithm, key } = fallbackOf(text, settings.algorithm)
-      const verify = await createVerifier(algorithm, readVerifyingKey(key, algorithm))
-      return { algorithm, verify, acceptedUntil: Infinity }
-    })
-  )
 }

@@ -1,14 +1,17 @@
-/** Checks signatures with @fastify/jwt. */
+/** Verifies signatures with @fastify/jwt. */
 import type { KeyObject } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
 import Fastify from 'fastify'
 import type { Algorithm } from '../crypto/jwa.ts'
-import type { VerifySignature } from './key-set.ts'
+
+/** Throws if the token's signature is wrong. Does not check claims. */
+export type VerifySignature = (token: string) => void
 
 /**
- * What checks the signatures of one key by its one algorithm.
+ * Creates a function that verifies signatures by one key with its one algorithm.
  *
- * On an app of its own: on the host's it would be in the way of the host's own @fastify/jwt, and has one key only.
+ * @fastify/jwt is registered on a Fastify instance of its own: it supports one key per instance, and on the host's instance it
+ * would conflict with the host's own registration.
  */
 export async function createVerifier(algorithm: Algorithm, key: KeyObject): Promise<VerifySignature> {
   const app = Fastify()

@@ -5,11 +5,11 @@ import Value from 'typebox/value'
 import {
   ALGORITHMS,
   type Algorithm,
+  InvalidKey,
   isSymmetric,
   readSigningKey,
   readVerifyingKey,
   thumbprintOf,
-  UnfitKey,
   verifyingPart,
   weaknessOfSecret
 } from '../crypto/jwa.ts'
@@ -163,7 +163,7 @@ const CHECKS: Checks = {
     return complaintAbout(() => {
       const thumbprint = thumbprintOf(readVerifyingKey(verifyingKey, algorithm))
       const own = signingKey === null ? null : verifyingPart(readSigningKey(signingKey, algorithm))
-      if (own && thumbprintOf(own) !== thumbprint) throw new UnfitKey('does not go with the signing key')
+      if (own && thumbprintOf(own) !== thumbprint) throw new InvalidKey('does not go with the signing key')
     })
   },
   signingKeyFallbacks: ({ signingKeyFallbacks, algorithm }) => {
@@ -225,7 +225,7 @@ function complaintAbout(read: () => unknown): string | undefined {
     read()
     return undefined
   } catch (error) {
-    if (error instanceof UnfitKey) return error.message
+    if (error instanceof InvalidKey) return error.message
     throw error
   }
 }

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { generateSecret, weaknessOfSecret } from '../../src/crypto/jwa.ts'
 import { ImproperlyConfigured } from '../../src/errors.ts'
-import { loadSigningKey } from '../../src/keys/configured-keys.ts'
+import { keyFileOf, loadSigningKey } from '../../src/keys/configured-keys.ts'
 import { loadSettings } from '../../src/settings/load.ts'
 import type { Settings } from '../../src/settings/schema.ts'
 import { SIGNING_KEY, worldOf } from '../support/build.ts'
@@ -137,6 +137,14 @@ t.test('a folder that is not there is a fault that names the file', async (t) =>
   t.throws(() => loadSigningKey(keylessIn(folder)), {
     name: 'ImproperlyConfigured',
     message: `${folder}/auth.db.key: ENOENT`
+  })
+})
+
+t.test('without a key file, which PostgreSQL does not have, a missing key is a fault', async (t) => {
+  t.equal(keyFileOf({ databaseUrl: 'postgresql://localhost/latchkey' }), null)
+  t.throws(() => loadSigningKey({ ...keylessIn(t.testdir()), databaseUrl: 'postgresql://localhost/latchkey' }), {
+    name: 'ImproperlyConfigured',
+    message: 'signingKey: is required with PostgreSQL'
   })
 })
 

@@ -1,7 +1,7 @@
 /** A JWT reader by itself, and tokens of any form, however odd, with a good signature. */
 import { createSecretKey } from 'node:crypto'
 import type { Test } from 'tap'
-import { type KeySet, signingKey } from '../../src/keys/key-set.ts'
+import { createSigningKey, type KeySet } from '../../src/keys/key-set.ts'
 import { createVerifier } from '../../src/keys/verify-signature.ts'
 import { loadSettings } from '../../src/settings/load.ts'
 import type { SettingsInput } from '../../src/settings/schema.ts'
@@ -29,7 +29,7 @@ export async function jwtWith(input: SettingsInput = {}, secret = SIGNING_KEY): 
     verify(token)
   }
   const keys: KeySet = {
-    signing: signingKey(algorithm, key),
+    signing: createSigningKey(algorithm, key),
     find: async (wanted) => (wanted === algorithm ? [{ algorithm, verify: counted, acceptedUntil: Infinity }] : []),
     published: () => [],
     close: () => undefined

@@ -13,17 +13,17 @@ import {
   ALGORITHMS,
   type Algorithm,
   generateKeyText,
+  InvalidKey,
   isSymmetric,
   type Jwk,
   readJwk,
   readSigningKey,
   thumbprintOf,
-  UnfitKey,
   verifyingPart,
   weaknessOfSecret
 } from '../../src/crypto/jwa.ts'
 import { InvalidToken } from '../../src/errors.ts'
-import { type KeySet, signingKey } from '../../src/keys/key-set.ts'
+import { createSigningKey, type KeySet } from '../../src/keys/key-set.ts'
 import { createVerifier } from '../../src/keys/verify-signature.ts'
 import { loadSettings } from '../../src/settings/load.ts'
 import { headerOf, Jwt, partsOf } from '../../src/tokens/jwt.ts'
@@ -66,10 +66,11 @@ const short = (length: number) => `has fewer than ${length} bytes`
 /** Secrets we take from settings only, as texts of 32 bytes or more; of these, RFC 7518 §3.2 asks for as many as the hash has. */
 function readSecret({ alg = 'HS256', use = 'sig', key_ops: operations = 'verify', k = '' }: Jwk): Signer {
   const algorithm = ALGORITHMS.filter(isSymmetric).find((one) => one === alg)
-  if (algorithm === undefined || use !== 'sig' || !String(operations).includes('verify')) throw new UnfitKey('is other')
+  if (algorithm === undefined || use !== 'sig' || !String(operations).includes('verify'))
+    throw new InvalidKey('is other')
   const bytes = Buffer.from(k, 'base64url')
   const least = Number(algorithm.slice(2)) / 8
-  if (bytes.length < least) throw new UnfitKey(short(least))
+  if (bytes.length < least) throw new InvalidKey(short(least))
   return { algorithm, key: crypto.createSecretKey(bytes) }
 }
 
@@ -77,7 +78,7 @@ function isAccepted(group: Group, jws: string): boolean {
   try {
     return verifies(listOf(group.public ?? group.private), jws)
   } catch (error) {
-    const isRefusal = error instanceof InvalidToken || error instanceof UnfitKey
+    const isRefusal = error instanceof InvalidToken || error instanceof InvalidKey
     if (isRefusal || /^FAST_JWT_/.test((error as { code?: string }).code ?? '')) return false
     throw error
   }
@@ -102,7 +103,7 @@ function anyPartsOf(jws: string): [header: string, payload: string, signature: s
 function onlyOne(jwks: Jwk[], kid: string | undefined): Jwk {
   const [found, ...others] = jwks.filter((jwk) => jwk.kid === kid)
   const isMixed = new Set(jwks.map(({ kty }) => kty === 'oct')).size > 1
-  if (found === undefined || others.length > 0 || isMixed) throw new UnfitKey('is not the one key of its name')
+  if (found === undefined || others.length > 0 || isMixed) throw new InvalidKey('is not the one key of its name')
   return found
 }
 
@@ -150,7 +151,7 @@ function faultOf(read: () => unknown): string {
     read()
     return 'none'
   } catch (error) {
-    return error instanceof UnfitKey ? error.message : `${error}`
+    return error instanceof InvalidKey ? error.message : `${error}`
   }
 }
 
@@ -188,7 +189,7 @@ function signersOf(algorithm: Algorithm): Signer[] {
 async function jwtOf({ algorithm, key }: Signer): Promise<Jwt> {
   const verify = await createVerifier(algorithm, verifyingPart(key))
   const keys: KeySet = {
-    signing: signingKey(algorithm, key),
+    signing: createSigningKey(algorithm, key),
     find: async (wanted) => (wanted === algorithm ? [{ algorithm, verify, acceptedUntil: Infinity }] : []),
     published: () => [],
     close: () => undefined

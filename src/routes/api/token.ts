@@ -6,7 +6,7 @@ import { CharField } from '../../drf/fields.ts'
 import type { Throttle } from '../../drf/throttle.ts'
 import { view } from '../../drf/view.ts'
 import { AuthenticationFailed, NotAuthenticated } from '../../errors.ts'
-import { PUBLISHED_FOR } from '../../keys/key-set.ts'
+import { JWKS_MAX_AGE_MS } from '../../keys/key-set.ts'
 
 const Token = (description: string) => Type.String({ description })
 const Detail = Type.Object({ detail: Type.String(), code: Type.Optional(Type.String()) })
@@ -216,7 +216,7 @@ export async function wellKnownRoutes(app: FastifyInstance): Promise<void> {
     ...{ tags: ['token'], response: { 200: answer } }
   }
   app.get('/jwks.json', { schema }, async (_request, reply) => {
-    reply.header('cache-control', `public, max-age=${PUBLISHED_FOR / 1000}`).type('application/jwk-set+json')
+    reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_MS / 1000}`).type('application/jwk-set+json')
     return { keys: app.auth.keys.published() }
   })
 }
