@@ -1,10 +1,10 @@
 /**
- * What can go wrong on purpose: DRF's API exceptions and SimpleJWT's token errors, as classes.
+ * The errors of the API: DRF's APIException classes and SimpleJWT's, with their texts.
  *
- * Fastify honours `statusCode`, `code` and `headers` of whatever is thrown, so these need no framework.
+ * They do not depend on Fastify: it uses `statusCode` and `headers` of any error that a handler throws.
  */
 
-/** What an error answers with: DRF's `{"detail": …}`, or field messages. */
+/** The body of an error response: DRF's `{"detail": …}`, messages by field, or a list of messages. */
 export type ErrorBody = Record<string, unknown> | unknown[]
 
 interface AuthErrorClass {
@@ -13,16 +13,19 @@ interface AuthErrorClass {
   readonly detail: string
 }
 
-/** The base of every refusal. A new kind sets the three statics; its body is `{"detail"}` unless it says otherwise. */
+/**
+ * The base class, DRF's APIException. A subclass overrides the three static properties, which are the defaults of its
+ * instances. The body is `{"detail": message}` unless the constructor sets another one.
+ */
 export class AuthError extends Error {
   static statusCode = 500
   static code = 'error'
   static detail = 'A server error occurred.'
 
-  /** Not final: where no scheme challenges, a 401 becomes a 403. */
+  /** Mutable: as in DRF, a 401 becomes a 403 if no authentication scheme has a challenge. */
   statusCode: number
   readonly code: string
-  /** Headers of the answer, such as `WWW-Authenticate` or `Retry-After`; names in lower case. */
+  /** Headers of the response, such as `www-authenticate` or `retry-after`; names in lower case. */
   readonly headers: Record<string, string> = {}
   body: ErrorBody
 
@@ -36,7 +39,7 @@ export class AuthError extends Error {
   }
 }
 
-/** Bad input: messages by field as DRF writes them, or a list of them. */
+/** 400: invalid input. The body has DRF's messages by field, or a list of messages. */
 export class ValidationError extends AuthError {
   static override statusCode = 400
   static override code = 'invalid'
@@ -48,20 +51,21 @@ export class ValidationError extends AuthError {
   }
 }
 
+/** 400: the body of the request cannot be parsed. */
 export class ParseError extends AuthError {
   static override statusCode = 400
   static override code = 'parse_error'
   static override detail = 'Malformed request.'
 }
 
-/** Credentials were given and are wrong. */
+/** 401: the request has credentials, but they are invalid. */
 export class AuthenticationFailed extends AuthError {
   static override statusCode = 401
   static override code = 'authentication_failed'
   static override detail = 'Incorrect authentication credentials.'
 }
 
-/** SimpleJWT's flavour of AuthenticationFailed, whose body also carries the code. */
+/** SimpleJWT's AuthenticationFailed: the body also has the `code`, and optionally more members. */
 export class CodedAuthenticationFailed extends AuthenticationFailed {
   constructor(detail?: string, extra: Record<string, unknown> = {}, options?: ErrorOptions) {
     super(detail, options)
@@ -69,7 +73,7 @@ export class CodedAuthenticationFailed extends AuthenticationFailed {
   }
 }
 
-/** Whatever is wrong with a token. */
+/** The token is malformed, expired, revoked, of the wrong type, or has an invalid signature. */
 export class InvalidToken extends CodedAuthenticationFailed {
   static override code = 'token_not_valid'
   static override detail = 'Token is invalid'
@@ -95,7 +99,7 @@ export class PasswordChanged extends CodedAuthenticationFailed {
   static override detail = "The user's password has been changed."
 }
 
-/** No credentials were given where some are needed. */
+/** 401: the request has no credentials, but they are required. */
 export class NotAuthenticated extends AuthError {
   static override statusCode = 401
   static override code = 'not_authenticated'
@@ -143,14 +147,14 @@ export class Throttled extends AuthError {
   static override code = 'throttled'
   static override detail = 'Request was throttled.'
 
-  /** @param wait whole seconds until the next request is welcome */
+  /** @param wait whole seconds until the next request is allowed */
   constructor(wait: number) {
     super(`Request was throttled. Expected available in ${wait} second${wait === 1 ? '' : 's'}.`)
     this.headers['retry-after'] = String(wait)
   }
 }
 
-/** Something that Latchkey depends on is down or full: try again, nothing was done. */
+/** 503: a dependency, such as the database, is down or overloaded. The client may retry after `Retry-After`. */
 export class ServiceUnavailable extends AuthError {
   static override statusCode = 503
   static override code = 'service_unavailable'
@@ -162,8 +166,9 @@ export class ServiceUnavailable extends AuthError {
   }
 }
 
-/** Settings that cannot work, all of them at once. Never shows a value, which may be a secret. */
+/** Django's ImproperlyConfigured: invalid settings, or a database that cannot be used. */
 export class ImproperlyConfigured extends Error {
+  /** One line for each fault, without the values of settings, which may be secret. */
   readonly faults: readonly string[]
 
   constructor(faults: readonly string[], options?: ErrorOptions) {

@@ -112,7 +112,7 @@ t.test('a weak or unreadable key is a fault that names the file and shows nothin
     ['an empty file', '', /auth\.db\.key: the key in it must have at least 32 bytes/],
     ['a short key', secret, /auth\.db\.key: the key in it must have at least 32 bytes/],
     ['a key that is all blanks', ' '.repeat(64), /auth\.db\.key: the key in it must have at least 32 bytes/],
-    ['a key that can be guessed', secret.repeat(4), /auth\.db\.key: the key in it can be guessed/],
+    ['a key that can be guessed', secret.repeat(4), /auth\.db\.key: the key in it is predictable/],
     ['a PEM', `-----BEGIN PRIVATE KEY-----\n${generateSecret()}`, /auth\.db\.key: the key in it is a PEM or SSH key/],
     ['a folder', {}, /auth\.db\.key: EISDIR/]
   ]

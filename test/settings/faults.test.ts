@@ -87,25 +87,25 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
   ['accountsShowEmailNotFound', FLAG, 'maybe'],
   ['passwordResetTimeout', DURATION, '59s', 'never'],
   ['authenticationSchemes', 'must be a list with commas of jwt, basic, token, session', 'JWT', 'jwt,jwt', 'none'],
-  ['secretKey', 'must have at least 32 bytes; make one with `latchkey generatekey`', 'hunter2'],
+  ['secretKey', 'must have at least 32 bytes; generate one with `latchkey generatekey`', 'hunter2'],
   [
     'secretKeyFallbacks',
-    'secret 2 must have at least 32 bytes; make one with `latchkey generatekey`',
+    'secret 2 must have at least 32 bytes; generate one with `latchkey generatekey`',
     `${GOOD_KEY},hunter2`
   ],
   ['sessionCookieAge', DURATION, '59s', 'for ever'],
   ['sessionCookieName', 'must be a name of letters, digits, _ and -', 'a b', 'a=b', 'a;b', 'é'],
   ['csrfTrustedOrigins', TRUSTED, '*', 'https://*', '*.example.com', 'app.example', 'https://app.example/x', 'null'],
   ['csrfTrustedOrigins', TRUSTED, 'ftp://app.example', 'https://a.*.example', 'https://App.example', '://*.x'],
-  ['signingKey', 'must have at least 32 bytes; make one with `latchkey generatekey`', 'hunter2', GOOD_KEY.slice(1)],
+  ['signingKey', 'must have at least 32 bytes; generate one with `latchkey generatekey`', 'hunter2', GOOD_KEY.slice(1)],
   [
     'signingKey',
-    'can be guessed; make one with `latchkey generatekey`',
+    'is predictable; generate one with `latchkey generatekey`',
     ...['x'.repeat(64), 'secret'.repeat(8), '123456789'.repeat(5)]
   ],
   [
     'signingKey',
-    'is a PEM or SSH key, where a secret is needed',
+    'is a PEM or SSH key, but must be a secret',
     ...[`-----BEGIN PUBLIC KEY-----\n${GOOD_KEY}`, `junk\n-----BEGIN RSA PRIVATE KEY-----\n${GOOD_KEY}`],
     `ssh-ed25519 ${GOOD_KEY}`
   ],
@@ -119,13 +119,13 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
     'RS1'
   ],
   ['jwkUrl', 'must be an address that begins with https:// or http://', 'ftp://keys.example', 'keys.json', 'file:x'],
-  ['keyEncryptionKey', 'must have at least 32 bytes; make one with `latchkey generatekey`', 'hunter2'],
+  ['keyEncryptionKey', 'must have at least 32 bytes; generate one with `latchkey generatekey`', 'hunter2'],
   ['keyRotationAge', 'is of keys in the database, which are there with JWT_KEY_ENCRYPTION_KEY only', '30d'],
   ['keyRotationAge', DURATION, '59m', '1y', 'never'],
   ['verifyingKey', 'has no use with HS256, whose one key signs and verifies', GOOD_KEY],
   [
     'signingKeyFallbacks',
-    'key 2 must have at least 32 bytes; make one with `latchkey generatekey`',
+    'key 2 must have at least 32 bytes; generate one with `latchkey generatekey`',
     `${GOOD_KEY},hunter2`
   ],
   ['signingKeyFallbacks', 'key 1 must be a public key in PEM for ES256', `ES256:${GOOD_KEY}`],
