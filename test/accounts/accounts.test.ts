@@ -1,4 +1,4 @@
-/** djoser's rules for accounts: what is asked twice, who sees whom, what a new password ends, and what nobody learns. */
+/** djoser's rules for accounts: repeated input, visible users, logout on password change, no user enumeration. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { accountRoutes, UserNotFound } from '../../src/index.ts'
@@ -22,7 +22,7 @@ const signIn = async (app: FastifyInstance, username: string, password = PASSWOR
 const differ = (field: string) => ({ non_field_errors: [`The two ${field} fields didn't match.`] })
 
 onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) => {
-  t.test('of a new account the name is judged first, then the password, then what was typed twice', async (t) => {
+  t.test('registration errors are reported in the order of username, password, repeated password', async (t) => {
     const app = await build(t, { accountsPasswordRetype: true }, mount)
     await addUser(app)
     const wrong: [payload: object, errors: object][] = [
@@ -38,7 +38,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     t.equal(await app.auth.database.user.count(), 1)
   })
 
-  t.test('a new name and a new password are asked for twice where that is set', async (t) => {
+  t.test('with the retype settings a new username or password must be repeated (else 400)', async (t) => {
     const smtp = await startSmtp(t)
     const twice = { accountsPasswordRetype: true, accountsUsernameRetype: true, mailUrl: smtp.url }
     const app = await build(t, twice, mount)
@@ -82,7 +82,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
   })
 
   t.test(
-    'where users are not hidden, all are listed, and what is not there is told from what is forbidden',
+    'without accountsHideUsers all users are listed, and other users return 403 where unknown ids return 404',
     async (t) => {
       const app = await build(t, { accountsHideUsers: false }, mount)
       await addUser(app)
@@ -104,7 +104,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     }
   )
 
-  t.test('where it is to, a new password ends the key and every refresh token, and otherwise none', async (t) => {
+  t.test('with accountsLogoutOnPasswordChange a new password revokes auth token and refresh tokens', async (t) => {
     const smtp = await startSmtp(t)
     for (const accountsLogoutOnPasswordChange of [true, false]) {
       const app = await build(t, { accountsLogoutOnPasswordChange, mailUrl: smtp.url }, mount)
@@ -119,7 +119,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
       t.equal((await refreshWith(app, second.refresh)).statusCode, still)
       t.equal((await app.auth.authTokens.userOf(key)) === null, accountsLogoutOnPasswordChange)
       const third = await obtainPair(app, { username: 'alice', password: STRONG })
-      t.equal((await refreshWith(app, others.refresh)).statusCode, 200, 'of others nothing')
+      t.equal((await refreshWith(app, others.refresh)).statusCode, 200, 'of another user')
 
       smtp.mails.length = 0
       await ask(app, 'POST', '/users/reset_password/', { email: 'a@example.com' })
@@ -130,7 +130,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     }
   })
 
-  t.test('where logins are sessions, the one that sets the password stays, unless it is to end as well', async (t) => {
+  t.test('with login sessions a new password ends the others, and its own if the setting requires it', async (t) => {
     for (const accountsLogoutOnPasswordChange of [true, false]) {
       const app = await buildWithSessions(t, { accountsLogoutOnPasswordChange }, mount)
       await addUser(app)
@@ -143,7 +143,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     }
   })
 
-  t.test('of changes that meet, each is made or refused', async (t) => {
+  t.test('concurrent changes of accounts each succeed or are rejected', async (t) => {
     const app = await build(t, { accountsLogoutOnPasswordChange: true, refreshStore: 'none' }, mount)
     await addUser(app)
     const names = ['bob', 'carol', 'dave']
@@ -168,7 +168,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     )
   })
 
-  t.test('while it refreshes, a client is logged out for good all the same', async (t) => {
+  t.test('a new password also logs out clients that refresh concurrently', async (t) => {
     const app = await build(t, { accountsLogoutOnPasswordChange: true }, mount)
     await addUser(app)
     const pairs = await Promise.all([1, 2, 3, 4].map(() => obtainPair(app)))
@@ -183,7 +183,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     }
   })
 
-  t.test('asking for mail takes the same statements, whoever has the address, or nobody', async (t) => {
+  t.test('requests for mail have the same response and statements for known and unknown addresses', async (t) => {
     const statementsOf = watchStatements(t)
     const smtp = await startSmtp(t)
     const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
@@ -208,7 +208,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     ])
   })
 
-  t.test('another address has to be activated, and staff has the mail sent again by changing nothing', async (t) => {
+  t.test('a new email address must be activated, and an empty update by staff sends the mail again', async (t) => {
     const smtp = await startSmtp(t)
     const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
     await addUser(app, { email: 'alice@example.com' })
@@ -232,7 +232,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     t.strictSame((await smtp.received(2))[1]?.to, ['al@example.com'])
   })
 
-  t.test('where it is to be told, resending is refused for nobody as well', async (t) => {
+  t.test('with accountsShowEmailNotFound resend_activation returns the same 400 for every address', async (t) => {
     for (const accountsSendActivationEmail of [true, false]) {
       const app = await build(t, { accountsSendActivationEmail, accountsShowEmailNotFound: true }, mount)
       await addUser(app, { email: 'alice@example.com' })
@@ -245,7 +245,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     }
   })
 
-  t.test('where users sign in with an address, nobody takes that of another', async (t) => {
+  t.test('with loginField "email" an email address is required and unique in any case', async (t) => {
     const app = await build(t, { loginField: 'email' }, mount)
     await addUser(app, { email: 'alice@example.com' })
     const login = (payload: object) => ask(app, 'POST', '/token/login/', payload)
@@ -264,11 +264,11 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     const change = (email: string) => ask(app, 'PATCH', '/users/me/', { email }, bearer(access))
     t.strictSame(await change('Alice@example.com'), taken)
     t.strictSame(await change(''), [400, { email: ['This field may not be blank.'] }])
-    t.match(await change('Bob@example.com'), [200, { email: 'Bob@example.com' }], "its own is nobody else's")
+    t.match(await change('Bob@example.com'), [200, { email: 'Bob@example.com' }], 'the own address')
     t.match(await login({ email: 'alice@example.com', password: PASSWORD }), [200, {}])
   })
 
-  t.test('whoever was deleted meanwhile is nobody, whose name and password do not change', async (t) => {
+  t.test('changing a deleted user throws UserNotFound', async (t) => {
     const { auth } = await build(t)
     await t.rejects(auth.users.setPassword(77, PASSWORD), UserNotFound)
     await t.rejects(auth.users.setUsername(77, 'al'), UserNotFound)

@@ -1,4 +1,4 @@
-/** Mail that tells what has happened, where the settings ask for it. */
+/** Notification mails about changes to accounts, which settings enable. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { accountRoutes } from '../../src/index.ts'
@@ -21,14 +21,14 @@ const post = async (app: FastifyInstance, path: string, payload: object, headers
 const signIn = async (app: FastifyInstance, username: string, password: string) =>
   bearer((await obtainPair(app, { username, password })).access)
 
-/** Whom it is to, and its subject as people read it. */
+/** Returns the recipient and the unfolded subject. */
 const aboutOf = ({ to, text }: Received) => {
   const [, subject = ''] = /^Subject: (.*(?:\r\n .*)*)\r$/m.exec(text) ?? []
   return `${to}: ${subject.replace(/\r\n/g, '')}`
 }
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a new account, another password and another name are told by mail, without the password', async (t) => {
+  t.test('a new account and changes of password and username are notified by mail, without the password', async (t) => {
     const smtp = await startSmtp(t)
     const app = await build(t, { ...NOTICES, mailUrl: smtp.url, accountsSiteName: 'A&B' }, mount)
 
@@ -49,13 +49,13 @@ onEachDatabase(t, (t, { build }) => {
       t.match(text, /Content-Type: text\/plain/)
       t.match(text, /Content-Type: text\/html[\s\S]*<p>A&#38;B<\/p>/)
       t.notMatch(text, STRONG)
-      t.notMatch(text, /\/[A-Za-z0-9_-]+\/[0-9a-z]+-[0-9a-f]{32}/, 'no link that opens anything')
+      t.notMatch(text, /\/[A-Za-z0-9_-]+\/[0-9a-z]+-[0-9a-f]{32}/, 'no link with a token')
     }
-    t.match(mails[2]?.text, 'Hello carol,', 'in the name that is good from now on')
+    t.match(mails[2]?.text, 'Hello carol,', 'with the new username')
   })
 
   t.test(
-    'where accounts are activated by mail, the link comes first, and that it is ready once it was followed',
+    'with activation by mail the link is sent first, and the confirmation once after the link has been used',
     async (t) => {
       const smtp = await startSmtp(t)
       const app = await build(t, { ...NOTICES, mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
@@ -64,7 +64,7 @@ onEachDatabase(t, (t, { build }) => {
       const [first] = await smtp.received(1)
       const link = linkIn(first as Received)
       const statuses = await Promise.all([1, 2, 3].map(() => post(app, 'activation', link)))
-      t.strictSame(statuses.toSorted(), [204, 403, 403], 'of three at once, one')
+      t.strictSame(statuses.toSorted(), [204, 403, 403], 'one of three concurrent requests')
       const mails = await smtp.received(2)
       t.strictSame(mails.map(aboutOf), [
         'bob@example.com: Account activation on Latchkey',
@@ -73,7 +73,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   )
 
-  t.test('what a link has changed is told as well', async (t) => {
+  t.test('resets of password and username by link are notified by mail', async (t) => {
     const smtp = await startSmtp(t)
     const app = await build(t, { ...NOTICES, mailUrl: smtp.url }, mount)
     await addUser(app, { email: 'alice@example.com' })
@@ -93,7 +93,7 @@ onEachDatabase(t, (t, { build }) => {
     t.ok(await signIn(app, 'al', STRONG))
   })
 
-  t.test('who has no address gets no mail, and unless it is asked for nobody gets any', async (t) => {
+  t.test('users without email address get no mail, and notifications are disabled by default', async (t) => {
     const smtp = await startSmtp(t)
     const app = await build(t, { ...NOTICES, mailUrl: smtp.url }, mount)
     t.equal(await post(app, '', { username: 'bob', password: STRONG }), 201)

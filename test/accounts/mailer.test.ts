@@ -1,4 +1,4 @@
-/** Links by mail: activation, and resets of password and name. */
+/** Links by mail: activation, and reset of password and username. */
 import { generateKeyPairSync } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -24,7 +24,7 @@ const canSignIn = async (app: FastifyInstance, username: string, password: strin
   )
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a link by mail sets a new password, once, for who has the address in whatever letters', async (t) => {
+  t.test('a reset link sets a new password once, and is sent for the email address in any case', async (t) => {
     const smtp = await startSmtp(t)
     const app = await build(
       t,
@@ -51,7 +51,7 @@ onEachDatabase(t, (t, { build }) => {
     const tries = await Promise.all(
       [1, 2, 3].map((count) => post(app, 'reset_password_confirm', { ...link, new_password: `${STRONG}${count}` }))
     )
-    t.strictSame(tries.map(([status]) => status).toSorted(), [204, 400, 400], 'of three at once, one')
+    t.strictSame(tries.map(([status]) => status).toSorted(), [204, 400, 400], 'one of three concurrent requests')
     t.match(tries.find(([status]) => status === 400)?.[1], { token: ['Invalid token for given user.'] })
     t.equal(await canSignIn(app, 'alice', PASSWORD), false)
     const won = tries.findIndex(([status]) => status === 204) + 1
@@ -59,7 +59,7 @@ onEachDatabase(t, (t, { build }) => {
     t.ok((await app.auth.users.get('username', 'alice'))?.lastLogin)
   })
 
-  t.test('nobody learns who has an address: the answer is the same, and only who can sign in gets mail', async (t) => {
+  t.test('reset requests return 204 for every valid address; only active users with a password get mail', async (t) => {
     const smtp = await startSmtp(t)
     const app = await build(t, { mailUrl: smtp.url }, mount)
     await addUser(app, { email: 'two@example.com' })
@@ -93,7 +93,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('a link that is old, changed, of another user or of an earlier state opens nothing', async (t) => {
+  t.test('a reset link that is expired, changed, outdated or of another user is rejected (400)', async (t) => {
     const smtp = await startSmtp(t)
     const app = await build(t, { mailUrl: smtp.url, passwordResetTimeout: '1h' }, mount)
     const { id } = await addUser(app, { email: 'alice@example.com' })
@@ -129,7 +129,7 @@ onEachDatabase(t, (t, { build }) => {
   })
 
   t.test(
-    'where that is set, an account is active only after its mail was answered, and again after another address',
+    'with accountsSendActivationEmail an account is inactive until its link is used, and again after a change of email',
     async (t) => {
       const smtp = await startSmtp(t)
       const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
@@ -154,7 +154,7 @@ onEachDatabase(t, (t, { build }) => {
       await smtp.received(2)
       t.strictSame(await post(app, 'activation', link), [204, null])
       t.strictSame(await post(app, 'activation', link), [403, { detail: 'Stale token for given user.' }])
-      t.strictSame(await post(app, 'resend_activation', { email: 'bob@example.com' }), [204, null], 'and no mail')
+      t.strictSame(await post(app, 'resend_activation', { email: 'bob@example.com' }), [204, null], 'without mail')
       const { access } = await obtainPair(app, { username: 'bob', password: STRONG })
       const headers = { authorization: `Bearer ${access}` }
       await app.inject({ method: 'PATCH', url: '/auth/users/me/', headers, payload: { email: 'new@example.com' } })
@@ -164,7 +164,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   )
 
-  t.test('a name can be had anew by mail as well', async (t) => {
+  t.test('a link by mail resets the username once', async (t) => {
     const smtp = await startSmtp(t)
     const app = await build(t, { mailUrl: smtp.url }, mount)
     await addUser(app, { email: 'alice@example.com' })
@@ -178,14 +178,14 @@ onEachDatabase(t, (t, { build }) => {
       { new_username: [/already exists/] }
     ])
     t.strictSame(await post(app, 'reset_username_confirm', { ...link, new_username: 'carol' }), [204, null])
-    t.equal((await post(app, 'reset_username_confirm', { ...link, new_username: 'dave' }))[0], 400, 'once')
+    t.equal((await post(app, 'reset_username_confirm', { ...link, new_username: 'dave' }))[0], 400, 'used link')
     t.ok(await canSignIn(app, 'carol', PASSWORD))
   })
 })
 
 const { build } = worldOf('sqlite')
 
-t.test('where it is set, a password is asked for twice, and an unknown address is told', async (t) => {
+t.test('settings require a repeated password, and report unknown email addresses (400)', async (t) => {
   const app = await build(t, { accountsPasswordRetype: true, accountsShowEmailNotFound: true }, mount)
   const create = async (payload: object) => (await app.inject({ method: 'POST', url: '/auth/users/', payload })).json()
   const bob = { username: 'bob', password: STRONG }
@@ -201,7 +201,7 @@ t.test('where it is set, a password is asked for twice, and an unknown address i
   ])
 })
 
-t.test('without a server mail goes into files, for their owner only', async (t) => {
+t.test('without a mail server mails are written to files', async (t) => {
   const here = process.cwd()
   process.chdir(t.testdir())
   t.teardown(() => process.chdir(here))
@@ -215,7 +215,7 @@ t.test('without a server mail goes into files, for their owner only', async (t) 
   t.strictSame(await post(app, 'reset_password_confirm', { uid, token, new_password: STRONG }), [204, null])
 })
 
-t.test('a mail server that is down changes no answer, and stops nothing', async (t) => {
+t.test('an unreachable mail server changes no response and does not stop the app', async (t) => {
   const app = await build(t, { mailUrl: 'smtp://127.0.0.1:1' }, mount)
   await addUser(app, { email: 'alice@example.com' })
   t.strictSame(await post(app, 'reset_password', { email: 'alice@example.com' }), [204, null])
@@ -223,7 +223,7 @@ t.test('a mail server that is down changes no answer, and stops nothing', async 
   t.ok(await canSignIn(app, 'alice', PASSWORD))
 })
 
-t.test('a link of an older secret is good while that is named, and none can be made of a public key', async (t) => {
+t.test('links of a fallback secret are valid, and a public key cannot sign links (400)', async (t) => {
   const databaseUrl = await worldOf('sqlite').databaseUrl(t)
   const pem = generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }).toString()
   const older = 'an older secret, which has been replaced'
@@ -241,7 +241,7 @@ t.test('a link of an older secret is good while that is named, and none can be m
   t.equal(await statusOf([`HS512:${older}`, `EdDSA:${pem}`], older), 204)
 })
 
-t.test('resending is refused where nothing is sent', async (t) => {
+t.test('resend_activation returns 400 without accountsSendActivationEmail', async (t) => {
   const app = await build(t, {}, mount)
   t.strictSame(await post(app, 'resend_activation', { email: 'a@example.com' }), [400, null])
 })

@@ -1,4 +1,4 @@
-/** A real SMTP server on loopback, and what it was given. */
+/** A real SMTP server on loopback that records the mails it receives. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { SMTPServer } from 'smtp-server'
 import type { Scope } from '../support/build.ts'
@@ -6,15 +6,15 @@ import type { Scope } from '../support/build.ts'
 export interface Received {
   from: string
   to: string[]
-  /** Headers and body, as they came. */
+  /** Headers and body as received. */
   text: string
 }
 
 export interface Postbox {
-  /** For `mailUrl`. */
+  /** The value for `mailUrl`. */
   url: string
   mails: Received[]
-  /** Waits until so many have come. @throws when they do not */
+  /** Waits until `count` mails have arrived. @throws Error if there are fewer after ten seconds, or more */
   received: (count: number) => Promise<Received[]>
 }
 
@@ -48,7 +48,7 @@ export async function startSmtp(scope: Scope): Promise<Postbox> {
   return { url: `smtp://127.0.0.1:${port}`, mails, received }
 }
 
-/** uid and token of the link in a mail. */
+/** Returns uid and token of the link in a mail. */
 export function linkIn({ text }: Received): { uid: string; token: string } {
   const [, uid = '', token = ''] = /\/([A-Za-z0-9_-]+)\/([0-9a-z]+-[0-9a-f]{32})/.exec(text.replace(/=\r\n/g, '')) ?? []
   return { uid, token }

@@ -1,4 +1,4 @@
-/** Nobody gives what he does not hold, nor takes over who holds more. */
+/** Privilege escalation: staff cannot grant permissions that they lack, nor take over accounts with more. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { Management } from '../../src/admin/policy.ts'
@@ -15,7 +15,7 @@ const STAFF = denied('Only staff may make somebody staff.')
 const TAKEOVER = denied('You cannot take over or activate the account of a user who holds more than you.')
 const lacks = (name: string) => denied(`You cannot give a permission that you do not hold: ${name}.`)
 
-/** Sam, of staff, holds `blog.add_post` and nothing else; the group of writers as well, that of editors more. */
+/** Adds sam, who is staff with `blog.add_post` only, writers with the same permission, and editors with more. */
 async function world(app: FastifyInstance) {
   const { groups } = app.auth
   const [add, edit] = [await permissionNamed(app, 'blog.add_post'), await permissionNamed(app, 'blog.edit_post')]
@@ -32,7 +32,7 @@ async function world(app: FastifyInstance) {
 }
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('what is held can be given, to users and groups, and nothing else', async (t) => {
+  t.test('staff can grant only permissions that they have, to users and groups', async (t) => {
     const app = await build(t)
     const { management, add, edit, writers, editors, user, sam, root } = await world(app)
     const bob = await user('bob')
@@ -43,7 +43,7 @@ onEachDatabase(t, (t, { build }) => {
     ]
     for (const [changes, refusal] of more) {
       await t.rejects(management.updateUser(sam, bob.id, { firstName: 'x', ...changes }), refusal)
-      await t.rejects(management.updateUser(sam, sam.id, changes), refusal, 'not to oneself either')
+      await t.rejects(management.updateUser(sam, sam.id, changes), refusal, 'nor to themselves')
       await t.rejects(management.createUser(sam, { username: 'new', ...changes }), refusal)
     }
     await t.rejects(management.createGroup(sam, 'new', [edit]), lacks('blog.edit_post'))
@@ -51,7 +51,7 @@ onEachDatabase(t, (t, { build }) => {
       management.updateGroup(sam, writers, { name: 'x', permissions: [add, edit] }),
       lacks('blog.edit_post')
     )
-    t.match(await app.auth.users.get('id', bob.id), { firstName: '' }, 'and then nothing is done')
+    t.match(await app.auth.users.get('id', bob.id), { firstName: '' }, 'nothing is changed')
     t.equal(await app.auth.users.getByNaturalKey('new'), null)
 
     const all = { isStaff: true, groups: [writers], userPermissions: [add] }
@@ -65,10 +65,10 @@ onEachDatabase(t, (t, { build }) => {
     await management.updateGroup(root, id, { permissions: [edit] })
     await management.updateGroup(sam, id, { permissions: [edit], name: 'what is there already is not given' })
     await management.updateGroup(sam, id, { permissions: [] })
-    await t.rejects(management.updateGroup(sam, id, { permissions: [edit] }), lacks('blog.edit_post'), 'taken is taken')
+    await t.rejects(management.updateGroup(sam, id, { permissions: [edit] }), lacks('blog.edit_post'), 'once removed')
   })
 
-  t.test('who holds more is not taken over, but what is held can be taken', async (t) => {
+  t.test('staff cannot take over an account with more permissions, but can remove those and delete it', async (t) => {
     const app = await build(t)
     const { management, editors, user, sam, root } = await world(app)
     const { users, groups } = app.auth
@@ -84,15 +84,15 @@ onEachDatabase(t, (t, { build }) => {
     const same = { email: 'sam@example.com', username: 'x', firstName: 'Eve', isActive: true }
     await management.updateUser(sam, eve.id, same)
     await management.updateUser(sam, eve.id, { isActive: false })
-    await t.rejects(management.updateUser(sam, eve.id, { isActive: true }), TAKEOVER, 'nor is it woken up')
-    await t.rejects(management.updateUser(sam, eve.id, { password: 'x' }), TAKEOVER, 'asleep or not')
+    await t.rejects(management.updateUser(sam, eve.id, { isActive: true }), TAKEOVER, 'nor activate it')
+    await t.rejects(management.updateUser(sam, eve.id, { password: 'x' }), TAKEOVER, 'even if inactive')
     await management.updateUser(sam, eve.id, { groups: [] })
     await management.updateUser(sam, eve.id, { isActive: true })
     await management.deleteUser(sam, eve.id)
     t.equal(await users.get('id', eve.id), null)
   })
 
-  t.test('superusers are changed by superusers alone', async (t) => {
+  t.test('only superusers can change superusers, and the last one must remain', async (t) => {
     const app = await build(t)
     const { management, writers, sam, root } = await world(app)
     const other = { ...root, groups: [], userPermissions: [] }
@@ -109,21 +109,21 @@ onEachDatabase(t, (t, { build }) => {
     await management.updateUser(root, root.id, { firstName: 'Root' })
   })
 
-  t.test('a caller has what the database says now, and nothing once it is inactive', async (t) => {
+  t.test('permissions of the caller are read from the database, and an inactive caller has none', async (t) => {
     const app = await build(t)
     const { management, add, user, sam } = await world(app)
     const bob = await user('bob')
     const { id } = await user('claims', {}, 'blog.add_post')
     const notStaff = (await app.auth.users.get('id', id)) as User
     await t.rejects(management.updateUser(notStaff, bob.id, { isStaff: true }), STAFF)
-    await t.rejects(management.updateUser(notStaff, sam.id, { password: 'x' }), TAKEOVER, 'staff is more')
+    await t.rejects(management.updateUser(notStaff, sam.id, { password: 'x' }), TAKEOVER, 'staff has more')
     const asleep = { ...(await app.auth.users.updateUser(sam.id, { isActive: false })) }
     for (const caller of [asleep, null]) {
       await t.rejects(management.updateUser(caller, bob.id, { userPermissions: [add] }), lacks('blog.add_post'))
     }
   })
 
-  t.test('a user or group to which rows of the app refer is not deleted', async (t) => {
+  t.test('a user or group to which rows of the app refer cannot be deleted (ValidationError)', async (t) => {
     const app = await build(t)
     const { management, user, root, writers } = await world(app)
     const { database } = app.auth
@@ -132,7 +132,7 @@ onEachDatabase(t, (t, { build }) => {
     await database.$executeRaw`INSERT INTO post (author) VALUES (${bob.id})`
     const body = { non_field_errors: ['Other rows refer to this user, who can be deactivated instead.'] }
     await t.rejects(management.deleteUser(root, bob.id), { name: 'ValidationError', body })
-    t.match(await app.auth.users.get('id', bob.id), { isActive: true }, 'and stays as it was')
+    t.match(await app.auth.users.get('id', bob.id), { isActive: true }, 'unchanged')
     await database.$executeRawUnsafe('CREATE TABLE club (party integer NOT NULL REFERENCES auth_group (id))')
     await database.$executeRaw`INSERT INTO club (party) VALUES (${writers})`
     const refusal = { name: 'ValidationError', body: { non_field_errors: ['Other rows refer to this group.'] } }

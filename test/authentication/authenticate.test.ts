@@ -27,7 +27,7 @@ const access = mint({ claims: { token_type: 'access', username: 'alice' } })
 
 const whoAmI = async ({ user, auth }: FastifyRequest) => ({ username: user?.username ?? null, auth })
 
-/** DRF's answers; each route has the name of its guard. */
+/** Builds an app with DRF's error responses and a route for each guard, named after it. */
 function appWith(t: Test, guards: Record<string, Guard | Guard[]>, handler = whoAmI): Promise<FastifyInstance> {
   return build(t, {}, (app) =>
     app.register(async (routes) => {
@@ -37,7 +37,7 @@ function appWith(t: Test, guards: Record<string, Guard | Guard[]>, handler = who
   )
 }
 
-/** Knows the caller by the header `x-key`, and notes that it was tried. */
+/** Authenticates by the header `x-key` and records its calls. */
 function keyScheme(tried: string[] = [], name = 'key', challenge?: string): Authenticator {
   return {
     ...(challenge === undefined ? {} : { challenge }),
@@ -53,7 +53,7 @@ function keyScheme(tried: string[] = [], name = 'key', challenge?: string): Auth
   }
 }
 
-t.test('a caller is looked for once a request, however many ask, and only where somebody asks', async (t) => {
+t.test('authentication runs once per request, and only if a guard or handler asks for it', async (t) => {
   const tried: string[] = []
   const keyed = authenticateWith([keyScheme(tried)], isAuthenticated)
   const app = await appWith(
@@ -69,11 +69,11 @@ t.test('a caller is looked for once a request, however many ask, and only where 
   t.strictSame(answer.json(), { username: 'by key', auth: 'key' })
   t.strictSame(tried, ['key'])
   const open = await app.inject({ url: '/open', headers: { 'x-key': 'key', ...bearer('x') } })
-  t.strictSame(open.json(), { username: null, auth: null }, 'a bad token is nothing where nobody looks')
+  t.strictSame(open.json(), { username: null, auth: null }, 'an invalid token is ignored without a guard')
   t.strictSame(tried, ['key'])
 })
 
-t.test('who was refused once is refused again, however often it is asked', async (t) => {
+t.test('a failed authentication is not repeated and raises the same error again', async (t) => {
   const tried: string[] = []
   const app = await build(t, {}, (app) =>
     app.get('/twice', async (request) => {
@@ -89,7 +89,7 @@ t.test('who was refused once is refused again, however often it is asked', async
   t.strictSame(tried, ['a'])
 })
 
-t.test('requests at once are each of their own caller', async (t) => {
+t.test('concurrent requests have separate callers', async (t) => {
   const app = await appWith(t, { me: isAuthenticated })
   const names = Array.from({ length: 20 }, (_, index) => `user${index}`)
 
@@ -106,7 +106,7 @@ t.test('requests at once are each of their own caller', async (t) => {
   t.strictSame((await app.inject('/me')).json(), NOBODY)
 })
 
-t.test('a token that is wrong is refused also where everybody may come in', async (t) => {
+t.test('an invalid token is rejected (401) even if anonymous requests are allowed', async (t) => {
   const app = await appWith(t, { any: allowAny })
 
   t.strictSame((await app.inject('/any')).json(), { username: null, auth: null })
@@ -117,7 +117,7 @@ t.test('a token that is wrong is refused also where everybody may come in', asyn
   t.equal(answer.headers['www-authenticate'], 'Bearer realm="api"')
 })
 
-/** The schemes of a route, what is sent, the answer, and who was tried. */
+/** The schemes of a route, the request, the response, and the authenticators called. */
 type Attempt = [
   schemes: string[],
   key: string | undefined,
@@ -151,7 +151,7 @@ const ATTEMPTS: Attempt[] = [
   [['quiet', 'a'], 'a', undefined, 403, notA('quiet'), ['quiet']]
 ]
 
-t.test('schemes are tried in order until one knows something; the first decides on 401 or 403', async (t) => {
+t.test('schemes are tried in order until one succeeds or fails; the first decides between 401 and 403', async (t) => {
   const tried: string[] = []
   const own: Record<string, Authenticator> = { a: keyScheme(tried, 'a', 'Key a'), quiet: keyScheme(tried, 'quiet') }
   const challenges: Record<string, string> = { a: 'Key a', jwt: 'Bearer realm="api"' }
@@ -178,7 +178,7 @@ t.test('schemes are tried in order until one knows something; the first decides 
   }
 })
 
-t.test('a route without schemes shows a message of its own even to nobody, as DRF does', async (t) => {
+t.test('without schemes a custom message is also returned to anonymous callers, as in DRF', async (t) => {
   const deny = guard(() => false, { message: 'Closed.' })
   const app = await appWith(t, { none: authenticateWith([], deny), jwt: authenticateWith(['jwt'], deny) })
 
@@ -186,7 +186,7 @@ t.test('a route without schemes shows a message of its own even to nobody, as DR
   t.strictSame((await app.inject('/jwt')).json(), NOBODY)
 })
 
-t.test('the schemes of a route are no part of the question that it asks', async (t) => {
+t.test('authenticateWith() within and() does not change the schemes of the route', async (t) => {
   const keyed = authenticateWith([keyScheme()], isAuthenticated)
   const app = await appWith(t, { both: and(keyed, isAuthenticated) })
 

@@ -1,4 +1,4 @@
-/** Rows of `django_session`: whose they are, for how long, and what ends them. */
+/** Rows of `django_session`: their user, their lifetime and what ends them. */
 import { createHash, createHmac } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -31,7 +31,7 @@ interface Planted {
   expireDate?: Date
 }
 
-/** Puts a row there, as Django would, or as it would not. */
+/** Writes a session row as Django would, or a manipulated one. */
 async function plant(app: FastifyInstance, planted: Planted = {}): Promise<string> {
   const { key = KEY, data = {}, secret = SIGNING_KEY, expireDate = new Date(Date.now() + DAY) } = planted
   const sessionData = typeof data === 'string' ? data : new SignedData([secret], SALT).dumps(data)
@@ -50,12 +50,12 @@ async function alice(app: FastifyInstance) {
 
 const rows = (app: FastifyInstance) => app.auth.database.browserSession.findMany({ orderBy: { sessionKey: 'asc' } })
 
-t.test("the hash of a password is Django's", async (t) => {
+t.test('the session auth hash in these tests equals that of Django', async (t) => {
   t.equal(hashOf('md5$abc$def'), 'b644d00bc9bf470bb748a31baa748a3d64ff37ecdcb2264573f2521b675b1f64')
 })
 
 onEachDatabase(t, (t, { build }) => {
-  t.test("a session that Django made is its user's, with whatever else Django keeps there", async (t) => {
+  t.test('a session of Django authenticates its user, and renewing it keeps all its data', async (t) => {
     const app = await build(t)
     const { browserSessions } = app.auth
     const user = await alice(app)
@@ -73,7 +73,7 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await browserSessions.find(renewed?.key ?? ''), { session: { data } })
   })
 
-  t.test('a session is nobody’s once it is over, corrupt, of another secret, or its user is not there', async (t) => {
+  t.test('a session is rejected if it is expired, corrupt or foreign, or its user missing or changed', async (t) => {
     const app = await build(t)
     const { browserSessions, database } = app.auth
     const user = await alice(app)
@@ -111,7 +111,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await browserSessions.find(KEY), null, 'deleted')
   })
 
-  t.test('a login has a new key, and ends what was there; data stay unless they are another’s', async (t) => {
+  t.test('a login replaces the session key, and keeps the data unless they are of another user', async (t) => {
     const app = await build(t, { sessionCookieAge: '1h' })
     const { browserSessions } = app.auth
     const user = await alice(app)
@@ -126,19 +126,19 @@ onEachDatabase(t, (t, { build }) => {
     }
 
     const fresh = { ...own, _auth_user_backend: 'django.contrib.auth.backends.ModelBackend' }
-    t.strictSame(await dataAfter({ cart: 1 }), { cart: 1, ...fresh }, 'of who was not signed in')
+    t.strictSame(await dataAfter({ cart: 1 }), { cart: 1, ...fresh }, 'of an anonymous session')
     t.strictSame(await dataAfter({ cart: 1, ...own }), { cart: 1, ...fresh }, 'of the same user')
-    t.strictSame(await dataAfter({ cart: 1, ...own, _auth_user_id: '999' }), fresh, 'of another')
-    t.strictSame(await dataAfter({ cart: 1, ...own, _auth_user_hash: hashOf('x') }), fresh, 'of before a new password')
+    t.strictSame(await dataAfter({ cart: 1, ...own, _auth_user_id: '999' }), fresh, 'of another user')
+    t.strictSame(await dataAfter({ cart: 1, ...own, _auth_user_hash: hashOf('x') }), fresh, 'of an earlier password')
     t.strictSame(await dataAfter('nonsense'), fresh)
     const { key, expiresAt } = await browserSessions.logIn(user, 'k'.repeat(32))
-    t.not(key, 'k'.repeat(32), 'a key that was planted is not taken')
+    t.not(key, 'k'.repeat(32), 'session fixation: a planted key is not used')
     t.ok(Math.abs(expiresAt.getTime() - Date.now() - DAY / 24) < 60_000)
     const keys = await Promise.all(Array.from({ length: 20 }, () => browserSessions.logIn(user, null)))
     t.equal(new Set(keys.map((session) => session.key)).size, 20)
   })
 
-  t.test('with an older secret a session is good, and is written anew with the first one, under its key', async (t) => {
+  t.test('a session of a fallback secret is valid, and is signed again with the first under its key', async (t) => {
     const app = await build(t, { secretKeyFallbacks: [OLD] })
     const { browserSessions } = app.auth
     const user = await alice(app)
@@ -147,7 +147,7 @@ onEachDatabase(t, (t, { build }) => {
 
     const found = await Promise.all([1, 2, 3].map(() => browserSessions.find(KEY)))
 
-    for (const one of found) t.equal(one?.user.id, user.id, 'requests under way at once are all of this user')
+    for (const one of found) t.equal(one?.user.id, user.id, 'concurrent requests all find the user')
     const [row] = await rows(app)
     t.strictSame(new SignedData([SIGNING_KEY], SALT).loads(row?.sessionData ?? ''), {
       ...data,
@@ -156,7 +156,7 @@ onEachDatabase(t, (t, { build }) => {
     t.ok(await browserSessions.find(KEY))
   })
 
-  t.test('SECRET_KEY, where it is set, signs in place of the key of the tokens', async (t) => {
+  t.test('SECRET_KEY, if set, signs sessions instead of the signing key of the tokens', async (t) => {
     const app = await build(t, {
       secretKey: OLD,
       authenticationBackends: ['AllowAllUsersModelBackend', 'ModelBackend']
@@ -170,7 +170,7 @@ onEachDatabase(t, (t, { build }) => {
     })
   })
 
-  t.test('clearExpired deletes what is over, however much, and nothing else', async (t) => {
+  t.test('clearExpired deletes all expired sessions and no others', async (t) => {
     const app = await build(t)
     const { browserSession } = app.auth.database
     const expireDate = new Date(Date.now() - 1000)

@@ -1,4 +1,4 @@
-/** Latchkey beside other things in one process: another Latchkey, the host's own tokens, the host's own errors. */
+/** Latchkey next to another Latchkey, and to tokens and error handlers of the host. */
 import fastifyJwt from '@fastify/jwt'
 import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -12,7 +12,7 @@ const { build, databaseUrl } = worldOf('sqlite')
 const access = mint({ claims: { token_type: 'access', username: 'alice' } })
 const deny = guard(() => false, { message: 'No.' })
 
-t.test('two instances with different keys do not take tokens of each other', async (t) => {
+t.test('instances with different keys reject tokens of each other (401)', async (t) => {
   const [one, other] = [
     await build(t),
     await build(t, { signingKey: 'another-key-0123456789-abcdefghijklmnopqrstuvwxyz' })
@@ -31,7 +31,7 @@ t.test('two instances with different keys do not take tokens of each other', asy
   }
 })
 
-t.test('two instances live in one app, each in a scope of its own', async (t) => {
+t.test('two instances work in separate scopes of one app', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   const keys = {
@@ -52,7 +52,7 @@ t.test('two instances live in one app, each in a scope of its own', async (t) =>
   t.strictSame([await statusOf('/a', keys.b), await statusOf('/b', keys.a)], [401, 401])
 })
 
-/** A host's app with tokens of its own beside Latchkey. */
+/** Builds an app of a host that has its own tokens with @fastify/jwt. */
 async function hostWith(t: Test, order: 'before' | 'after'): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -73,7 +73,7 @@ async function hostWith(t: Test, order: 'before' | 'after'): Promise<FastifyInst
 }
 
 for (const order of ['before', 'after'] as const) {
-  t.test(`the host's own @fastify/jwt, registered ${order}, and Latchkey leave each other alone`, async (t) => {
+  t.test(`@fastify/jwt of the host, registered ${order} Latchkey, works independently of it`, async (t) => {
     const app = await hostWith(t, order)
     const theirs = app.jwt.sign({ sub: 'm1' })
     const get = (url: string, token: string, more = {}) => app.inject({ url, headers: { ...bearer(token), ...more } })
@@ -86,7 +86,7 @@ for (const order of ['before', 'after'] as const) {
   })
 }
 
-t.test("a host's @fastify/jwt that has taken `request.user` first is no hindrance", async (t) => {
+t.test('guards work if @fastify/jwt of the host has already decorated request.user', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(fastifyJwt, { secret: 'the secret of the host itself' })
@@ -97,7 +97,7 @@ t.test("a host's @fastify/jwt that has taken `request.user` first is no hindranc
   t.equal((await app.inject({ url: '/ours', headers: bearer(app.jwt.sign({ sub: 'm1' })) })).statusCode, 401)
 })
 
-t.test("whom the host's own plugin has put into `request.user` is nobody to a guard", async (t) => {
+t.test('a user that another plugin has put into request.user is not authenticated for guards (401)', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(fastifyJwt, { secret: 'the secret of the host itself' })
@@ -114,7 +114,7 @@ t.test("whom the host's own plugin has put into `request.user` is nobody to a gu
   t.strictSame((await app.inject({ url: '/ours', headers: both })).json(), { username: 'alice' })
 })
 
-/** A host's app with the refusals that a guard has, answered in its own way. */
+/** Builds an app of a host with guarded routes, whose rejections the host may handle. */
 async function refusing(t: Test, setUp: (app: FastifyInstance) => unknown = () => undefined): Promise<FastifyInstance> {
   return build(t, {}, async (app) => {
     await setUp(app)
@@ -130,7 +130,7 @@ const REFUSALS: [url: string, headers: Record<string, string>, statusCode: numbe
     ['/denied', bearer(access), 403, 'permission_denied']
   ]
 
-t.test('Fastify by itself answers a refusal with its status, its code and its challenge', async (t) => {
+t.test('without an error handler Fastify returns status, code and challenge of a rejection', async (t) => {
   const app = await refusing(t)
 
   for (const [url, headers, statusCode, code, challenge] of REFUSALS) {
@@ -142,7 +142,7 @@ t.test('Fastify by itself answers a refusal with its status, its code and its ch
   }
 })
 
-t.test("a host's own error handler gets the refusals, with status, code, headers and body", async (t) => {
+t.test('an error handler of the host receives status, code, headers and body of a rejection', async (t) => {
   const app = await refusing(t, (app) =>
     app.setErrorHandler(({ statusCode, code, headers, body }: Record<string, unknown>, _request, reply) =>
       reply.code(418).send({ seen: { statusCode, code, headers, body } })
@@ -163,7 +163,7 @@ t.test("a host's own error handler gets the refusals, with status, code, headers
   }
 })
 
-t.test("with Latchkey's error handler a host's routes refuse as DRF does", async (t) => {
+t.test("with Latchkey's error handler routes of the host return the error responses of DRF", async (t) => {
   const app = await refusing(t, (app) => app.setErrorHandler(errorHandler))
   const bodies: object[] = [
     { detail: 'Authentication credentials were not provided.' },

@@ -1,4 +1,4 @@
-/** Each reason of Django's for which a request that changes something is refused, and what is let in. */
+/** CSRF protection: each reason for which Django rejects a request, and the accepted requests. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { masked, unmasked } from '../../src/authentication/csrf.ts'
@@ -54,11 +54,11 @@ async function send(app: FastifyInstance, { method = 'POST', cookie = SECRET, to
   return answer.statusCode === 403 ? String(answer.json().detail).replace('CSRF Failed: ', '') : answer.body
 }
 
-/** As a trusted proxy tells of a request over TLS. */
+/** Header of a trusted proxy for a request over TLS. */
 const TLS = { 'x-forwarded-proto': 'https' }
 const proxied = async (t: Test, settings: LatchkeyOptions = {}) =>
   build(t, settings, async (app) => {
-    // Fastify takes its option at its making only, and this is what it makes of it.
+    // trustProxy can be set only when Fastify is created; this has the same effect.
     app.addHook('onRequest', async (request) => {
       const protocol = String(request.headers['x-forwarded-proto'] ?? 'http')
       Object.defineProperty(request, 'protocol', { value: protocol })
@@ -66,13 +66,13 @@ const proxied = async (t: Test, settings: LatchkeyOptions = {}) =>
     routes(app)
   })
 
-t.test("a token is masked and unmasked as Django's", async (t) => {
+t.test('tokens are masked and unmasked as in Django', async (t) => {
   t.equal(masked(SECRET, MASK), TOKEN)
   t.equal(unmasked(TOKEN), SECRET)
   t.equal(unmasked(SECRET), SECRET)
 })
 
-t.test('what changes nothing is never refused; the rest needs the cookie and its token, plain or masked', async (t) => {
+t.test('safe methods need no token, and others the cookie and its token, plain or masked', async (t) => {
   const app = await build(t, {}, routes)
   for (const method of ['GET', 'HEAD', 'OPTIONS'] as const) t.notMatch(await send(app, { method, cookie: '' }), /CSRF/)
   for (const method of ['POST', 'PUT', 'DELETE'] as const) {
@@ -88,7 +88,7 @@ t.test('what changes nothing is never refused; the rest needs the cookie and its
   }
 })
 
-t.test('a cookie or a token that is not as it should be is told so, in the words of Django', async (t) => {
+t.test('a missing or wrong cookie or token is rejected with the message of Django', async (t) => {
   const app = await build(t, {}, routes)
   const header = "CSRF token from the 'X-Csrftoken' HTTP header"
   const odd = `${SECRET.slice(1)}-`
@@ -110,16 +110,16 @@ t.test('a cookie or a token that is not as it should be is told so, in the words
   ]
   for (const [one, reason] of sent) t.equal(await send(app, one), reason)
   for (const url of ['/form/', '/theirs/']) {
-    t.equal(await send(app, { url, payload: `csrfmiddlewaretoken=${TOKEN}` }), 'done', `the field of a form to ${url}`)
-    t.equal(await send(app, { url, payload: 'csrfmiddlewaretoken=', token: TOKEN }), 'done', 'or the header')
+    t.equal(await send(app, { url, payload: `csrfmiddlewaretoken=${TOKEN}` }), 'done', `the field of a form at ${url}`)
+    t.equal(await send(app, { url, payload: 'csrfmiddlewaretoken=', token: TOKEN }), 'done', 'the header')
     t.equal(await send(app, { url, payload: 'a=1' }), 'CSRF token missing.')
   }
   const json = { 'content-type': 'application/json' }
   const payload = JSON.stringify({ csrfmiddlewaretoken: TOKEN })
-  t.equal(await send(app, { headers: json, payload }), 'CSRF token missing.', 'JSON is no form')
+  t.equal(await send(app, { headers: json, payload }), 'CSRF token missing.', 'not read from JSON')
 })
 
-t.test('an origin is to be our own, or one that is trusted', async (t) => {
+t.test('Origin must be the own origin or a trusted one', async (t) => {
   const csrfTrustedOrigins = ['https://other.example', 'https://*.wild.example', 'http://port.example:8080']
   const app = await build(t, { csrfTrustedOrigins }, routes)
   const withOrigin = (origin: string) => send(app, { token: TOKEN, headers: { origin } })
@@ -138,7 +138,7 @@ t.test('an origin is to be our own, or one that is trusted', async (t) => {
   }
 })
 
-t.test('over TLS, without an origin, the referer is to be of our own host or a trusted one', async (t) => {
+t.test('over TLS without Origin, Referer must be of the own host or a trusted one', async (t) => {
   const app = await proxied(t, { csrfTrustedOrigins: ['https://other.example', 'http://*.wild.example'] })
   const referred = (referer?: string) =>
     send(app, { token: TOKEN, headers: { ...TLS, ...(referer !== undefined && { referer }) } })
@@ -156,11 +156,11 @@ t.test('over TLS, without an origin, the referer is to be of our own host or a t
     t.equal(await referred(bad), `Referer checking failed - ${bad} does not match any trusted origins.`)
   }
   const both = { ...TLS, origin: 'https://app.example', referer: 'https://evil.example/' }
-  t.equal(await send(app, { token: TOKEN, headers: both }), 'done', 'an origin is enough')
+  t.equal(await send(app, { token: TOKEN, headers: both }), 'done', 'Origin takes precedence')
 })
 
 t.test(
-  'a page is given the token of its cookie, masked anew, and a cookie where there is none that is good',
+  'csrfToken returns the token of the cookie in a new mask, and sets a new cookie if there is no valid one',
   async (t) => {
     const app = await proxied(t)
     for (const cookie of ['', 'short', `${SECRET.slice(1)}-`, SECRET, TOKEN]) {
@@ -175,7 +175,7 @@ t.test(
         maxAge: 31_449_600,
         secure: true
       })
-      t.strictSame([others, set?.httpOnly], [[], undefined], 'one, which scripts can read')
+      t.strictSame([others, set?.httpOnly], [[], undefined], 'one cookie, which scripts can read')
       t.equal(answer.headers.vary, 'Cookie')
       const [one, other] = answer.json() as [string, string]
       t.not(one, other)

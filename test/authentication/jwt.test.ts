@@ -1,4 +1,4 @@
-/** What the header may look like, and who calls by it. */
+/** JWT authentication: parsing the Authorization header and finding the user. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { errorHandler, isAuthenticated, type LatchkeyOptions } from '../../src/index.ts'
@@ -18,7 +18,7 @@ const UNNAMED = { detail: 'Token contained no recognizable user identification',
 
 type Build = ReturnType<typeof worldOf>['build']
 
-/** An app with a guarded route that tells who is calling. */
+/** Builds an app with a guarded route that returns the caller. */
 const appWith = (build: Build, t: Test, settings: LatchkeyOptions = {}) =>
   build(t, settings, (app) =>
     app.register(async (routes) => {
@@ -31,7 +31,7 @@ const call = (app: FastifyInstance, headers: Record<string, string | string[]>) 
 
 const accessOf = (claims: object, omit: string[] = []) => mint({ claims: { token_type: 'access', ...claims }, omit })
 
-t.test('the header is read as SimpleJWT reads it, but that the case of the scheme is nothing', async (t) => {
+t.test('the Authorization header is parsed as in SimpleJWT, but with a case-insensitive scheme', async (t) => {
   const app = await appWith(worldOf('sqlite').build, t)
   const token = accessOf({})
   const cases: [value: string, body: object | null][] = [
@@ -51,7 +51,7 @@ t.test('the header is read as SimpleJWT reads it, but that the case of the schem
     [`Bearer: ${token}`, NOBODY],
     [`Bearer${token}`, NOBODY],
     [`"Bearer" ${token}`, NOBODY],
-    // A header is bytes, of which only ASCII's white space divides.
+    // Header values are bytes, and only ASCII white space separates them.
     [`Bearer\xa0${token}`, NOBODY],
     [`Bearer\x85${token}`, NOBODY],
     [`Bearer\ufeff${token}`, NOBODY],
@@ -76,7 +76,8 @@ t.test('the header is read as SimpleJWT reads it, but that the case of the schem
   }
 })
 
-t.test('of two headers none is believed, for another server on the way may have gone by the other', async (t) => {
+// A proxy may have used the other header.
+t.test('a request with two Authorization headers is rejected (401)', async (t) => {
   const app = await appWith(worldOf('sqlite').build, t, { authHeaderTypes: 'Bearer,JWT' })
   const [good, bad] = [`Bearer ${accessOf({})}`, 'Bearer x']
   const send = (first: string, second: string) =>
@@ -94,11 +95,11 @@ t.test('of two headers none is believed, for another server on the way may have 
     t.strictSame((await call(app, { authorization: [first, second] })).json(), MALFORMED)
     t.match(await send(first, second), /^HTTP\/1\.1 401 (?:.|\s)*"bad_authorization_header"/)
   }
-  t.match(await send('Basic YTpi', good), /^HTTP\/1\.1 401 (?:.|\s)*not provided/, 'the first tells the scheme')
+  t.match(await send('Basic YTpi', good), /^HTTP\/1\.1 401 (?:.|\s)*not provided/, 'the first selects the scheme')
   t.match(await send(good, ''), /^HTTP\/1\.1 401 /)
 })
 
-t.test('the name of the header and the schemes are as the settings say; the first is asked for', async (t) => {
+t.test('header name and schemes follow the settings, and the challenge names the first scheme', async (t) => {
   const app = await appWith(worldOf('sqlite').build, t, {
     authHeaderName: 'HTTP_X_ACCESS_TOKEN',
     authHeaderTypes: ['JWT', 'Token']
@@ -124,7 +125,7 @@ t.test('the name of the header and the schemes are as the settings say; the firs
   }
 })
 
-t.test('a token of no accepted class is told why, for each class', async (t) => {
+t.test('a token of another type returns 401 with one message for each configured token class', async (t) => {
   const { build } = worldOf('sqlite')
   const app = await appWith(build, t)
   const both = await appWith(build, t, { authTokenClasses: ['AccessToken', 'SlidingToken'] })
@@ -136,10 +137,10 @@ t.test('a token of no accepted class is told why, for each class', async (t) => 
   t.strictSame((await call(both, headers)).json(), { ...INVALID, messages: [access, sliding] })
 })
 
-/** What is no id of a user, in whatever way a token is read. */
+/** Values that identify no user, with any settings. */
 const ODD_IDS = [null, '', 'abc', '0', '01', '1e0', ' 1', '1\n', '１', '2147483648', 0, -1, 1.5, true, [1], { id: 1 }]
 
-t.test('by a token alone the caller is what it says, if that can be a user', async (t) => {
+t.test('with stateless the caller has the claims of the token, and a malformed user id returns 401', async (t) => {
   const { build } = worldOf('sqlite')
   const app = await appWith(build, t)
   const named = await appWith(build, t, { userIdField: 'username', userIdClaim: 'sub' })
@@ -149,7 +150,7 @@ t.test('by a token alone the caller is what it says, if that can be a user', asy
 
   const caller = await who(app, accessOf(claims))
   t.match(caller.user, { id: '7', username: 'seven', isStaff: true, isSuperuser: false, isActive: true })
-  t.match(caller.auth, { ...claims, token_type: 'access', jti: String }, 'and what it showed are the claims')
+  t.match(caller.auth, { ...claims, token_type: 'access', jti: String }, 'request.auth has the claims')
   t.equal((await who(app, accessOf({ user_id: 7 }))).user.id, '7')
   t.equal((await who(named, accessOf({ sub: 'é' }))).user.id, 'é')
   t.strictSame(await who(app, accessOf({}, ['user_id'])), UNNAMED)
@@ -159,7 +160,7 @@ t.test('by a token alone the caller is what it says, if that can be a user', asy
 })
 
 onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
-  t.test('by the row the caller is who is there now, without the password', async (t) => {
+  t.test('without stateless the caller is the user row without password, and must exist and be active', async (t) => {
     const app = await appWith(build, t, { stateless: false })
     const { databaseUrl } = app.auth.settings
     const lenient = await appWith(build, t, { stateless: false, checkUserIsActive: false, databaseUrl })
@@ -171,7 +172,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     const { user } = await who(accessOf({ user_id: String(id), is_staff: true, is_superuser: true }))
     t.match(user, { id, username: 'alice', email: 'a@b.c', isStaff: false, isSuperuser: false, isActive: true })
     t.notOk('password' in user)
-    t.match(await who(accessOf({ user_id: id })), { user: { id } }, 'an integer id of old')
+    t.match(await who(accessOf({ user_id: id })), { user: { id } }, 'an integer user_id')
     t.strictSame(await who(inactive), { detail: 'User is inactive', code: 'user_inactive' })
     t.match(await who(inactive, lenient), { user: { username: 'ina', isActive: false } })
     t.strictSame(await who(accessOf({}, ['user_id'])), UNNAMED)
@@ -182,7 +183,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.strictSame(await who(accessOf({ user_id: id })), NOT_FOUND)
   })
 
-  t.test('with a fingerprint in it a token ends when the password changes, where rows are read', async (t) => {
+  t.test('with checkRevokeToken a password change invalidates access tokens, unless stateless', async (t) => {
     const app = await appWith(buildWithBlacklist, t, { stateless: false, checkRevokeToken: true })
     const { databaseUrl } = app.auth.settings
     const stateless = await appWith(buildWithBlacklist, t, { checkRevokeToken: true, databaseUrl })
@@ -207,7 +208,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.equal(await statusOf(app, (await obtainPair(app)).access), 200)
   })
 
-  t.test('a user can be named by the username', async (t) => {
+  t.test('with userIdField "username" the user is found by the exact username', async (t) => {
     const app = await appWith(build, t, { stateless: false, userIdField: 'username', userIdClaim: 'sub' })
     const alice = await addUser(app)
     const { access } = await obtainPair(app)

@@ -1,4 +1,4 @@
-/** Basic and token authentication, DRF's key, and limits by caller, on routes of a host's own. */
+/** Basic and token authentication, DRF's auth tokens, and throttles by caller, on routes of the host. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { anonRateThrottle, authenticateWith, errorHandler, isAuthenticated, userRateThrottle } from '../../src/index.ts'
@@ -29,7 +29,7 @@ onEachDatabase(t, (t, { build }) => {
   const ask = (app: FastifyInstance, url: string, headers = {}, remoteAddress = '192.0.2.1') =>
     app.inject({ url, headers, remoteAddress })
 
-  t.test('a name and a password open a route, in UTF-8 or Latin-1, with colons in the password', async (t) => {
+  t.test('Basic credentials are accepted in UTF-8 and Latin-1, and with colons in the password', async (t) => {
     const app = await build(t, {}, routes)
     const { id } = await addUser(app, { password: 'a:b:ü' })
 
@@ -37,10 +37,10 @@ onEachDatabase(t, (t, { build }) => {
       const answer = await ask(app, '/basic/', basic('alice', 'a:b:ü', encoding))
       t.strictSame([answer.statusCode, answer.json()], [200, { id, auth: null }], encoding)
     }
-    t.equal((await ask(app, '/any/', basic('alice', 'a:b:ü'))).statusCode, 401, 'but only where it is asked for')
+    t.equal((await ask(app, '/any/', basic('alice', 'a:b:ü'))).statusCode, 401, 'only with this scheme')
   })
 
-  t.test('bad Basic credentials are refused with the words of DRF', async (t) => {
+  t.test('invalid Basic credentials return 401 with the messages of DRF', async (t) => {
     const app = await build(t, {}, routes)
     await addUser(app)
     await addUser(app, { username: 'ina', isActive: false })
@@ -66,7 +66,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('an address that has guessed too often is refused before its next guess, right or wrong', async (t) => {
+  t.test('after too many failed Basic logins an address is rejected (429) even with valid credentials', async (t) => {
     const app = await build(t, { loginRate: '3/minute' }, routes)
     await addUser(app)
     for (let count = 0; count < 5; count++)
@@ -79,13 +79,13 @@ onEachDatabase(t, (t, { build }) => {
     const right = await ask(app, '/basic/', basic('alice', PASSWORD))
     t.equal(right.statusCode, 429)
     t.match(right.headers['retry-after'], /^\d+$/)
-    t.equal((await ask(app, '/basic/', basic('alice', PASSWORD), '192.0.2.2')).statusCode, 200, 'others go on')
+    t.equal((await ask(app, '/basic/', basic('alice', PASSWORD), '192.0.2.2')).statusCode, 200, 'another address')
     for (let count = 0; count < 4; count++) await ask(app, '/basic/', basic('alice', 'no'), '2001:db8:1:2::1')
-    t.equal((await ask(app, '/basic/', basic('alice', PASSWORD), '2001:db8:1:2:ffff::9')).statusCode, 429, 'one /64')
+    t.equal((await ask(app, '/basic/', basic('alice', PASSWORD), '2001:db8:1:2:ffff::9')).statusCode, 429, 'same /64')
     t.equal((await ask(app, '/basic/', basic('alice', PASSWORD), '2001:db8:1:3::1')).statusCode, 200)
   })
 
-  t.test('a key is the same each time, opens routes, and is gone with its row', async (t) => {
+  t.test('an auth token is the same for each login, authenticates requests, and ends with its row', async (t) => {
     const app = await build(t, {}, routes)
     const { id } = await addUser(app)
     const payload = { username: ' alice ', password: PASSWORD }
@@ -102,7 +102,7 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame((await ask(app, '/token/', token(key))).json(), { detail: 'Invalid token.' })
   })
 
-  t.test('bad keys and bad logins are refused with the words of DRF', async (t) => {
+  t.test('invalid auth tokens (401) and logins (400) return the messages of DRF', async (t) => {
     const app = await build(t, {}, routes)
     const ina = await addUser(app, { username: 'ina', isActive: false })
     await app.auth.database.authToken.create({ data: { key: 'ina', userId: ina.id, created: new Date() } })
@@ -132,7 +132,7 @@ onEachDatabase(t, (t, { build }) => {
     ])
   })
 
-  t.test('the settings name the schemes of all routes, and the first one decides between 401 and 403', async (t) => {
+  t.test('authenticationSchemes sets the schemes of all routes, and the first one sets the challenge', async (t) => {
     const app = await build(t, { authenticationSchemes: ['token', 'jwt', 'basic'] }, routes)
     const { id } = await addUser(app)
     const key = await app.auth.authTokens.obtain(id)
@@ -144,7 +144,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, '/any/', basic('alice', 'no'))).headers['www-authenticate'], 'Token')
   })
 
-  t.test('a user has so many requests wherever it comes from, and an anonymous caller by its address', async (t) => {
+  t.test('userRateThrottle limits requests by user, and anonRateThrottle anonymous ones by address', async (t) => {
     const app = await build(t, {}, routes)
     await addUser(app)
     await addUser(app, { username: 'bob' })
@@ -161,7 +161,7 @@ onEachDatabase(t, (t, { build }) => {
     const users = await statuses([1, 2, 3].map((count) => [app, '/users/', alice, `192.0.2.${count}`]))
     t.strictSame(users, [200, 200, 429])
     t.strictSame(await statuses([[app, '/users/', bob]]), [200])
-    t.strictSame(await statuses([[app, '/users/']]), [401], 'permission comes before the limit')
+    t.strictSame(await statuses([[app, '/users/']]), [401], 'permissions are checked first')
     const anonymous = await statuses([
       [app, '/anonymous/'],
       [app, '/anonymous/too/'],
@@ -169,11 +169,11 @@ onEachDatabase(t, (t, { build }) => {
       [app, '/anonymous/', {}, '192.0.2.9'],
       [app, '/anonymous/', bob]
     ])
-    t.strictSame(anonymous, [200, 200, 429, 200, 200], 'routes share a limit, and those who sign in are exempt')
+    t.strictSame(anonymous, [200, 200, 429, 200, 200], 'routes share the limit, and users are exempt')
   })
 })
 
-t.test('a rate that is none stops the start', async (t) => {
+t.test('a throttle with an invalid rate throws', async (t) => {
   for (const rate of ['', '5', '0/minute', '5/fortnight', 'off'])
     t.throws(() => anonRateThrottle(rate), /must be a rate/)
 })

@@ -1,4 +1,4 @@
-/** Django's login and logout on routes of a host's own, and the session scheme beside others. */
+/** Django's login and logout on routes of the host, and the session scheme with others. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import {
@@ -43,19 +43,19 @@ function routes(app: FastifyInstance): void {
   })
 }
 
-t.test("a host's own form signs in and out", async (t) => {
+t.test('a form of the host logs in and out with login, logout and csrfProtect', async (t) => {
   const app = await build(t, {}, routes)
   await addUser(app)
   const browser = openBrowser(app)
   const form = { method: 'POST' as const, url: '/sign-in/', payload: { username: 'alice', password: PASSWORD } }
-  t.equal((await browser.send(form)).statusCode, 403, 'without a token')
+  t.equal((await browser.send(form)).statusCode, 403, 'without a CSRF token')
   await browser.send({ url: '/sign-in/' })
 
   const signedIn = await browser.send(form)
 
   t.equal(signedIn.statusCode, 200)
   const { value: secret } = signedIn.cookies.filter(({ name }) => name === 'csrftoken').at(-1) ?? {}
-  t.equal(signedIn.cookies.length, 2, 'the token of the page is that of the cookie, which is set once')
+  t.equal(signedIn.cookies.length, 2, 'the CSRF cookie is set once')
   t.equal(browser.cookies.get('csrftoken'), secret)
   const headers = { 'x-csrftoken': signedIn.json().token }
   const who = await browser.send({ method: 'POST', url: '/who/', headers })
@@ -65,7 +65,7 @@ t.test("a host's own form signs in and out", async (t) => {
   t.equal((await browser.send({ url: '/who/' })).statusCode, 403)
 })
 
-t.test('beside tokens, the first scheme decides how a refusal looks, and tokens need no CSRF token', async (t) => {
+t.test('the first scheme decides between 401 and 403, and requests with a JWT need no CSRF token', async (t) => {
   const app = await build(t, {}, routes)
   await addUser(app)
   const browser = openBrowser(app)
@@ -82,11 +82,11 @@ t.test('beside tokens, the first scheme decides how a refusal looks, and tokens 
     ...{ method: 'POST', url: '/who/' },
     headers: { ...bearer(access), cookie: `sessionid=${browser.cookies.get('sessionid')}` }
   })
-  t.match(both.json(), { detail: 'CSRF Failed: CSRF cookie not set.' }, 'a session that is there is checked, as in DRF')
+  t.match(both.json(), { detail: 'CSRF Failed: CSRF cookie not set.' }, 'a session is checked first, as in DRF')
   t.equal((await browser.send({ url: '/tokens-first/' })).statusCode, 200)
 })
 
-t.test('who did not come by a session gets none by a change of password', async (t) => {
+t.test('updateSessionAuthHash creates no session for a request without one', async (t) => {
   const app = await build(t, {}, routes)
   await addUser(app)
   const { access } = await obtainPair(app)
@@ -94,7 +94,7 @@ t.test('who did not come by a session gets none by a change of password', async 
   t.strictSame([answer.statusCode, answer.cookies], [200, []])
 })
 
-t.test('without a reply, as a route may ask by itself, the caller is found as well', async (t) => {
+t.test('request.authenticate() finds the user of a session in a route without guard', async (t) => {
   const app = await build(t, { authenticationSchemes: ['session'] }, (app) => {
     app.get('/ask/', async (request) => {
       await request.authenticate()

@@ -1,4 +1,4 @@
-/** Cookie mode: a page's refresh token is where no script can read it, and no other site's page can have it used. */
+/** Cookie mode: the refresh token is in an HttpOnly cookie, which scripts cannot read and other sites cannot use. */
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import t from 'tap'
 import { accountRoutes, type LatchkeyOptions } from '../../src/index.ts'
@@ -28,7 +28,7 @@ async function signIn(app: FastifyInstance, headers: Headers = MODE, url = '/api
 }
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a page signs in, refreshes, and signs out, and never sees its refresh token', async (t) => {
+  t.test('login, refresh and logout in cookie mode keep the refresh token out of the response body', async (t) => {
     const app = await build(t, {}, (app) => app.register(accountRoutes, { prefix: '/auth' }))
     await addUser(app)
     for (const [obtain, renew] of [
@@ -45,7 +45,7 @@ onEachDatabase(t, (t, { build }) => {
       t.strictSame([next.statusCode, Object.keys(next.json())], [200, ['access']])
       t.not(cookieIn(next)?.value, refresh)
       const again = await send(app, renew, withCookie(refresh))
-      t.equal(cookieIn(again)?.value, cookieIn(next)?.value, 'a retry gets the same')
+      t.equal(cookieIn(again)?.value, cookieIn(next)?.value, 'a retry returns the same token')
 
       const out = await send(app, '/api/token/blacklist/', withCookie(refresh))
 
@@ -53,12 +53,12 @@ onEachDatabase(t, (t, { build }) => {
       t.match(cookieIn(out), { value: '', maxAge: 0, path: '/', httpOnly: true, secure: true })
       const late = await send(app, renew, withCookie(cookieIn(next)?.value ?? ''))
       t.equal(late.statusCode, 401)
-      t.match(cookieIn(late), { value: '', maxAge: 0 }, 'what is no use is taken away')
+      t.match(cookieIn(late), { value: '', maxAge: 0 }, 'a rejected cookie is deleted')
       t.equal((await app.inject({ url: '/api/protected/', headers: bearer(access) })).statusCode, 401)
     }
   })
 
-  t.test('signing out takes the cookies, in whatever state the tokens are', async (t) => {
+  t.test('logout deletes the cookie whether or not the token is valid', async (t) => {
     const app = await build(t)
     await addUser(app)
     const { refresh, access } = await signIn(app)
@@ -79,7 +79,7 @@ onEachDatabase(t, (t, { build }) => {
 
 const { build } = worldOf('sqlite')
 
-t.test("another site's page can have nothing done with the cookie", async (t) => {
+t.test('the cookie is used only in cookie mode (else 400) and from trusted origins (else 403)', async (t) => {
   const app = await build(t, { cookieOrigins: [APP] })
   await addUser(app)
   const { refresh } = await signIn(app)
@@ -108,11 +108,11 @@ t.test("another site's page can have nothing done with the cookie", async (t) =>
     if (status !== 200) t.equal(answer.headers['set-cookie'], undefined)
     const login = await send(app, '/api/token/', { ...host, ...headers }, ALICE)
     t.equal(login.statusCode, status === 400 ? 200 : status)
-    t.equal(cookieIn(login) !== undefined, status === 200, 'nobody else is given one either')
+    t.equal(cookieIn(login) !== undefined, status === 200, 'a login sets it only then')
   }
 })
 
-t.test('without the cookie it is a 401, with a token in the body a page changes over', async (t) => {
+t.test('a refresh without cookie returns 401, and one with a token in the body sets the cookie', async (t) => {
   const app = await build(t)
   await addUser(app)
   t.strictSame((await send(app, '/api/token/refresh/')).json(), {
@@ -134,7 +134,7 @@ t.test('without the cookie it is a 401, with a token in the body a page changes 
   t.strictSame((await send(app, '/api/token/', MODE, { ...ALICE, password: 'x' })).headers['set-cookie'], undefined)
 })
 
-t.test('the access token can be in a cookie as well; what it changes needs the same proof', async (t) => {
+t.test('the access token can be in a cookie too, which unsafe requests can use only in cookie mode', async (t) => {
   const app = await build(t, { accessCookieName: '__Host-access' }, (app) =>
     app.post('/change', async (request) => {
       await request.authenticate()
@@ -154,7 +154,7 @@ t.test('the access token can be in a cookie as well; what it changes needs the s
   const cookie = withCookie(access, {}, '__Host-access')
 
   t.equal((await get(cookie)).statusCode, 200)
-  t.equal((await get({ ...cookie, authorization: 'Bearer junk' })).statusCode, 401, 'a header goes before it')
+  t.equal((await get({ ...cookie, authorization: 'Bearer junk' })).statusCode, 401, 'the header takes precedence')
   t.equal((await send(app, '/change', cookie)).statusCode, 403)
   t.strictSame((await send(app, '/change', { ...cookie, ...MODE })).json(), { id: '1' })
   t.equal((await send(app, '/change', { ...cookie, ...MODE, origin: 'https://evil.example' })).statusCode, 403)
@@ -165,7 +165,7 @@ t.test('the access token can be in a cookie as well; what it changes needs the s
 })
 
 t.test(
-  'name and SameSite are as the settings say; without a prefix it is Secure where the request came by TLS',
+  'cookie name and SameSite follow the settings; without a prefix the cookie of a plain HTTP request is not Secure',
   async (t) => {
     const settings: LatchkeyOptions = {
       refreshCookieName: 'refresh',
@@ -178,7 +178,7 @@ t.test(
     t.match(answer.headers['set-cookie'], /^refresh=[^;]+; Max-Age=86400; Path=\/; HttpOnly; SameSite=Lax$/)
     const cookie = withCookie(cookieIn(answer, 'refresh')?.value ?? '', MODE, 'refresh')
     const next = await send(app, '/api/token/refresh/', cookie)
-    t.strictSame([next.statusCode, next.headers['set-cookie']], [200, undefined], 'without rotation it stays')
+    t.strictSame([next.statusCode, next.headers['set-cookie']], [200, undefined], 'kept without rotation')
     await t.rejects(build(t, { ...settings, cookieSamesite: 'none' }), /__Host-/)
   }
 )

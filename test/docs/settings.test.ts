@@ -1,25 +1,25 @@
-/** README.md's table and `.env.example` against the schema: what they say of the settings is what the settings are. */
+/** Checks the settings in README.md and `.env.example` against the schema. */
 import { readFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import { environmentName, loadEnvironment } from '../../src/settings/load.ts'
 import { SETTING_NAMES, settingOf } from '../../src/settings/schema.ts'
 
-/** One setting as a document has it. */
+/** A setting as documented. */
 interface Entry {
   name: string
   fallback: string
   meaning?: string
 }
 
-/** Nobody's example may become everybody's key. */
+/** Settings without example values, since users would copy those. */
 const SECRETS = [
   ...['JWT_SIGNING_KEY', 'JWT_SIGNING_KEY_FALLBACKS', 'JWT_KEY_ENCRYPTION_KEY', 'MAIL_URL'],
   ...['SECRET_KEY', 'SECRET_KEY_FALLBACKS']
 ]
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
-/** The rows `| \`NAME\` | default | meaning |` of the section `## Settings`. */
+/** Returns the rows `| \`NAME\` | default | meaning |` of the section `## Settings`. */
 function rowsOf(readme: string): Entry[] {
   const [, section = ''] = /^## Settings$(.*?)(?=^## |$(?![\s\S]))/ms.exec(readme) ?? []
   return section.split('\n').flatMap((line) => {
@@ -28,7 +28,7 @@ function rowsOf(readme: string): Entry[] {
   })
 }
 
-/** The lines `NAME=default` and `# NAME=default`. */
+/** Returns the lines `NAME=default` and `# NAME=default`. */
 function linesOf(example: string): Entry[] {
   return example.split('\n').flatMap((line) => {
     const [, name, fallback = ''] = /^(?:# ?)?([A-Z][A-Z0-9_]*)=(.*)$/.exec(line) ?? []
@@ -36,7 +36,7 @@ function linesOf(example: string): Entry[] {
   })
 }
 
-/** What a document gets wrong. */
+/** Returns the errors of a document. */
 function faultsOf(entries: Entry[]): string[] {
   const named = entries.map(({ name }) => name)
   const settings = new Map(SETTING_NAMES.map((name) => [environmentName(name), name]))
@@ -58,7 +58,7 @@ function faultsOf(entries: Entry[]): string[] {
   ]
 }
 
-/** A default is written as it would be in the environment; one that is nothing, or an empty list, is left out. */
+/** Defaults are written in environment syntax; null and an empty list are written as nothing. */
 function isDefault(name: string, written: string, real: unknown): boolean {
   const isNothing = real === null || (Array.isArray(real) && real.length === 0)
   if (written === '' || isNothing) return written === '' && isNothing
@@ -69,21 +69,21 @@ function isDefault(name: string, written: string, real: unknown): boolean {
   }
 }
 
-t.test("README.md's table has every setting with its name, default and meaning, and nothing else", async (t) => {
+t.test('the table in README.md has exactly the settings, with names, defaults and meanings', async (t) => {
   t.strictSame(faultsOf(rowsOf(read('README.md'))), [])
 })
 
 t.test(
-  '.env.example has every setting with its name and default, and nothing else; no secret is filled in',
+  '.env.example has exactly the settings, with names and defaults, without secrets or other uncommented lines',
   async (t) => {
     const example = read('.env.example')
     t.strictSame(faultsOf(linesOf(example)), [])
     const written = example.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
-    t.strictSame(linesOf(written.join('\n')).length, written.length, 'what is no comment is a setting')
+    t.strictSame(linesOf(written.join('\n')).length, written.length, 'every uncommented line is a setting')
   }
 )
 
-t.test('this check can fail', async (t) => {
+t.test('missing, duplicate, unknown and wrong entries are detected', async (t) => {
   const readme = read('README.md')
   const example = read('.env.example')
   const changes: [document: 'README.md' | '.env.example', from: string, to: string, fault: string][] = [

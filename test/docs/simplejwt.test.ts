@@ -1,4 +1,4 @@
-/** docs/simplejwt.md against the settings, the options and the routes: where it sends a team that comes from SimpleJWT. */
+/** Checks docs/simplejwt.md, the guide for teams that migrate, against the settings, options and routes. */
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import type { LatchkeyOptions } from '../../src/index.ts'
@@ -6,7 +6,7 @@ import { environmentName, loadEnvironment } from '../../src/settings/load.ts'
 import { SETTING_NAMES, settingOf } from '../../src/settings/schema.ts'
 import { worldOf } from '../support/build.ts'
 
-/** SimpleJWT's settings that are values, each with its default as the environment would have it; null for Django's key. */
+/** SimpleJWT's settings with plain values, and their defaults in environment syntax; null for Django's SECRET_KEY. */
 const VALUES: Record<string, string | null> = {
   ACCESS_TOKEN_LIFETIME: '5m',
   REFRESH_TOKEN_LIFETIME: '1d',
@@ -46,12 +46,12 @@ const PATHS = ['', 'refresh/', 'verify/', 'blacklist/', 'sliding/', 'sliding/ref
 const page = readFileSync(new URL('../../docs/simplejwt.md', import.meta.url), 'utf8')
 const SETTINGS = new Map(SETTING_NAMES.map((name) => [environmentName(name), name]))
 
-/** Not those which SimpleJWT has dropped, one of which is called as one of Django's. */
+/** Excludes the settings that SimpleJWT has removed, one of which has the name of a setting of Django. */
 const isOurs = (name: string) => SETTINGS.has(name) && !REMOVED.includes(name)
 
 const sectionOf = (title: string) => page.split(/^## /m).find((section) => section.startsWith(`${title}\n`)) ?? ''
 
-/** The cells of the rows that begin with a name, without its backticks. */
+/** Returns the cells of the rows that begin with a name, without backticks. */
 const rowsOf = (section: string): string[][] =>
   section
     .split('\n')
@@ -59,7 +59,7 @@ const rowsOf = (section: string): string[][] =>
     .map((line) => line.slice(1, -1).split('|'))
     .map((cells) => cells.map((cell) => cell.replaceAll('`', '').trim()))
 
-/** The lines for an environment that is SimpleJWT's. */
+/** Returns the environment variables that the page sets for the defaults of SimpleJWT. */
 const linesBesideDjango = (): [name: string, value: string][] => {
   const [, block = ''] = /```sh\n(.*?)```/s.exec(sectionOf('Running beside a live Django')) ?? []
   return block
@@ -68,14 +68,14 @@ const linesBesideDjango = (): [name: string, value: string][] => {
     .map((line) => line.split('=', 2) as [string, string])
 }
 
-t.test('every setting of SimpleJWT, living or removed, has exactly one row', async (t) => {
+t.test('every setting of SimpleJWT, current or removed, has exactly one row', async (t) => {
   const wanted = [...Object.keys(VALUES), ...FUNCTIONS, ...REMOVED]
   t.equal(wanted.length, 36 + 4)
   const named = rowsOf(sectionOf('Settings')).map(([name = '']) => name)
   t.strictSame(named.filter((name) => !isOurs(name)).toSorted(), wanted.toSorted())
 })
 
-t.test('a setting that is a value is here under its own name, with both defaults as they are', async (t) => {
+t.test('settings with values are listed under JWT_ and their names, with the defaults of both packages', async (t) => {
   const rows = new Map(rowsOf(sectionOf('Settings')).map(([name = '', ...cells]) => [name, cells]))
   for (const [name, fallback] of Object.entries(VALUES)) {
     const [theirs, here = '', ours = '?'] = rows.get(name) ?? []
@@ -87,7 +87,7 @@ t.test('a setting that is a value is here under its own name, with both defaults
   }
 })
 
-t.test('what is a setting here only is one, with its default, and together with the others it is all', async (t) => {
+t.test('settings of Latchkey only are listed with their defaults, and no JWT_ setting is missing', async (t) => {
   const own = rowsOf(sectionOf('Settings')).filter(([name = '']) => isOurs(name))
   for (const [name = '', fallback] of own) {
     t.strictSame(loadEnvironment({ [name]: fallback }), loadEnvironment({}), name)
@@ -100,7 +100,7 @@ t.test('what is a setting here only is one, with its default, and together with 
   )
 })
 
-t.test('whatever the page calls JWT_… is a setting', async (t) => {
+t.test('every JWT_ name on the page is a setting', async (t) => {
   const named = page.match(/\bJWT_[A-Z0-9_]+/g) ?? []
   t.ok(named.length > 40)
   t.strictSame(
@@ -109,7 +109,7 @@ t.test('whatever the page calls JWT_… is a setting', async (t) => {
   )
 })
 
-t.test('a removed setting is refused, and what the page has in its place is what the refusal says', async (t) => {
+t.test('a removed setting is rejected with the replacement that the page names', async (t) => {
   const rows = new Map(rowsOf(sectionOf('Settings')).map(([name = '', here]) => [name, here]))
   for (const name of REMOVED) {
     const message = `JWT_${name}: has been removed; there is ${rows.get(name)} now`
@@ -117,7 +117,7 @@ t.test('a removed setting is refused, and what the page has in its place is what
   }
 })
 
-t.test('each path of the page is a route, and all of them are there', async (t) => {
+t.test('every path on the page is a route, and the page has all token routes', async (t) => {
   const app = await worldOf('sqlite').build(t)
   const named = [...new Set(page.match(/\/api\/[\w/-]*/g))]
   t.strictSame(named.toSorted(), PATHS.toSorted())
@@ -128,7 +128,7 @@ t.test('each path of the page is a route, and all of them are there', async (t) 
   t.equal((await app.inject({ method: 'OPTIONS', url: '/api/token/nonesuch/' })).statusCode, 404)
 })
 
-t.test('each option of the page is one of the plugin, and each function a route may call is there', async (t) => {
+t.test('every option and function on the page exists', async (t) => {
   const { build } = worldOf('sqlite')
   const cells = rowsOf(sectionOf('Settings')).flat()
   const named = cells.flatMap((cell) => /^options? (.*)$/.exec(cell)?.[1]?.split(', ') ?? [])
@@ -142,18 +142,18 @@ t.test('each option of the page is one of the plugin, and each function a route 
   for (const name of functions) t.type(auth.tokens[name as keyof typeof auth.tokens], 'function', name)
 })
 
-t.test('each line for an app beside Django can be set, and has an effect', async (t) => {
+t.test('every variable for running beside Django is a setting and differs from its default', async (t) => {
   const lines = linesBesideDjango()
   t.ok(lines.length > 3)
   for (const [name, value] of lines) {
     t.ok(SETTINGS.has(name), name)
     const settings = loadEnvironment({ [name]: value })
-    // The one that says which of two cases it is for.
+    // This line shows one of two cases, which may be the default.
     if (name !== 'JWT_REFRESH_STORE') t.strictNotSame(settings, loadEnvironment({}), `${name} has another default`)
   }
 })
 
-t.test('with these lines every setting is as SimpleJWT has it by default', async (t) => {
+t.test('with the variables for running beside Django all settings have the defaults of SimpleJWT', async (t) => {
   const settings = loadEnvironment(Object.fromEntries(linesBesideDjango()))
   const theirs = Object.entries(VALUES).flatMap(([name, value]) => (value ? [[`JWT_${name}`, value]] : []))
   const theirSettings = loadEnvironment(Object.fromEntries(theirs))
@@ -163,5 +163,5 @@ t.test('with these lines every setting is as SimpleJWT has it by default', async
     if (setting) t.strictSame(settings[setting], theirSettings[setting], name)
   }
   t.match(settings, { stateless: false, refreshStore: 'blacklist', loginRate: 'off', passwordTrim: true })
-  t.equal(settings.passwordHashers[0], 'pbkdf2_sha256', "Django's first, which it needs no package for")
+  t.equal(settings.passwordHashers[0], 'pbkdf2_sha256', "Django's first hasher that needs no package")
 })

@@ -1,4 +1,4 @@
-/** An app whose routes are guarded, each by a guard of its own, and how to ask for them. */
+/** Builds apps with one route per guard, and sends requests to them. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { errorHandler, type Guard, type LatchkeyOptions } from '../../src/index.ts'
 import type { Scope, TestWorld } from '../support/build.ts'
@@ -13,7 +13,7 @@ export type Guards = Record<string, Guard>
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'POST', 'DELETE'] as const
 type Method = (typeof METHODS)[number]
 
-/** With DRF's answers; each route has the name of its guard, and answers with who is calling. */
+/** Builds an app with DRF's error responses and a route for each guard, named after it, that returns the caller. */
 export function guarded(
   { build }: Pick<TestWorld, 'build'>,
   scope: Scope,
@@ -32,7 +32,7 @@ export function guarded(
 
 export const whoAmI = async ({ user }: FastifyRequest) => ({ username: user?.username ?? null, id: user?.id ?? null })
 
-/** An access token of this user, by hand. */
+/** Returns an access token for a user id, without a login. */
 export const accessOf = (user_id: unknown, claims: object = {}) =>
   mint({ claims: { token_type: 'access', user_id, ...claims } })
 

@@ -1,4 +1,4 @@
-/** Guards of one's own and guards made of guards: whom they let in, what they ask, and what they say. */
+/** Custom guards and combinations of guards: results, order of evaluation, and errors. */
 import { rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { FastifyInstance } from 'fastify'
@@ -36,7 +36,7 @@ const broken = answering('broken', () => {
   throw new Error('broken')
 })
 
-/** What a guard answers to somebody who is signed in, and whom it has asked for that. */
+/** Expected status for an authenticated caller, and the predicates that were evaluated. */
 const TRUTHS: [name: string, Guard, statusCode: number, asked: string[]][] = [
   ['yes', yes, 200, ['yes']],
   ['no', no, 403, ['no']],
@@ -63,7 +63,7 @@ const TRUTHS: [name: string, Guard, statusCode: number, asked: string[]][] = [
   ['not-broken', not(broken), 500, ['broken']]
 ]
 
-t.test('answers are combined, asked in order until they are known, and a fault is never an answer', async (t) => {
+t.test('and, or and not evaluate in order and short-circuit, and never turn an error into a result', async (t) => {
   const app = await guarded(worldOf('sqlite'), t, Object.fromEntries(TRUTHS))
 
   for (const [name, , statusCode, expected] of TRUTHS) {
@@ -77,7 +77,7 @@ t.test('answers are combined, asked in order until they are known, and a fault i
   }
 })
 
-t.test('a message of its own is for who is signed in, and is lost where guards are combined', async (t) => {
+t.test('a custom message is returned to authenticated callers, but not by combined guards', async (t) => {
   const custom = guard(() => false, { message: 'Not today.' })
   const boast = guard(() => true, { message: 'Not today.' })
   const app = await guarded(worldOf('sqlite'), t, { custom, and: and(custom), or: or(custom, custom), not: not(boast) })
@@ -87,7 +87,7 @@ t.test('a message of its own is for who is signed in, and is lost where guards a
   for (const name of ['custom', 'and', 'or', 'not']) t.strictSame((await ask(app, name)).json(), NOBODY, name)
 })
 
-t.test('a predicate is asked once the caller is known, and sees the whole request', async (t) => {
+t.test('a predicate runs after authentication and receives the request', async (t) => {
   const isOwner = guard(({ user, params, auth }) => {
     const { name } = params as { name: string }
     return user?.id === name && (auth as { user_id: string }).user_id === name
@@ -104,7 +104,7 @@ t.test('a predicate is asked once the caller is known, and sees the whole reques
   }
 })
 
-/** Takes an app's database away for good. */
+/** Deletes the database of an app. */
 async function takeAway({ auth }: FastifyInstance): Promise<void> {
   const { databaseUrl } = auth.settings
   await auth.database.$disconnect()
@@ -114,7 +114,7 @@ async function takeAway({ auth }: FastifyInstance): Promise<void> {
 }
 
 onEachDatabase(t, (t, world) => {
-  t.test('while the database is away nobody gets in who has to be looked up, least of all by a `not`', async (t) => {
+  t.test('without a database guards that need it return 503, also within not() and or()', async (t) => {
     const mayAdd = hasPermission('blog.add_post')
     const guards = { mayAdd, not: not(mayAdd), notStaff: not(isAdminUser), either: or(mayAdd, isAuthenticated) }
     const app = await guarded(world, t, { ...guards, isAuthenticated })
@@ -128,6 +128,6 @@ onEachDatabase(t, (t, world) => {
       t.strictSame(answer.json(), { detail: 'Service temporarily unavailable, try again later.' })
     }
     t.equal((await ask(app, 'isAuthenticated', accessOf(1))).statusCode, 200, 'tokens need no database')
-    t.equal((await ask(app, 'not')).statusCode, 200, 'nor does nobody')
+    t.equal((await ask(app, 'not')).statusCode, 200, 'nor do anonymous requests')
   })
 })

@@ -23,7 +23,7 @@ const STANDARD: Guards = {
   permission: hasPermission('blog.add_post')
 }
 
-/** Everybody whom a guard may meet, and the status that each route answers to a POST. */
+/** Expected status of a POST to each route, by caller. */
 type Verdicts = Record<string, Record<keyof typeof STANDARD, number>>
 
 const STATELESS: Verdicts = {
@@ -33,7 +33,7 @@ const STATELESS: Verdicts = {
   member: { any: 200, authenticated: 200, admin: 403, readonly: 200, permission: 200 },
   staff: { any: 200, authenticated: 200, admin: 200, readonly: 200, permission: 403 },
   superuser: { any: 200, authenticated: 200, admin: 403, readonly: 200, permission: 200 },
-  // Until the token ends; but rights are always asked of the database.
+  // Accepted until the token expires; permissions are always read from the database.
   inactive: { any: 200, authenticated: 200, admin: 403, readonly: 200, permission: 403 },
   gone: { any: 200, authenticated: 200, admin: 403, readonly: 200, permission: 403 },
   invalid: { any: 401, authenticated: 401, admin: 401, readonly: 401, permission: 401 }
@@ -67,7 +67,7 @@ onEachDatabase(t, (t, world) => {
     [true, STATELESS],
     [false, STATEFUL]
   ] as const) {
-    t.test(`whom each guard lets in, ${stateless ? 'as the token says' : 'as the row says'}`, async (t) => {
+    t.test(`each guard accepts or rejects each caller by ${stateless ? 'its token' : 'its user row'}`, async (t) => {
       const app = await guarded(world, t, STANDARD, { stateless })
       const tokens = await everybody(app)
 
@@ -84,7 +84,7 @@ onEachDatabase(t, (t, world) => {
     })
   }
 
-  t.test('everybody may read where that is allowed, also a HEAD or OPTIONS, but with a bad token nobody', async (t) => {
+  t.test('isAuthenticatedOrReadOnly accepts anonymous reads, but rejects invalid tokens (401)', async (t) => {
     const app = await guarded(world, t, STANDARD)
     const good = accessOf((await addUser(app)).id)
 
@@ -96,7 +96,7 @@ onEachDatabase(t, (t, world) => {
     t.equal((await ask(app, 'readonly', undefined, 'DELETE')).statusCode, 401)
   })
 
-  t.test('an inactive user whose tokens are good all the same has no rights', async (t) => {
+  t.test('an inactive user accepted without checkUserIsActive has no permissions', async (t) => {
     const app = await guarded(world, t, STANDARD, { stateless: false, checkUserIsActive: false })
     const { inactive } = await everybody(app)
 
@@ -107,7 +107,7 @@ onEachDatabase(t, (t, world) => {
     t.strictSame(statuses, [200, 200, 403, 200, 403])
   })
 
-  t.test('several permissions are all needed, and cost no more than one', async (t) => {
+  t.test('hasPermission requires all its permissions, with no more queries than for one', async (t) => {
     const statementsOf = watchStatements(t)
     const all = hasPermission('blog.add_post', 'blog.view_post', 'shop.add_post')
     const app = await guarded(world, t, { all, twice: and(all, not(hasPermission('x.y')), all), ...STANDARD })

@@ -1,4 +1,4 @@
-/** loginRequired: pages send people to sign in, and APIs say so. */
+/** loginRequired: redirects page requests to the login page and rejects other requests. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import {
@@ -22,7 +22,7 @@ let handled = 0
 
 function routes(app: FastifyInstance): void {
   app.setErrorHandler(errorHandler)
-  // As plugins do: an answer is not sent at once.
+  // An asynchronous hook, as plugins have it, delays the response.
   app.addHook('onSend', async (_request, _reply, payload) => payload)
   const show = async () => {
     handled++
@@ -38,7 +38,7 @@ function routes(app: FastifyInstance): void {
   app.get('*', { preHandler: loginRequired() }, show)
 }
 
-t.test('who is not signed in is sent to sign in, with the way back, and nothing is handled', async (t) => {
+t.test('anonymous page requests are redirected to the login URL with next, before the handler runs', async (t) => {
   const app = await build(t, { authenticationSchemes: ['session'] }, routes)
   const sent: [url: string, location: string][] = [
     ['/page/', '/accounts/login/?next=/page/'],
@@ -58,7 +58,7 @@ t.test('who is not signed in is sent to sign in, with the way back, and nothing 
   t.equal(handled, 0)
 })
 
-t.test('the way back is on this host, whatever was asked for', async (t) => {
+t.test('next is always a path on this host, whatever the request target', async (t) => {
   const { port } = await listening(t, { authenticationSchemes: ['session'] }, routes)
   const sent: [target: string, next: string][] = [
     ['//evil.example/x', '/%252Fevil.example/x'],
@@ -77,7 +77,7 @@ t.test('the way back is on this host, whatever was asked for', async (t) => {
   }
 })
 
-t.test('who asks for no page is refused, as by isAuthenticated', async (t) => {
+t.test('anonymous requests that do not accept HTML return 401, as with isAuthenticated', async (t) => {
   const app = await build(t, { authenticationSchemes: ['jwt', 'session'] }, routes)
   const refused = [{}, { accept: '*/*' }, { accept: 'application/json' }, { accept: 'application/json, text/html' }]
   for (const headers of refused) {
@@ -90,10 +90,10 @@ t.test('who asks for no page is refused, as by isAuthenticated', async (t) => {
   for (const headers of pages) t.equal((await app.inject({ url: '/page/', headers })).statusCode, 302)
   t.equal((await app.inject({ method: 'POST', url: '/page/', headers: { accept: PAGE } })).statusCode, 302)
   const wrong = await app.inject({ url: '/page/', headers: { accept: PAGE, authorization: 'Bearer x' } })
-  t.equal(wrong.statusCode, 401, 'what is wrong is told')
+  t.equal(wrong.statusCode, 401, 'invalid credentials are not redirected')
 })
 
-t.test('combined with others it has one answer and sends nobody anywhere; in a list it does', async (t) => {
+t.test('loginRequired redirects alone and in a list of guards, and returns 403 within and, or and not', async (t) => {
   const app = await build(t, { authenticationSchemes: ['session'] }, routes)
   await addUser(app)
   const browser = openBrowser(app)

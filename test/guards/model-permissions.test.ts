@@ -1,4 +1,4 @@
-/** Who may do what with a model, and with one object of it. */
+/** modelPermissions and objectPermissions: the permissions that each method requires. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { errorHandler, modelPermissions, not, objectPermissions } from '../../src/index.ts'
@@ -8,7 +8,7 @@ import { addUser, bearer, obtainPair } from '../support/journeys.ts'
 
 const METHODS = ['GET', 'HEAD', 'OPTIONS', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 
-/** A route for all methods; objects are the caller's own if `?mine` says so. */
+/** Adds a route with all methods for each guard. With `?mine` the object belongs to the caller. */
 function routes(app: FastifyInstance): void {
   app.setErrorHandler(errorHandler)
   app.addHttpMethod('PURGE')
@@ -53,18 +53,18 @@ onEachDatabase(t, async (t, { build, databaseUrl }) => {
   const reads = { GET: 200, HEAD: 200, OPTIONS: 200 }
   const writes = (status: number) => ({ POST: status, PUT: status, PATCH: status, DELETE: status })
 
-  t.test('reading asks for nothing but a caller, writing for the permission of its kind', async (t) => {
+  t.test('reading requires authentication only, and writing the permission of its method', async (t) => {
     t.strictSame(await statuses('/model/'), { GET: 401, HEAD: 401, OPTIONS: 401, ...writes(401) })
     t.strictSame(await statuses('/model/', reader), { ...reads, ...writes(403) })
     t.strictSame(await statuses('/model/', writer), { ...reads, ...writes(200) })
     t.strictSame(await statuses('/model/', root), { ...reads, ...writes(200) })
   })
 
-  t.test('anonymous callers may read where that is said, and no more', async (t) => {
+  t.test('with anonymousReads anonymous callers can read but not write (401)', async (t) => {
     t.strictSame(await statuses('/anonymous/'), { ...reads, ...writes(401) })
   })
 
-  t.test('a map changes what its methods ask for, and HEAD asks for what GET does', async (t) => {
+  t.test('map replaces the permissions of its methods, and HEAD requires those of GET', async (t) => {
     t.strictSame(await statuses('/mapped/', viewer, ['GET', 'HEAD', 'OPTIONS']), reads)
     t.strictSame(await statuses('/mapped/', writer, ['GET', 'HEAD', 'POST', 'PUT']), {
       GET: 403,
@@ -75,26 +75,26 @@ onEachDatabase(t, async (t, { build, databaseUrl }) => {
     t.strictSame(await statuses('/mapped/', root), { ...reads, ...writes(200) })
   })
 
-  t.test('a method that nothing is said of is a 405', async (t) => {
+  t.test('a method without a mapping returns 405', async (t) => {
     for (const headers of [reader, root]) t.strictSame(await statuses('/model/', headers, ['PURGE']), { PURGE: 405 })
   })
 
-  t.test('an object is hidden from who may not read it, and else only refused', async (t) => {
+  t.test('object permissions are checked after those of the model (403), and superusers hold them all', async (t) => {
     t.strictSame(await statuses('/object/?mine', writer), { ...reads, ...writes(200) })
     t.strictSame(
       await statuses('/object/', writer),
       { ...reads, ...writes(403) },
-      'reading asks for nothing by default'
+      'reading requires no permission by default'
     )
-    t.strictSame(await statuses('/object/', reader), { ...reads, ...writes(403) }, 'the model comes first')
+    t.strictSame(await statuses('/object/', reader), { ...reads, ...writes(403) }, 'the model is checked first')
     t.strictSame(await statuses('/object/', root), { ...reads, ...writes(200) })
     t.strictSame(await statuses('/object/'), { GET: 401, HEAD: 401, OPTIONS: 401, ...writes(401) })
     t.strictSame(await statuses('/seen/', viewer, ['GET', 'POST']), { GET: 200, POST: 403 })
     const hidden = await app.inject({ method: 'DELETE', url: '/seen/', headers: writer })
-    t.equal(hidden.statusCode, 403, 'it may be read, so that it is there is no secret')
+    t.equal(hidden.statusCode, 403, 'not 404, as the object can be read')
   })
 
-  t.test('what is refused is never allowed by turning it over', async (t) => {
+  t.test('not() inverts a denied permission but not the 405 of a method without a mapping', async (t) => {
     t.strictSame(await statuses('/not/', reader, ['GET', 'POST', 'PURGE']), { GET: 403, POST: 200, PURGE: 405 })
   })
 })

@@ -1,4 +1,4 @@
-/** Which content types and permissions models get: Django's rows, whoever makes them. */
+/** Content types and permissions of models: the same rows as Django's migrate command creates. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -9,7 +9,7 @@ import { makeDjango } from '../database/django.ts'
 import { onEachDatabase, type TestWorld } from '../support/build.ts'
 import { watchStatements } from '../tokens/statements.ts'
 
-/** `id app_label.model`, and `id app_label.model codename: name`, in the order of ids. */
+/** Returns `id app_label.model` and `id app_label.model codename: name` of all rows, ordered by id. */
 async function rowsOf({ auth }: FastifyInstance): Promise<{ types: string[]; permissions: string[] }> {
   const orderBy = { id: 'asc' } as const
   const types = await auth.database.contentType.findMany({ orderBy })
@@ -27,7 +27,7 @@ const standard = (from: number, model: string, codename: string, name: string) =
     (action, at) => `${from + at} ${model} ${action}_${codename}: Can ${action} ${name}`
   )
 
-/** Two apps with connections of their own, as two servers have them. */
+/** Builds two apps with separate connections to one database, as two servers have them. */
 async function twoApps(t: Test, { build }: TestWorld): Promise<FastifyInstance[]> {
   const one = await build(t)
   return [one, await build(t, { databaseUrl: one.auth.settings.databaseUrl })]
@@ -46,7 +46,7 @@ const POST: ModelDefinition = {
 onEachDatabase(t, (t, world) => {
   const { build } = world
 
-  t.test('Django’s own models get Django’s rows, in Django’s order', async (t) => {
+  t.test('the models of Django get the same rows as in Django, in the same order', async (t) => {
     const app = await build(t)
 
     const made = await app.auth.permissions.syncPermissions(AUTH_MODELS)
@@ -83,7 +83,7 @@ onEachDatabase(t, (t, world) => {
     )
   })
 
-  t.test('a model’s own permissions come after the default ones, which can be chosen', async (t) => {
+  t.test('custom permissions of a model follow its default permissions, which can be selected', async (t) => {
     const app = await build(t)
     const { permissions } = app.auth
 
@@ -112,7 +112,7 @@ onEachDatabase(t, (t, world) => {
     })
   })
 
-  t.test('what is there stays as it is, and only what is missing is made', async (t) => {
+  t.test('missing rows are created, and existing ones stay unchanged', async (t) => {
     const app = await build(t)
     const { permissions, database } = app.auth
     await permissions.syncPermissions([{ appLabel: 'blog', model: 'blogpost', defaultPermissions: ['change'] }])
@@ -139,10 +139,10 @@ onEachDatabase(t, (t, world) => {
     t.strictSame(await permissions.syncPermissions([]), [])
   })
 
-  t.test('Django’s database is completed, and its rows keep their ids', async (t) => {
+  t.test('missing rows are added to a database created by Django, and its rows keep their ids', async (t) => {
     const databaseUrl = await world.emptyDatabaseUrl(t)
     await makeDjango(databaseUrl)
-    // Before the app, which would do what is tested here itself.
+    // Migrated here, because the app would also sync the permissions when it migrates.
     await migrate(databaseUrl)
     const app = await build(t, { databaseUrl })
     const before = await rowsOf(app)
@@ -157,7 +157,7 @@ onEachDatabase(t, (t, world) => {
     t.equal(after.permissions.length, 36)
   })
 
-  t.test('of two definitions of a model both count, and of a permission the first', async (t) => {
+  t.test('several definitions of a model are merged, and the first definition of a permission is used', async (t) => {
     const app = await build(t)
     const made = await app.auth.permissions.syncPermissions([
       { appLabel: 'blog', model: 'post', defaultPermissions: ['add'], permissions: [['add_post', 'Twice']] },
@@ -173,7 +173,7 @@ onEachDatabase(t, (t, world) => {
     ])
   })
 
-  t.test('names that do not fit are refused, and nothing is made', async (t) => {
+  t.test('too long and malformed names are rejected, and nothing is created', async (t) => {
     const app = await build(t)
     const { permissions, database } = app.auth
     const good = { appLabel: 'blog', model: 'post' }
@@ -209,10 +209,10 @@ onEachDatabase(t, (t, world) => {
     t.equal(await database.contentType.count(), 0)
     const widest = { appLabel: 'x'.repeat(100), model: 'x'.repeat(93), verboseName: 'x'.repeat(244) }
     t.equal((await permissions.syncPermissions([widest, { appLabel: '__proto__', model: 'constructor' }])).length, 8)
-    t.equal((await permissions.syncPermissions([{ ...widest, model: '𝄞'.repeat(93) }])).length, 4, 'characters count')
+    t.equal((await permissions.syncPermissions([{ ...widest, model: '𝄞'.repeat(93) }])).length, 4, 'counts characters')
   })
 
-  t.test('of many who do it at once all succeed, and each row is made once', async (t) => {
+  t.test('20 concurrent syncs all succeed and create each row once', async (t) => {
     const apps = await twoApps(t, world)
     const [app] = apps as [FastifyInstance]
 
@@ -220,7 +220,7 @@ onEachDatabase(t, (t, world) => {
       Array.from({ length: 20 }, (_, at) => apps[at % 2]?.auth.permissions.syncPermissions([...AUTH_MODELS, POST]))
     )
 
-    t.equal(made.filter((names) => names?.length === 42).length, 1, 'one has made them all')
+    t.equal(made.filter((names) => names?.length === 42).length, 1, 'one has created all rows')
     t.equal(made.filter((names) => names?.length === 0).length, 19)
     const { types, permissions } = await rowsOf(app)
     const [expected, theirs] = [await build(t), permissions.map((row) => row.replace(/^\d+ /, ''))]
@@ -234,7 +234,7 @@ onEachDatabase(t, (t, world) => {
     t.equal(types.length, alone.types.length)
   })
 
-  t.test('so it is with those who know different models, in different orders', async (t) => {
+  t.test('concurrent syncs of different models in different orders create each row once', async (t) => {
     const apps = await twoApps(t, world)
     for (let round = 0; round < 5; round++) {
       const models = Array.from({ length: 40 }, (_, at) => ({ appLabel: `round${round}`, model: `model${at}` }))
@@ -246,11 +246,11 @@ onEachDatabase(t, (t, world) => {
 
       const names = made.flat()
       t.equal(names.length, 160)
-      t.equal(new Set(names).size, 160, 'nobody claims what another has made')
+      t.equal(new Set(names).size, 160, 'each permission is reported by one call')
     }
   })
 
-  t.test('who waits for one who waits for it tries again', async (t) => {
+  t.test('a sync that runs into a deadlock is retried', async (t) => {
     const [app, other] = (await twoApps(t, world)) as [FastifyInstance, FastifyInstance]
     const [post, tag] = [
       { appLabel: 'blog', model: 'post' },
@@ -260,7 +260,7 @@ onEachDatabase(t, (t, world) => {
     const syncing = await other.auth.database.$transaction(async ({ contentType }) => {
       await contentType.create({ data: tag })
       const made = app.auth.permissions.syncPermissions([post, tag])
-      // PostgreSQL ends the deadlock a second after the first of them has begun to wait.
+      // PostgreSQL aborts a deadlocked transaction after deadlock_timeout, one second by default.
       await sleep(300)
       await contentType.create({ data: post })
       return { made }
@@ -273,7 +273,7 @@ onEachDatabase(t, (t, world) => {
     )
   })
 
-  t.test('all of it takes two statements to find out, and two in one transaction to do', async (t) => {
+  t.test('a sync takes two SELECTs, and up to two INSERTs in one transaction if rows are missing', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { permissions } = app.auth
@@ -287,7 +287,7 @@ onEachDatabase(t, (t, world) => {
       'INSERT auth_permission',
       'COMMIT'
     ])
-    t.strictSame(await sync([POST]), look, 'nothing is locked where there is nothing to do')
+    t.strictSame(await sync([POST]), look, 'no transaction if nothing is missing')
     const more = [...(POST.permissions ?? []), ['pin', 'Can pin'] as const]
     t.strictSame(await sync([{ ...POST, permissions: more }]), [...look, 'BEGIN', 'INSERT auth_permission', 'COMMIT'])
   })

@@ -1,4 +1,4 @@
-/** Giving and taking by many at once, of thousands at once, and what it costs. */
+/** Concurrent and bulk changes of permissions and groups, and their statements. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import type { ValidationError } from '../../src/errors.ts'
@@ -17,24 +17,24 @@ async function withNames(app: FastifyInstance): Promise<Groups> {
   return new Groups(app.auth.database)
 }
 
-/** What a user holds, as the next request finds it. */
+/** Returns the permissions that a user has in the next request. */
 const heldBy = async ({ auth }: FastifyInstance, id: number) =>
   [...(await auth.permissions.getAllPermissions(new TokenUser(id, 'id', {})))].sort()
 
-/** Two apps with connections of their own, as two servers have them. */
+/** Builds two apps with separate connections to one database, as two servers have them. */
 async function twoApps(t: Test, { build }: TestWorld): Promise<FastifyInstance[]> {
   const one = await build(t)
   return [one, await build(t, { databaseUrl: one.auth.settings.databaseUrl })]
 }
 
-/** All at once, by turns with either app; none may fail. */
+/** Runs 20 changes concurrently, alternating between the apps. @throws if any of them fails */
 const atOnce = (apps: FastifyInstance[], change: (app: FastifyInstance, at: number) => Promise<unknown>) =>
   Promise.all(Array.from({ length: RIVALS }, (_, at) => change(apps[at % apps.length] as FastifyInstance, at)))
 
 onEachDatabase(t, (t, world) => {
   const { build } = world
 
-  t.test('of thousands of permissions all are given at once', async (t) => {
+  t.test('thousands of permissions are granted in one transaction', async (t) => {
     const INSERT = 'INSERT auth_user_user_permissions'
     const statementsOf = watchStatements(t)
     const app = await build(t)
@@ -46,13 +46,13 @@ onEachDatabase(t, (t, world) => {
 
     const granting = await statementsOf(() => permissions.grant(id, ...names))
     const inserts = granting.slice(granting.indexOf(INSERT)).filter((statement) => statement !== INSERT)
-    t.ok(inserts.length === 0 || inserts.join() === 'COMMIT', 'in one transaction, however many statements it takes')
+    t.ok(inserts.length === 0 || inserts.join() === 'COMMIT', 'all INSERTs are in one transaction')
     t.equal((await heldBy(app, id)).length, 4000)
     await permissions.revoke(id, ...names.slice(1))
     t.strictSame(await heldBy(app, id), names.slice(0, 1))
   })
 
-  t.test('many who give, take and admit the same at the same time are all served', async (t) => {
+  t.test('concurrent grants, revocations and additions to groups all succeed', async (t) => {
     const apps = await twoApps(t, world)
     const [app] = apps as [FastifyInstance]
     const all = await withNames(app)
@@ -82,7 +82,7 @@ onEachDatabase(t, (t, world) => {
     t.ok((await database.userPermission.count()) <= NAMES.length)
   })
 
-  t.test('of many who make a group of the same name one does', async (t) => {
+  t.test('of 20 concurrent creations of one group name exactly one succeeds', async (t) => {
     const apps = await twoApps(t, world)
     const made = await atOnce(apps, ({ auth }) =>
       new Groups(auth.database).createGroup('editors').then(
@@ -94,7 +94,7 @@ onEachDatabase(t, (t, world) => {
     t.strictSame(made.toSorted(), ['made', ...taken].sort())
   })
 
-  t.test('who is let in while the group is deleted keeps nobody from deleting it', async (t) => {
+  t.test('concurrent additions to a group do not prevent its deletion', async (t) => {
     const apps = await twoApps(t, world)
     const [app] = apps as [FastifyInstance]
     await withNames(app)
@@ -110,14 +110,14 @@ onEachDatabase(t, (t, world) => {
       })
       const told = new Set(ends.filter((end) => end !== undefined))
       told.delete(`{"group":["Invalid pk \\"${id}\\" - object does not exist."]}`)
-      t.strictSame([...told], [], 'they are told that it is gone, or nothing')
+      t.strictSame([...told], [], 'no error but that the group does not exist')
     }
     t.equal(await database.group.count(), 0)
     t.equal(await database.userGroup.count(), 0)
     t.equal(await database.groupPermission.count(), 0)
   })
 
-  t.test('a change takes one statement that writes, and none where there is nothing to change', async (t) => {
+  t.test('a change takes one statement that writes, and a repeated grant none', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const groups = await withNames(app)

@@ -1,4 +1,4 @@
-/** Giving and taking permissions, and groups: what is asked for twice, or in vain. */
+/** Granting and revoking permissions, and groups: effects, repeated calls and invalid arguments. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { ValidationError } from '../../src/errors.ts'
@@ -15,7 +15,7 @@ async function withNames(app: FastifyInstance): Promise<Groups> {
   return new Groups(app.auth.database)
 }
 
-/** What a user holds, as the next request finds it. */
+/** Returns the permissions that a user has in the next request. */
 const heldBy = async ({ auth }: FastifyInstance, id: number) =>
   [...(await auth.permissions.getAllPermissions(new TokenUser(id, 'id', {})))].sort()
 
@@ -31,7 +31,7 @@ async function rejectsWith(t: Test, change: Promise<unknown>, body: object): Pro
 onEachDatabase(t, (t, world) => {
   const { build } = world
 
-  t.test('permissions are given and taken, and once more without a difference', async (t) => {
+  t.test('permissions are granted to and revoked from one user, and repeated calls change nothing', async (t) => {
     const app = await build(t)
     await withNames(app)
     const { permissions } = app.auth
@@ -50,10 +50,10 @@ onEachDatabase(t, (t, world) => {
     await permissions.revoke(id, 'blog.add_post')
     await permissions.revoke(id)
     t.strictSame(await heldBy(app, id), ['blog.view_post', 'shop.add_post'])
-    t.strictSame(await heldBy(app, bob.id), NAMES, 'what others hold stays')
+    t.strictSame(await heldBy(app, bob.id), NAMES, 'other users keep theirs')
   })
 
-  t.test('who is in a group holds what it holds, as long as both last', async (t) => {
+  t.test('members of a group hold its permissions until they leave it or it loses them', async (t) => {
     const app = await build(t)
     const groups = await withNames(app)
     const { permissions, database } = app.auth
@@ -71,18 +71,18 @@ onEachDatabase(t, (t, world) => {
     await groups.addToGroup(id, readers.id)
     t.strictSame(await heldBy(app, id), ['blog.add_post', 'blog.view_post'])
     await permissions.revoke(id, 'blog.add_post')
-    t.strictSame(await heldBy(app, id), ['blog.add_post', 'blog.view_post'], 'it was never given to the user')
+    t.strictSame(await heldBy(app, id), ['blog.add_post', 'blog.view_post'], 'the group still has it')
 
     await groups.revokeGroup('editors', 'blog.add_post', 'blog.view_post')
     await groups.revokeGroup(editors.id, 'blog.add_post')
-    t.strictSame(await heldBy(app, id), ['blog.view_post'], 'of the other group')
+    t.strictSame(await heldBy(app, id), ['blog.view_post'], 'held through the other group')
     await groups.removeFromGroup(id, 'readers')
     await groups.removeFromGroup(id, readers.id)
     t.strictSame(await heldBy(app, id), [])
     t.equal(await database.userGroup.count(), 1)
   })
 
-  t.test('a group goes with what hangs on it, and nothing else does', async (t) => {
+  t.test('deleting a group deletes its memberships and grants and nothing else', async (t) => {
     const app = await build(t)
     const groups = await withNames(app)
     const { database } = app.auth
@@ -106,10 +106,10 @@ onEachDatabase(t, (t, world) => {
     t.equal(await database.userGroup.count(), 1)
     t.equal(await database.groupPermission.count(), 2)
     t.equal(await database.permission.count(), NAMES.length)
-    t.ok((await groups.createGroup('editors')).id > editors, 'the name is free again, the id is not')
+    t.ok((await groups.createGroup('editors')).id > editors, 'the name is free again, the id is not reused')
   })
 
-  t.test('a group has a name of its own, of at most 150 characters', async (t) => {
+  t.test('a group name must be a unique, non-blank string of at most 150 characters', async (t) => {
     const app = await build(t)
     const groups = await withNames(app)
     const taken = { name: ['group with this name already exists.'] }
@@ -134,7 +134,7 @@ onEachDatabase(t, (t, world) => {
     }
   })
 
-  t.test('a permission that does not exist is named, and of the others none is given or taken', async (t) => {
+  t.test('unknown permissions are reported by name, and the others are neither granted nor revoked', async (t) => {
     const app = await build(t)
     const groups = await withNames(app)
     const { permissions, database } = app.auth
@@ -173,7 +173,7 @@ onEachDatabase(t, (t, world) => {
     t.equal(await database.groupPermission.count(), 1)
   })
 
-  t.test('users and groups that do not exist are named', async (t) => {
+  t.test('unknown users and groups are reported by key or name', async (t) => {
     const app = await build(t)
     const groups = await withNames(app)
     const { permissions } = app.auth
@@ -218,7 +218,7 @@ onEachDatabase(t, (t, world) => {
     t.equal(await app.auth.database.group.count(), 1)
   })
 
-  t.test('a name that two models share means the permissions of both', async (t) => {
+  t.test('a codename of two models grants and revokes the permissions of both', async (t) => {
     const app = await build(t)
     const { permissions, database } = app.auth
     const { id } = await addUser(app)
@@ -230,10 +230,10 @@ onEachDatabase(t, (t, world) => {
     await permissions.grant(id, 'blog.publish', 'blog.add_post')
     t.equal(await database.userPermission.count(), 3)
     await permissions.revoke(id, 'blog.publish')
-    t.strictSame(await heldBy(app, id), ['blog.add_post'], 'what is taken is gone')
+    t.strictSame(await heldBy(app, id), ['blog.add_post'], 'both are revoked')
   })
 
-  t.test('a codename may have dots', async (t) => {
+  t.test('codenames may contain dots', async (t) => {
     const app = await build(t)
     const { permissions } = app.auth
     const { id } = await addUser(app)

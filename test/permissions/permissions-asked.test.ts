@@ -1,4 +1,4 @@
-/** Questions about several permissions, an app, or all who hold one: has_perms, has_module_perms, with_perm. */
+/** Django's has_perms, has_module_perms and with_perm. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { type Caller, TokenUser } from '../../src/users/token-user.ts'
@@ -8,14 +8,14 @@ import { addUser } from '../support/journeys.ts'
 import { watchStatements } from '../tokens/statements.ts'
 import { grant, grantByGroup, permissionNamed } from './rights.ts'
 
-/** The user's row, as a guard gets it where tokens are not believed. */
+/** Returns the caller that guards have with stateless=false: the row of the user. */
 async function rowOf({ auth }: FastifyInstance, id: number): Promise<Caller> {
   const row = await auth.users.get('id', id)
   if (!row) throw new Error(`there is no user ${id}`)
   return withoutPassword(row)
 }
 
-/** What no permission and no app is called; typed as if it were, as what comes from outside is. */
+/** Values that name no permission and no app, typed as strings like untrusted input. */
 const HOSTILE = [
   ...[{ contains: '' }, { not: '' }, ['blog.add_post'], null, undefined, 0, true, Symbol.iterator],
   ...['\0', 'blog.\0', 'blog\0.add_post', '__proto__', '__proto__.__proto__', 'blog.__proto__', 'blog.\uD800'],
@@ -25,7 +25,7 @@ const HOSTILE = [
 const tokenOf = (id: number | string, claims: Record<string, unknown> = {}) => new TokenUser(id, 'id', claims)
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('several permissions are held if each of them is, and none at all are held by anybody', async (t) => {
+  t.test('hasPerms requires each permission of the list, and returns true for an empty list', async (t) => {
     const app = await build(t)
     const { permissions } = app.auth
     const alice = tokenOf((await addUser(app)).id)
@@ -51,11 +51,11 @@ onEachDatabase(t, (t, { build }) => {
 
     for (const [caller, asked, answer] of cases) {
       t.equal(await permissions.hasPerms(caller, asked), answer, `${caller?.id} ${asked}`)
-      t.equal(await permissions.hasPerms(caller, new Set(asked)), answer, 'also as a set')
+      t.equal(await permissions.hasPerms(caller, new Set(asked)), answer, 'given as a set')
     }
   })
 
-  t.test('a single permission in place of a list is a mistake, whoever is asked about', async (t) => {
+  t.test('hasPerms throws TypeError for a single permission instead of a list', async (t) => {
     const app = await build(t)
     const { permissions } = app.auth
     const alice = tokenOf((await addUser(app)).id)
@@ -69,7 +69,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('who holds any permission of an app has rights in it, and a superuser in every app', async (t) => {
+  t.test('hasModulePerms requires any permission of the app, and is true for superusers in every app', async (t) => {
     const app = await build(t)
     const { permissions } = app.auth
     const { id } = await addUser(app)
@@ -94,7 +94,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('who holds a permission is found by user, by group and by rank', async (t) => {
+  t.test('withPerm finds users with a permission of their own, by group, and as superusers', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { permissions } = app.auth
@@ -132,7 +132,7 @@ onEachDatabase(t, (t, { build }) => {
       'blog.\0',
       `${'x'.repeat(9999)}.x`
     ]) {
-      t.equal(await holders(name), 'root', 'a superuser holds what does not exist')
+      t.equal(await holders(name), 'root', 'a superuser holds unknown permissions')
       t.equal(await holders(name, { includeSuperusers: false }), '')
     }
     const [own] = await permissions.withPerm('blog.add_post')
@@ -140,7 +140,7 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(await statementsOf(() => permissions.withPerm('blog.add_post')), ['SELECT auth_user'])
   })
 
-  t.test('who holds what is no permission at all is a mistake to ask', async (t) => {
+  t.test('withPerm throws TypeError for malformed permission names and options', async (t) => {
     const { permissions } = (await build(t)).auth
     const fault = new TypeError('Permission name should be in the form app_label.permission_codename.')
 
@@ -164,7 +164,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('whatever is asked for, nobody holds what was not given', async (t) => {
+  t.test('malformed permission names are never held and need no query', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { permissions } = app.auth
@@ -183,6 +183,6 @@ onEachDatabase(t, (t, { build }) => {
       }
     })
 
-    t.strictSame(statements, [], 'and the database hears nothing of it')
+    t.strictSame(statements, [], 'no statement')
   })
 })

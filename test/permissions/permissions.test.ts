@@ -1,4 +1,4 @@
-/** What a user holds, of whom it is asked, and what asking costs. */
+/** Permission checks of a user: results, sources and number of queries. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { type Caller, TokenUser } from '../../src/users/token-user.ts'
@@ -8,7 +8,7 @@ import { addUser } from '../support/journeys.ts'
 import { watchStatements } from '../tokens/statements.ts'
 import { grant, grantByGroup, permissionNamed } from './rights.ts'
 
-/** The user's row, as a guard gets it where tokens are not believed. */
+/** Returns the caller that guards have with stateless=false: the row of the user. */
 async function rowOf({ auth }: FastifyInstance, id: number): Promise<Caller> {
   const row = await auth.users.get('id', id)
   if (!row) throw new Error(`there is no user ${id}`)
@@ -18,7 +18,7 @@ async function rowOf({ auth }: FastifyInstance, id: number): Promise<Caller> {
 const tokenOf = (id: number | string, claims: Record<string, unknown> = {}) => new TokenUser(id, 'id', claims)
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a user holds what was given to it or to its groups, letter for letter, and nothing else', async (t) => {
+  t.test('a user holds exactly the permissions granted to it or its groups, case-sensitively', async (t) => {
     const app = await build(t)
     const { permissions } = app.auth
     const [alice, bob] = [await addUser(app), await addUser(app, { username: 'bob' })]
@@ -48,7 +48,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('a superuser holds every permission, an inactive user none, and neither does nobody', async (t) => {
+  t.test('a superuser holds every permission, and inactive or unknown users hold none', async (t) => {
     const app = await build(t)
     const { permissions } = app.auth
     const root = await addUser(app, { username: 'root', isSuperuser: true })
@@ -69,7 +69,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('what a token says of rights is not believed', async (t) => {
+  t.test('claims of a token grant no permission', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     await permissionNamed(app, 'blog.add_post')
@@ -78,7 +78,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await app.auth.permissions.hasPerm(boastful, 'blog.add_post'), false)
   })
 
-  t.test('staff is who the token says it is, or else whom the row says', async (t) => {
+  t.test('isStaff follows the claim is_staff, and the user row if the token does not have it', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { permissions } = app.auth
@@ -109,7 +109,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('what is found out of a caller is asked of the database once', async (t) => {
+  t.test('concurrent and repeated checks of one caller are answered by one query', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { permissions } = app.auth
@@ -132,11 +132,11 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(ofToken, ['SELECT auth_user', ...ofRow])
     t.strictSame(await statementsOf(askAll(row)), [])
     t.strictSame(await statementsOf(askAll(token)), [])
-    t.strictSame(await statementsOf(askAll(superuser)), [], 'a superuser needs no look')
+    t.strictSame(await statementsOf(askAll(superuser)), [], 'a superuser needs no query')
     t.strictSame(await statementsOf(askAll(tokenOf(root.id))), ['SELECT auth_user'])
   })
 
-  t.test('a change of rights counts from the next request on', async (t) => {
+  t.test('a change of permissions takes effect with the next request', async (t) => {
     const app = await build(t)
     const { permissions } = app.auth
     const { id } = await addUser(app)
@@ -145,14 +145,14 @@ onEachDatabase(t, (t, { build }) => {
 
     await grantByGroup(app, id, 'blog.add_post')
 
-    t.equal(await permissions.hasPerm(before, 'blog.add_post'), false, 'within a request answers stay')
+    t.equal(await permissions.hasPerm(before, 'blog.add_post'), false, 'results do not change within a request')
     t.equal(await permissions.hasPerm(tokenOf(id), 'blog.add_post'), true)
     await app.auth.database.userGroup.deleteMany()
     t.equal(await permissions.hasPerm(tokenOf(id), 'blog.add_post'), false)
   })
 
   t.test(
-    'the permissions of a user are told apart by where they are from; a superuser has all there are',
+    'getAllPermissions, getUserPermissions and getGroupPermissions differ by source; a superuser has all permissions',
     async (t) => {
       const app = await build(t)
       const { permissions } = app.auth
@@ -194,7 +194,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   )
 
-  t.test('whoever adds to a set of permissions that was handed out has gained nothing', async (t) => {
+  t.test('adding to a returned set of permissions grants nothing', async (t) => {
     const app = await build(t)
     const { permissions } = app.auth
     const [alice, nobody] = [tokenOf((await addUser(app)).id), tokenOf(77)]
@@ -206,7 +206,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('one query answers all questions about a caller, in whatever order they come', async (t) => {
+  t.test('one query answers all kinds of checks of a caller in any order, except group permissions', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { permissions } = app.auth
@@ -231,17 +231,17 @@ onEachDatabase(t, (t, { build }) => {
       await first(superuser)
       await permissions.getAllPermissions(superuser)
       for (const caller of [row, token, superuser]) {
-        t.strictSame(await statementsOf(() => Promise.all(questions.map((ask) => ask(caller)))), [], 'and no more')
+        t.strictSame(await statementsOf(() => Promise.all(questions.map((ask) => ask(caller)))), [], 'no further query')
       }
       t.strictSame(await statementsOf(async () => first(await rowOf(app, ina.id))), ['SELECT auth_user'])
-      t.strictSame(await statementsOf(() => permissions.getGroupPermissions(row)), LOAD, 'but those of groups alone')
+      t.strictSame(await statementsOf(() => permissions.getGroupPermissions(row)), LOAD, 'a query for groups')
       t.strictSame(await statementsOf(() => permissions.getGroupPermissions(row)), [])
       t.strictSame(await statementsOf(() => permissions.getGroupPermissions(superuser)), [])
     }
     const other = await rowOf(app, id)
-    t.strictSame(await statementsOf(() => permissions.getGroupPermissions(other)), LOAD, 'which need no others')
+    t.strictSame(await statementsOf(() => permissions.getGroupPermissions(other)), LOAD, 'group permissions first')
     t.strictSame(await statementsOf(() => permissions.getGroupPermissions(other)), [])
     const all = (caller: Caller) => Promise.all(questions.map((ask) => ask(caller)))
-    t.strictSame(await statementsOf(() => all(tokenOf(id))), ['SELECT auth_user', ...LOAD], 'also all at once')
+    t.strictSame(await statementsOf(() => all(tokenOf(id))), ['SELECT auth_user', ...LOAD], 'concurrently')
   })
 })

@@ -1,11 +1,11 @@
-/** The models of a Prisma schema, as Django would name them. */
+/** Reading the models of a Prisma schema, with names as in Django. */
 import { readdirSync, readFileSync } from 'node:fs'
 import internals from '@prisma/internals'
 import t from 'tap'
 import { modelsOfSchema, ValidationError } from '../../src/index.ts'
 import { onEachDatabase } from '../support/build.ts'
 
-/** With all that could be taken for a model and is none. */
+/** Contains comments, strings and fields that look like models. */
 const SCHEMA = `
 datasource db {
   provider = "postgresql" // } model Commented { id Int @id }
@@ -77,12 +77,12 @@ const FOUND = [
   inBlog('auth_user_profile', 'auth_user_profile')
 ]
 
-t.test('of a schema its models are found, whatever its comments and texts say', async (t) => {
+t.test('models of a schema are found, and model-like comments, strings and fields are ignored', async (t) => {
   t.strictSame(modelsOfSchema(SCHEMA, 'blog'), FOUND)
   t.strictSame(modelsOfSchema(SCHEMA.replaceAll('\n', '\r\n'), 'blog'), FOUND)
 })
 
-t.test('they are those that Prisma itself sees, but for those that are registered anyway', async (t) => {
+t.test('the models are those that Prisma finds, without those on tables of Django', async (t) => {
   const { datamodel } = await internals.getDMMF({ datamodel: SCHEMA })
   const names = datamodel.models.map(({ name }) => name.toLowerCase())
   const own = ['user', 'django_session']
@@ -92,7 +92,7 @@ t.test('they are those that Prisma itself sees, but for those that are registere
   )
 })
 
-t.test('names become words as in Django, from its camel_case_to_spaces', async (t) => {
+t.test('verbose names are derived as by camel_case_to_spaces of Django', async (t) => {
   const words = {
     Post: 'post',
     BlogPost: 'blog post',
@@ -107,14 +107,14 @@ t.test('names become words as in Django, from its camel_case_to_spaces', async (
   }
 })
 
-t.test("Latchkey's own models are none of an app's", async (t) => {
+t.test("Latchkey's own schema yields no models", async (t) => {
   const folder = new URL('../../prisma/models/', import.meta.url)
   const text = readdirSync(folder).map((name) => readFileSync(new URL(name, folder), 'utf8'))
   t.ok(text.length > 2)
   t.strictSame(modelsOfSchema(text.join('\n'), 'blog'), [])
 })
 
-t.test('what is no schema has no models, and takes no time', async (t) => {
+t.test('malformed and very long texts yield no models', async (t) => {
   for (const text of [
     '',
     'model',
@@ -133,7 +133,7 @@ t.test('what is no schema has no models, and takes no time', async (t) => {
 })
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('they get their rows', async (t) => {
+  t.test('the models of a schema get their content types and permissions', async (t) => {
     const app = await build(t)
     const made = await app.auth.permissions.syncPermissions(modelsOfSchema(SCHEMA, 'blog'))
 

@@ -1,7 +1,7 @@
-/** Who may do what, put into the tables. */
+/** Grants permissions by writing to the tables. */
 import type { FastifyInstance } from 'fastify'
 
-/** The id of this permission, which is made if it is not there, with its content type `app_label.thing`. */
+/** Returns the id of a permission, which is created with the content type `app_label.thing` if it is missing. */
 export async function permissionNamed({ auth }: FastifyInstance, name: string): Promise<number> {
   const { database } = auth
   const [appLabel = '', codename = ''] = name.split('.')
@@ -17,7 +17,7 @@ export async function grant(app: FastifyInstance, userId: number, name: string):
   await app.auth.database.userPermission.create({ data: { userId, permissionId } })
 }
 
-/** Puts a user into a group of its own, which holds this permission. */
+/** Adds a user to a new group that has this permission. */
 export async function grantByGroup(app: FastifyInstance, userId: number, name: string): Promise<void> {
   const { database } = app.auth
   const group = await database.group.create({ data: { name: `${userId} ${name}` } })

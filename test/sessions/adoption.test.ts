@@ -1,4 +1,4 @@
-/** Refresh tokens from before there were sessions go on: SimpleJWT's, and those of JWT_REFRESH_STORE=blacklist. */
+/** Adoption of refresh tokens without a login session: SimpleJWT's, and those of JWT_REFRESH_STORE=blacklist. */
 import t from 'tap'
 import { onEachDatabase } from '../support/build.ts'
 import { addUser, obtainPair } from '../support/journeys.ts'
@@ -8,7 +8,7 @@ import { blacklistedIn, bodyOf, refusalOf, tokenError } from '../tokens/rows.ts'
 const ENDED = tokenError('Token is blacklisted')
 
 onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
-  t.test('a token without a session gets one at its first use, also from twenty uses at once', async (t) => {
+  t.test('concurrent first refreshes of a token without a session create one session and one successor', async (t) => {
     const before = await buildWithBlacklist(t)
     const { id } = await addUser(before)
     const { databaseUrl } = before.auth.settings
@@ -28,15 +28,15 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
       t.strictSame(
         bodyOf(await refusalOf(before.auth.tokens.refresh(token))),
         ENDED,
-        'for those who go by the tables it is used up'
+        'for an app without sessions it is blacklisted'
       )
-      t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(token))), ENDED, 'two turns later it is reuse')
+      t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(token))), ENDED, 'two rotations later it is reuse')
       t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(refresh))), ENDED)
     }
     t.equal(await app.auth.database.session.count(), 2)
   })
 
-  t.test('what was blacklisted stays so, a logout is a logout, and nobody is nobody', async (t) => {
+  t.test('tokens can be blacklisted before, during and after adoption; without a user they are rejected', async (t) => {
     const before = await buildWithBlacklist(t)
     await addUser(before)
     const app = await build(t, { databaseUrl: before.auth.settings.databaseUrl })
@@ -72,7 +72,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.equal(await app.auth.database.session.count(), 2)
   })
 
-  t.test('without rotation it is adopted as it is', async (t) => {
+  t.test('without rotation a token is adopted unchanged', async (t) => {
     const app = await build(t, { rotateRefreshTokens: false })
     const { id } = await addUser(app)
     const token = mint({ claims: { user_id: String(id) } })
@@ -84,7 +84,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(token))), ENDED)
   })
 
-  t.test('a token that Django rotates at the same moment is adopted by nobody', async (t) => {
+  t.test('a token that Django rotates during its adoption is rejected and gets no session', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const token = mint({ claims: { user_id: String(id) } })

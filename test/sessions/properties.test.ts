@@ -1,6 +1,6 @@
 /**
- * Whatever clients, users and staff do, in whatever order and at the same time, by two processes: a session has one token that
- * may be used next, an honest client always gets on, and nothing goes on after its end.
+ * Property-based test of concurrent actions of clients, users and staff on two processes: a session has one current refresh
+ * token, an honest client is never logged out, and no token is valid after the end of its session.
  */
 import fc from 'fast-check'
 import type { FastifyInstance } from 'fastify'
@@ -12,7 +12,7 @@ import { claimsOf } from '../support/tokens.ts'
 
 const RUNS = 8
 
-/** What happens next, all of one array at the same moment. */
+/** The actions of one array run concurrently. */
 type Action =
   | { kind: 'refresh' | 'retry' | 'lost'; client: number; at: number }
   | { kind: 'logout' | 'others'; client: number; at: number }
@@ -29,12 +29,12 @@ const action: fc.Arbitrary<Action> = fc.oneof(
 )
 const rounds = fc.array(fc.array(action, { minLength: 1, maxLength: 6 }), { minLength: 1, maxLength: 6 })
 
-/** A device: it holds what the last answer that has come gave it. */
+/** A device with the tokens of the last response that it received. */
 interface Client {
   sid: string
   refresh: string
   access: string
-  /** Since somebody has said so. */
+  /** Whether an action has ended the session. */
   isOver: boolean
 }
 
@@ -80,7 +80,7 @@ class World {
       for (const other of this.clients) if (other !== client) other.isOver = true
       return sessions.endAll(this.#userId, 'logout', client.sid)
     }
-    // Of a shown token all uses of one moment come from one device: two tabs, a retry, an answer that is lost.
+    // Concurrent uses of a token come from one device: two tabs, a retry, a lost response.
     const uses = action.kind === 'refresh' ? 1 : 2
     const answers = await Promise.all(Array.from({ length: uses }, () => this.#use(action.at, client)))
     const last = answers.at(-1)
@@ -101,7 +101,7 @@ class World {
   }
 }
 
-/** Nothing but a refusal is ever thrown. */
+/** Rethrows every error but a 401. */
 function refused(error: unknown): void {
   if (!(error instanceof AuthError && error.statusCode === 401)) throw error
 }
@@ -115,9 +115,9 @@ async function check(t: Test, world: World): Promise<void> {
         () => true,
         () => false
       )
-      if (isIn === client.isOver) throw new Error(`access ${isIn ? 'lives on after the end' : 'is refused'}`)
+      if (isIn === client.isOver) throw new Error(`access token ${isIn ? 'valid after the end' : 'rejected'}`)
       const isLive = await sessions.isLive(client.sid, String(claimsOf(client.refresh).jti))
-      if (isLive === client.isOver) throw new Error(`refresh ${isLive ? 'lives on after the end' : 'is dead'}`)
+      if (isLive === client.isOver) throw new Error(`refresh token ${isLive ? 'valid after the end' : 'invalid'}`)
     }
   }
   const [client] = world.clients
@@ -125,7 +125,7 @@ async function check(t: Test, world: World): Promise<void> {
 }
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('no interleaving signs an honest client out, or leaves anything alive after an end', async (t) => {
+  t.test('no interleaving logs an honest client out or leaves a token of an ended session valid', async (t) => {
     const one = await build(t, { revocationPoll: 60 })
     const apps = [one, await build(t, { revocationPoll: 60, databaseUrl: one.auth.settings.databaseUrl })]
     const { id } = await addUser(one)

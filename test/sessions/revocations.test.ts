@@ -1,4 +1,4 @@
-/** What is ended in one process is refused by every other one within a second, without a query for each request. */
+/** Revocation across processes: within a second, and without a query per request. */
 import type { FastifyInstance } from 'fastify'
 import pg from 'pg'
 import t, { type Test } from 'tap'
@@ -13,7 +13,7 @@ import { watchStatements } from '../tokens/statements.ts'
 const statusOf = async (app: FastifyInstance, access: string) =>
   (await app.inject({ url: '/api/protected/', headers: bearer(access) })).statusCode
 
-/** Resolves once the token is refused, or is no more. @throws after a second or so */
+/** Resolves once requests with the token return `wanted`. @throws Error after a second */
 async function becomes(app: FastifyInstance, access: string, wanted: number): Promise<void> {
   const deadline = Date.now() + 1000
   while ((await statusOf(app, access)) !== wanted) {
@@ -22,21 +22,21 @@ async function becomes(app: FastifyInstance, access: string, wanted: number): Pr
   }
 }
 
-/** Two servers on one database. */
+/** Builds two apps on one database, as two server processes have them. */
 async function twoApps(t: Test, { build }: TestWorld, settings = {}): Promise<[FastifyInstance, FastifyInstance]> {
   const one = await build(t, settings)
   return [one, await build(t, { ...settings, databaseUrl: one.auth.settings.databaseUrl })]
 }
 
 onEachDatabase(t, (t, world) => {
-  t.test('whatever ends a session is refused by both, and what goes on goes on', async (t) => {
+  t.test('every way to end a session revokes its access tokens in both processes, and no other tokens', async (t) => {
     const [here, there] = await twoApps(t, world)
     const alice = await addUser(here)
     const { sessions, users, tokens } = here.auth
     const endings: [what: string, end: (sid: string, refresh: string) => Promise<unknown>][] = [
       ['a logout', (_sid, refresh) => tokens.blacklist(refresh)],
-      ['one session', (sid) => sessions.end(sid, 'logout')],
-      ['all sessions', () => sessions.endAll(alice.id, 'logout')],
+      ['the end of one session', (sid) => sessions.end(sid, 'logout')],
+      ['the end of all sessions', () => sessions.endAll(alice.id, 'logout')],
       ['a new password', () => users.setPassword(alice.id, alice.password)],
       [
         'reuse',
@@ -55,15 +55,15 @@ onEachDatabase(t, (t, world) => {
       const { access, refresh } = await obtainPair(there)
       t.equal(await statusOf(there, access), 200, what)
       await end(String(claimsOf(access).sid), refresh)
-      t.equal(await statusOf(here, access), 401, `${what} is known here at once`)
+      t.equal(await statusOf(here, access), 401, `${what} takes effect at once in the same process`)
       await becomes(there, access, 401)
     }
-    t.equal(await statusOf(there, other.access), 200, 'and nobody else is out')
+    t.equal(await statusOf(there, other.access), 200, 'other users stay logged in')
     const before = { user_id: String(alice.id), token_type: 'access', iat: secondsNow() - 1 }
-    for (const app of [here, there]) t.equal(await statusOf(app, mint({ claims: before })), 401, 'named by no session')
+    for (const app of [here, there]) t.equal(await statusOf(app, mint({ claims: before })), 401, 'a token without sid')
   })
 
-  t.test('a request asks no database, whether it is refused or not', async (t) => {
+  t.test('requests with revoked and with valid access tokens need no query', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await world.build(t, { revocationPoll: 60 })
     await addUser(app)
@@ -74,7 +74,7 @@ onEachDatabase(t, (t, world) => {
     t.strictSame([await statusOf(app, one.access), await statusOf(app, two.access)], [200, 401])
   })
 
-  t.test('a process that starts later knows what was revoked before', async (t) => {
+  t.test('a process rejects tokens that were revoked before its start', async (t) => {
     const app = await world.build(t)
     await addUser(app)
     const { access, refresh } = await obtainPair(app)
@@ -84,7 +84,7 @@ onEachDatabase(t, (t, world) => {
     t.equal(await statusOf(later, access), 401)
   })
 
-  t.test('a row that was under way behind a later one is not passed over', async (t) => {
+  t.test('a revocation committed after one with a higher id is not missed', async (t) => {
     const { database, settings } = (await world.build(t)).auth
     const revocations = new Revocations(settings, database)
     const row = (id: bigint, sid: string) => ({
@@ -102,7 +102,7 @@ onEachDatabase(t, (t, world) => {
   })
 })
 
-t.test('on PostgreSQL a notice is enough, and one that was missed is made up for', async (t) => {
+t.test('on PostgreSQL revocations arrive by NOTIFY, also after the connection was lost', async (t) => {
   const [here, there] = await twoApps(t, worldOf('postgresql'), { revocationPoll: 60 })
   await addUser(here)
   const [one, two, three] = [await obtainPair(here), await obtainPair(here), await obtainPair(here)]
@@ -120,7 +120,7 @@ t.test('on PostgreSQL a notice is enough, and one that was missed is made up for
   await becomes(there, three.access, 401)
 })
 
-t.test('who cannot hear says so, once in the log, and goes on refusing what is known', async (t) => {
+t.test('failing polls are reported once per outage, and known revocations stay in effect', async (t) => {
   const app = await worldOf('sqlite').build(t)
   const faults: unknown[] = []
   const { settings, database } = app.auth
@@ -147,10 +147,10 @@ t.test('who cannot hear says so, once in the log, and goes on refusing what is k
   await revocations.hear()
   isDown = true
   await revocations.hear()
-  t.equal(faults.length, 2, 'and again after it was good')
+  t.equal(faults.length, 2, 'the next outage is reported again')
 })
 
-t.test('a server that has not heard for longer than is allowed is not ready', async (t) => {
+t.test('the readiness check returns 503 if revocations were last read before revocationMaxLag', async (t) => {
   const { app, origin } = await listening(t, { revocationMaxLag: 1 })
   t.equal((await fetch(`${origin}/health/ready`)).status, 200)
   t.intercept(app.auth.revocations, 'silence', { value: 1.5 })
@@ -160,7 +160,7 @@ t.test('a server that has not heard for longer than is allowed is not ready', as
   t.match(await answer.json(), { detail: /revoked/ })
 })
 
-t.test('what is known is forgotten with the tokens that it is about', async (t) => {
+t.test('a revocation is forgotten when the tokens that it concerns have expired', async (t) => {
   const { database, settings } = (await worldOf('sqlite').build(t)).auth
   const revocations = new Revocations(settings, database)
   const times = { revokedAt: new Date(), expiresAt: new Date(Date.now() + 60_000) }
@@ -173,7 +173,7 @@ t.test('what is known is forgotten with the tokens that it is about', async (t) 
   await revocations.hear()
   const claims = { user_id: '7', iat: secondsNow() - 1 }
   t.strictSame([revocations.refuses({ sid: 'x' }), revocations.refuses(claims)], [true, true])
-  t.notOk(revocations.refuses({ ...claims, iat: secondsNow() + 1 }), 'a later token is good')
+  t.notOk(revocations.refuses({ ...claims, iat: secondsNow() + 1 }), 'a token issued later is valid')
 
   const clock = Date.now
   t.intercept(Date, 'now', { value: () => clock() + 61_000 })

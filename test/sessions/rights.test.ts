@@ -1,4 +1,4 @@
-/** Where access tokens tell of rights, those from before a change of rights are refused, and a refresh makes them anew. */
+/** Custom claims that carry permissions: a change of permissions revokes the access tokens, and a refresh renews them. */
 import { mock } from 'node:test'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
@@ -12,7 +12,7 @@ const statusOf = async (app: FastifyInstance, access: string) =>
 
 onEachDatabase(t, (t, { build }) => {
   t.test(
-    'whatever changes the rights of a user has its access tokens renewed, by every process, and no others',
+    'with freshClaims a change of permissions, groups or is_staff revokes the access tokens of the user in all processes',
     async (t) => {
       const settings = { claims: () => ({ rights: 'x' }), freshClaims: true, revocationPoll: 60 }
       const app = await build(t, settings)
@@ -23,16 +23,16 @@ onEachDatabase(t, (t, { build }) => {
       const bobs = await obtainPair(app, bob)
       const { id } = await groups.createGroup('editors')
       const changes: [what: string, change: () => Promise<unknown>][] = [
-        ['a permission given', () => permissions.grant(alice.id, 'auth.view_user')],
-        ['a permission taken', () => permissions.revoke(String(alice.id), 'auth.view_user')],
-        ['into a group', () => groups.addToGroup(alice.id, 'editors')],
-        ['a group is given', () => groups.grantGroup('editors', 'auth.view_user')],
-        ['a group is taken from', () => groups.revokeGroup(id, 'auth.view_user')],
+        ['a permission is granted', () => permissions.grant(alice.id, 'auth.view_user')],
+        ['a permission is revoked', () => permissions.revoke(String(alice.id), 'auth.view_user')],
+        ['the user is added to a group', () => groups.addToGroup(alice.id, 'editors')],
+        ['a permission is granted to a group', () => groups.grantGroup('editors', 'auth.view_user')],
+        ['a permission is revoked from a group', () => groups.revokeGroup(id, 'auth.view_user')],
         ['a group is changed', () => groups.updateGroup(id, { permissions: [1] })],
-        ['out of a group', () => groups.removeFromGroup(alice.id, id)],
-        ['groups are set', () => users.updateUser(alice.id, { groups: [id] })],
+        ['the user is removed from a group', () => groups.removeFromGroup(alice.id, id)],
+        ['the groups of the user are set', () => users.updateUser(alice.id, { groups: [id] })],
         ['a group is deleted', () => groups.deleteGroup(id)],
-        ['made staff', () => users.updateUser(alice.id, { isStaff: true })]
+        ['the user becomes staff', () => users.updateUser(alice.id, { isStaff: true })]
       ]
       mock.timers.enable({ apis: ['Date'], now: Date.now() })
       t.teardown(() => mock.timers.reset())
@@ -42,7 +42,7 @@ onEachDatabase(t, (t, { build }) => {
         await change()
         await other.auth.revocations.hear()
         t.strictSame([await statusOf(app, access), await statusOf(other, access)], [401, 401], what)
-        // A token tells the second that it was made in, and no more.
+        // iat has a resolution of one second.
         mock.timers.setTime(Date.now() + 2000)
         const next = await tokens.refresh(refresh)
         access = next.access
@@ -52,11 +52,11 @@ onEachDatabase(t, (t, { build }) => {
       t.equal(await statusOf(app, bobs.access), 200)
       await groups.createGroup('writers').then(({ id }) => groups.updateGroup(id, { name: 'authors' }))
       await users.updateUser(alice.id, { firstName: 'Alice' })
-      t.equal(await statusOf(app, access), 200, 'what is no right changes nothing')
+      t.equal(await statusOf(app, access), 200, 'other changes revoke nothing')
     }
   )
 
-  t.test('where they tell of none, a change of rights asks nothing more, and refuses nothing', async (t) => {
+  t.test('without freshClaims a change of permissions revokes nothing and needs no more statements', async (t) => {
     const statementsOf = watchStatements(t)
     for (const settings of [{}, { claims: () => ({ rights: 'x' }) }]) {
       const app = await build(t, { ...settings, revocationPoll: 60 })

@@ -1,4 +1,4 @@
-/** A login is a session: what becomes of its refresh tokens, and what ends it. */
+/** Login sessions: the rotation of their refresh tokens, and what ends them. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { SessionRow } from '../../src/database/open.ts'
@@ -17,13 +17,13 @@ const rowOf = ({ auth }: FastifyInstance, token: string) =>
 const alter = ({ auth }: FastifyInstance, token: string, data: Partial<SessionRow>) =>
   auth.database.session.update({ where: { id: sidOf(token) }, data })
 
-/** Refreshes, and gives back the successor. @throws what the refresh throws */
+/** Refreshes and returns the successor. @throws AuthError if the refresh is rejected */
 async function successorOf({ auth }: FastifyInstance, token: string): Promise<string> {
   return (await auth.tokens.refresh(token)).refresh ?? ''
 }
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a login is a row, whose tokens name it; each refresh turns it one further', async (t) => {
+  t.test('a login creates a session row, which its tokens name in sid, and a refresh rotates its jti', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const headers = { 'user-agent': `Browser\0 ${'x'.repeat(600)}` }
@@ -48,10 +48,10 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(+row.idleExpiresAt, 1000 * Number(claimsOf(next.refresh ?? '').exp))
     t.match(sidOf(refresh), /^[0-9a-f]{32}$/)
     for (const token of [access, next.access, next.refresh ?? '']) t.equal(sidOf(token), sidOf(refresh))
-    t.equal(await app.auth.database.outstandingToken.count(), 0, "nothing in SimpleJWT's tables")
+    t.equal(await app.auth.database.outstandingToken.count(), 0, "nothing is recorded in SimpleJWT's tables")
   })
 
-  t.test('who lost the answer gets the same successor, however late, until that is used', async (t) => {
+  t.test('a retry returns the same successor until that is used; then it is reuse and ends the session', async (t) => {
     const app = await build(t)
     await addUser(app)
     const { refresh } = await obtainPair(app)
@@ -64,13 +64,13 @@ onEachDatabase(t, (t, { build }) => {
     t.match(claimsOf(again.refresh ?? ''), claims)
     t.match(claimsOf(again.access), { sid: sidOf(refresh), token_type: 'access' })
     const third = await successorOf(app, again.refresh ?? '')
-    t.equal(await successorOf(app, successor), third, 'and so goes on')
+    t.equal(await successorOf(app, successor), third, 'both copies of the successor are the same token')
     t.strictSame(
       bodyOf(await refusalOf(app.auth.tokens.refresh(refresh))),
       ENDED,
-      'but one that is two turns old is reuse'
+      'the use of a token two rotations old is reuse'
     )
-    t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(third))), ENDED, 'which has ended the session')
+    t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(third))), ENDED, 'the session has ended')
     t.match(await rowOf(app, refresh), { endReason: 'reuse_older', endedAt: Date })
     t.equal(
       (await app.inject({ url: '/api/protected/', headers: { authorization: `Bearer ${again.access}` } })).statusCode,
@@ -78,7 +78,7 @@ onEachDatabase(t, (t, { build }) => {
     )
   })
 
-  t.test('without grace a second use is reuse, and ends this session and no other', async (t) => {
+  t.test('without a grace period a second use is reuse and ends this session only', async (t) => {
     const app = await build(t, { rotationGrace: 0 })
     await addUser(app)
     const [one, other] = [await obtainPair(app), await obtainPair(app)]
@@ -90,7 +90,7 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await app.auth.tokens.refresh(other.refresh), { refresh: String })
   })
 
-  t.test('a session ends at its age, however often it is refreshed; its last tokens end with it', async (t) => {
+  t.test('a session expires at its maximum age despite refreshes, and its tokens expire no later', async (t) => {
     const app = await build(t)
     await addUser(app)
     const { refresh } = await obtainPair(app)
@@ -108,7 +108,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(Number(exp) - Number(iat), 60)
   })
 
-  t.test('without rotation the token stays, and its last use is noted', async (t) => {
+  t.test('without rotation a session keeps its refresh token and records the last use', async (t) => {
     const app = await build(t, { rotateRefreshTokens: false })
     await addUser(app)
     const { refresh } = await obtainPair(app)
@@ -122,7 +122,7 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(refresh))), ENDED)
   })
 
-  t.test('a user who is inactive or gone refreshes nothing, and a deactivation or deletion ends it all', async (t) => {
+  t.test('inactive users cannot refresh (401), and deactivating or deleting a user ends all sessions', async (t) => {
     const app = await build(t)
     const { users, database, tokens } = app.auth
     const [alice, bob] = [await addUser(app), await addUser(app, { username: 'bob' })]
@@ -130,9 +130,9 @@ onEachDatabase(t, (t, { build }) => {
     const other = await obtainPair(app)
     await database.user.update({ where: { id: alice.id }, data: { isActive: false } })
 
-    t.strictSame(bodyOf(await refusalOf(tokens.refresh(one.refresh))), NO_ACCOUNT, 'by somebody else')
+    t.strictSame(bodyOf(await refusalOf(tokens.refresh(one.refresh))), NO_ACCOUNT, 'deactivated in the database')
     await users.activate(alice.id)
-    t.match(await tokens.refresh(one.refresh), { refresh: String }, 'who gives it back')
+    t.match(await tokens.refresh(one.refresh), { refresh: String }, 'activated again')
     await users.deactivate(alice.id)
     await users.activate(alice.id)
     for (const { refresh, access } of [one, other]) {
@@ -146,10 +146,10 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await refusalOf(tokens.authenticate(two.access)), { statusCode: 401 })
     t.equal(await database.session.count({ where: { userId: bob.id } }), 0)
     const elsewhere = mint({ claims: { token_type: 'access', user_id: String(bob.id), iat: secondsNow() - 1 } })
-    t.match(await refusalOf(tokens.authenticate(elsewhere)), { statusCode: 401 }, 'also what names no session')
+    t.match(await refusalOf(tokens.authenticate(elsewhere)), { statusCode: 401 }, 'also a token without sid')
   })
 
-  t.test('a new password ends every session but the one it was set by', async (t) => {
+  t.test('a new password ends all sessions but the current one, and a password reset ends all', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const [mine, other] = [await obtainPair(app), await obtainPair(app)]
@@ -161,12 +161,12 @@ onEachDatabase(t, (t, { build }) => {
     const user = await app.auth.users.get('id', id)
     if (user === null) throw new Error('no user')
     t.equal(await app.auth.users.resetPassword({ ...user, password: 'old' }, PASSWORD), false)
-    t.match(await app.auth.tokens.refresh(mine.refresh), { refresh: String }, 'what sets nothing ends nothing')
+    t.match(await app.auth.tokens.refresh(mine.refresh), { refresh: String }, 'a rejected reset ends nothing')
     t.equal(await app.auth.users.resetPassword(user, PASSWORD), true)
     t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(mine.refresh))), ENDED)
   })
 
-  t.test('no login begins for a user who was changed since the password was looked at', async (t) => {
+  t.test('a login is rejected (401) if the user is changed after the password check', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const { users, tokens, database } = app.auth
@@ -193,7 +193,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await database.session.count({ where: { endedAt: null } }), 0)
   })
 
-  t.test('logging out ends the session, once, by whichever of its tokens', async (t) => {
+  t.test('a logout with any refresh token of a session revokes all its tokens; a second one is rejected', async (t) => {
     const app = await build(t)
     await addUser(app)
     const { refresh, access } = await obtainPair(app)
@@ -211,10 +211,10 @@ onEachDatabase(t, (t, { build }) => {
     }
     t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(successor))), ENDED)
     t.match(await refusalOf(app.auth.tokens.authenticate(access)), { message: /not valid for any token type/ })
-    t.equal((await refreshWith(app, mint({ claims: { sid: 'f'.repeat(32) } }))).statusCode, 401, 'no such session')
+    t.equal((await refreshWith(app, mint({ claims: { sid: 'f'.repeat(32) } }))).statusCode, 401, 'unknown session')
   })
 
-  t.test('who has more sessions than allowed loses the oldest, also by logins at once', async (t) => {
+  t.test('a login beyond sessionLimit ends the oldest session, also with concurrent logins', async (t) => {
     const app = await build(t, { sessionLimit: 2 })
     const { id } = await addUser(app)
     const oldest = await obtainPair(app)
@@ -229,7 +229,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await app.auth.sessions.list(id)).length, 2)
   })
 
-  t.test('a sliding token has a session, too', async (t) => {
+  t.test('a sliding token has a session and is rejected after its end (401)', async (t) => {
     const app = await build(t, { authTokenClasses: ['SlidingToken'] })
     await addUser(app)
     const { token } = await app.auth.tokens.obtainSliding(ALICE)
@@ -241,7 +241,7 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await refusalOf(app.auth.tokens.authenticate(renewed.token)), { statusCode: 401 })
   })
 
-  t.test('what is over goes: sessions whose last token has expired, and revocations nobody needs', async (t) => {
+  t.test('flushing deletes expired sessions and revocations, and keeps ended sessions until they expire', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const { database, tokens } = app.auth
@@ -258,7 +258,7 @@ onEachDatabase(t, (t, { build }) => {
       (await app.auth.sessions.list(id)).map((session) => session.id),
       [sidOf(live.refresh)]
     )
-    t.match(await rowOf(app, ended.refresh), { endReason: 'logout' }, 'until its token has expired')
+    t.match(await rowOf(app, ended.refresh), { endReason: 'logout' }, 'kept until its token has expired')
     t.equal(await database.revocation.count(), 1)
   })
 })

@@ -1,4 +1,4 @@
-/** What each journey costs in SQL. A number that changes here is a decision, not an accident. */
+/** SQL statements of each operation. More of them are a regression unless intended. */
 import t from 'tap'
 import type { LatchkeyOptions } from '../../src/index.ts'
 import { onEachDatabase } from '../support/build.ts'
@@ -21,7 +21,7 @@ const LOOK = ['SELECT latchkey_session', USER]
 const END = ['BEGIN', TURN, 'INSERT latchkey_revocation', 'COMMIT']
 
 onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) => {
-  t.test('where logins are sessions, obtaining a pair takes two statements, and refreshing it one', async (t) => {
+  t.test('with login sessions a login takes two statements and a refresh one; some settings add one', async (t) => {
     const costs: [LatchkeyOptions, login: string[], refresh: string[]][] = [
       [{}, [USER, BEGIN], [TURN]],
       [{ rotateRefreshTokens: false }, [USER, BEGIN], [TURN]],
@@ -45,11 +45,11 @@ onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) =
         login
       )
       t.strictSame(await statementsOf(() => tokens.refresh(pair.refresh)), refresh)
-      t.strictSame(await statementsOf(() => outcomeOf(tokens.refresh('x'))), [], 'and a forged one none')
+      t.strictSame(await statementsOf(() => outcomeOf(tokens.refresh('x'))), [], 'a forged token causes none')
     }
   })
 
-  t.test('a retry takes two more, a logout one transaction, and a guard none', async (t) => {
+  t.test('with login sessions a retry takes three statements, a logout one transaction and a guard none', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await buildWithSessions(t, { revocationPoll: 60 })
     const { tokens } = app.auth
@@ -65,7 +65,7 @@ onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) =
     t.strictSame(await statementsOf(() => outcomeOf(tokens.refresh(refresh))), [TURN, 'SELECT latchkey_session'])
   })
 
-  t.test('obtaining a pair takes two statements: one reads the user, one records the token', async (t) => {
+  t.test('with the blacklist a login takes two statements: one reads the user, one records the token', async (t) => {
     const costs: [LatchkeyOptions, string[]][] = [
       [{}, [USER, RECORD]],
       [{ updateLastLogin: true }, [USER, RECORD, 'UPDATE auth_user']],
@@ -83,7 +83,7 @@ onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) =
     }
   })
 
-  t.test('refreshing takes seven statements with rotation, and two or none without', async (t) => {
+  t.test('with the blacklist a refresh takes seven statements, and two without rotation', async (t) => {
     const rotation = [BLACKLIST, USER, KNOWN, 'BEGIN', ENTER, RECORD, 'COMMIT']
     const costs: [LatchkeyOptions, string[]][] = [
       [{}, rotation],
@@ -99,11 +99,11 @@ onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) =
       const { refresh } = await app.auth.tokens.obtainPair(ALICE)
 
       t.strictSame(await statementsOf(() => app.auth.tokens.refresh(refresh)), expected)
-      t.strictSame(await statementsOf(() => outcomeOf(app.auth.tokens.refresh('x'))), [], 'and a forged one none')
+      t.strictSame(await statementsOf(() => outcomeOf(app.auth.tokens.refresh('x'))), [], 'a forged token causes none')
     }
   })
 
-  t.test('blacklisting takes four statements, verifying one or none, and a guard none', async (t) => {
+  t.test('with the blacklist a logout takes four statements, verifying one, and a guard none', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     await addUser(app)
@@ -116,7 +116,7 @@ onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) =
     t.equal((await get()).statusCode, 200)
   })
 
-  t.test('a guard reads the user once a request where tokens are not believed', async (t) => {
+  t.test('without stateless a guard reads the user once per request', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t, { stateless: false, blacklistAfterRotation: false })
     await addUser(app)

@@ -1,11 +1,11 @@
-/** What can go wrong in a database, on purpose. */
+/** Injects database faults. */
 import type { FastifyInstance } from 'fastify'
 
 const isSqlite = (app: FastifyInstance) => app.auth.settings.databaseUrl.startsWith('file:')
 
-/** From now on the database refuses new rows of this table, without being down. */
+/** Makes the database reject inserts into a table, without being down. */
 export async function refuseInserts(app: FastifyInstance, table: string): Promise<void> {
-  // SQLite's own RAISE comes out as a foreign key's violation; a table that is not there comes out as what it is.
+  // RAISE is reported as a foreign key violation in SQLite, so the trigger writes to a missing table instead.
   const statements = isSqlite(app)
     ? [`CREATE TRIGGER refusal BEFORE INSERT ON ${table} BEGIN INSERT INTO refused VALUES (1); END`]
     : [

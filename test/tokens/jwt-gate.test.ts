@@ -1,4 +1,4 @@
-/** What is refused before a signature is looked at, and what is said of times. */
+/** Checks of a token before its signature, and of its times. */
 import t from 'tap'
 import { SIGNING_KEY } from '../support/build.ts'
 import { signatureOf } from '../support/tokens.ts'
@@ -7,7 +7,7 @@ import { CLAIMS, encoded, HEADER, jwtWith, type Part, signed, signedText, stopCl
 const INVALID = { message: 'Token is invalid', statusCode: 401, code: 'token_not_valid' }
 const EXPIRED = { message: 'Token is expired', statusCode: 401, code: 'token_not_valid' }
 
-/** The same bytes in another spelling: the last letter has bits that stand for nothing. */
+/** Returns non-canonical base64url of the same bytes: the last character has unused bits. */
 function respelled(text: string): string {
   const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
   const other = `${text.slice(0, -1)}${letters[letters.indexOf(text.slice(-1)) + 1]}`
@@ -16,17 +16,17 @@ function respelled(text: string): string {
   return other
 }
 
-/** With blanks at its end, which JSON allows, until base64url has bits to spare. */
+/** Appends spaces, which JSON allows, until the base64url text has unused bits. */
 const withSpareBits = (text: string): string => (text.length % 3 === 0 ? withSpareBits(`${text} `) : text)
 
-t.test('what is not three parts of canonical base64url is refused unread', async (t) => {
+t.test('a token must be three parts of canonical base64url, checked before the signature', async (t) => {
   const { decode, checks } = await jwtWith()
   const good = signed()
   const [header = '', payload = '', signature = ''] = good.split('.')
   const spareHeader = encoded(withSpareBits(JSON.stringify(HEADER)))
   const sparePayload = encoded(withSpareBits(JSON.stringify(CLAIMS)))
   const odd: Record<string, string> = {
-    nothing: '',
+    empty: '',
     'one part': 'abc',
     'two parts': `${header}.${payload}`,
     'no signature': `${header}.${payload}.`,
@@ -34,18 +34,18 @@ t.test('what is not three parts of canonical base64url is refused unread', async
     'no payload': signedText(header, ''),
     'four parts': `${good}.${signature}`,
     'five parts': `${good}.a.b`,
-    'a blank before': ` ${good}`,
-    'a line end after': `${good}\n`,
-    'a NUL after': `${good}\0`,
+    'a leading space': ` ${good}`,
+    'a trailing newline': `${good}\n`,
+    'a trailing NUL': `${good}\0`,
     'padding of the header': signedText(`${header}=`, payload),
     'padding of the payload': signedText(header, `${payload}=`),
     'padding of the signature': `${good}=`,
-    'the other alphabet': signedText(header, `${encoded(Buffer.from([0xff, 0xef]))}+/`),
-    'a letter too many': signedText(header, `${payload.slice(0, payload.length - (payload.length % 4))}A`),
-    'another spelling of the header': signedText(respelled(spareHeader), payload),
-    'another spelling of the payload': signedText(header, respelled(sparePayload)),
-    'another spelling of the signature': `${header}.${payload}.${respelled(signature)}`,
-    'a letter of many bytes': `${good.slice(0, -1)}é`
+    'the standard base64 alphabet': signedText(header, `${encoded(Buffer.from([0xff, 0xef]))}+/`),
+    'a surplus character': signedText(header, `${payload.slice(0, payload.length - (payload.length % 4))}A`),
+    'unused bits in the header': signedText(respelled(spareHeader), payload),
+    'unused bits in the payload': signedText(header, respelled(sparePayload)),
+    'unused bits in the signature': `${header}.${payload}.${respelled(signature)}`,
+    'a multi-byte character': `${good.slice(0, -1)}é`
   }
 
   t.strictSame({ ...(await decode(signedText(spareHeader, sparePayload))) }, CLAIMS)
@@ -54,7 +54,7 @@ t.test('what is not three parts of canonical base64url is refused unread', async
   t.equal(checks(), before)
 })
 
-t.test('4,096 bytes are a token, one more is none', async (t) => {
+t.test('tokens of more than 4,096 bytes are rejected before the signature check', async (t) => {
   const { decode, checks } = await jwtWith()
   const ofLength = (length: number) => {
     const [header = '', , signature = ''] = signed().split('.')
@@ -70,20 +70,20 @@ t.test('4,096 bytes are a token, one more is none', async (t) => {
   t.equal(checks(), 1)
 })
 
-t.test('header and payload are JSON objects in UTF-8', async (t) => {
+t.test('header and payload must be JSON objects in valid UTF-8, checked before the signature', async (t) => {
   const { decode, checks } = await jwtWith()
   const text = JSON.stringify(CLAIMS)
   const odd: [string, Part][] = [
-    ['no JSON', '{'],
+    ['malformed JSON', '{'],
     ['two values', `${text}{}`],
-    ['a comma too many', `${text.slice(0, -1)},}`],
-    ['text', '"a"'],
+    ['a trailing comma', `${text.slice(0, -1)},}`],
+    ['a string', '"a"'],
     ['a number', '1'],
     ['null', 'null'],
     ['true', 'true'],
-    ['a list', `[${text}]`],
+    ['an array', `[${text}]`],
     ['invalid UTF-8', Buffer.concat([Buffer.from('{"a":"'), Buffer.from([0xff]), Buffer.from('"}')])],
-    ['an overlong blank', Buffer.concat([Buffer.from('{"a":"'), Buffer.from([0xc0, 0xa0]), Buffer.from('"}')])],
+    ['an overlong encoding', Buffer.concat([Buffer.from('{"a":"'), Buffer.from([0xc0, 0xa0]), Buffer.from('"}')])],
     [
       'a surrogate in UTF-8',
       Buffer.concat([Buffer.from('{"a":"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"}')])
@@ -100,7 +100,7 @@ t.test('header and payload are JSON objects in UTF-8', async (t) => {
   t.equal(checks(), 0)
 })
 
-t.test('only the configured algorithm is one, and the header does not choose', async (t) => {
+t.test('only the configured algorithm is accepted, whatever the header names', async (t) => {
   const { decode, checks } = await jwtWith()
   const by = (alg: string) => {
     const content = `${encoded({ alg, typ: 'JWT' })}.${encoded(CLAIMS)}`
@@ -116,7 +116,7 @@ t.test('only the configured algorithm is one, and the header does not choose', a
 })
 
 t.test(
-  'a header with an extension, compression or an odd kid is refused unread; others are not looked at',
+  'headers with crit, zip, b64 or a non-string kid are rejected before the signature check; others are ignored',
   async (t) => {
     const { decode, checks } = await jwtWith()
     const values = [null, false, true, '', 'DEF', [], ['b64'], {}]
@@ -145,7 +145,7 @@ t.test(
 
 const NOW = 1_800_000_000
 
-/** Times as they stand in the payload, since not all of them are JavaScript's. */
+/** Times as JSON text, as JavaScript numbers cannot express all of them. */
 type TimeCase = [times: string, leeway: number, verdict: 'good' | 'expired' | 'invalid']
 
 const TIMES: TimeCase[] = [
@@ -186,7 +186,7 @@ const TIMES: TimeCase[] = [
   [`"exp":${NOW},"exp":${NOW + 1}`, 0, 'good']
 ]
 
-t.test('a token is good from iat and nbf until just before exp, with the leeway at both ends', async (t) => {
+t.test('a token is valid from iat and nbf until just before exp, with the leeway on both sides', async (t) => {
   stopClock(t, NOW * 1000)
   const refusals = { expired: EXPIRED, invalid: INVALID }
 
@@ -199,7 +199,7 @@ t.test('a token is good from iat and nbf until just before exp, with the leeway 
   }
 })
 
-t.test('within a second it is the fraction that decides', async (t) => {
+t.test('nbf and exp are compared with the clock to the millisecond', async (t) => {
   const move = stopClock(t, NOW * 1000)
   const { decode } = await jwtWith()
   const token = signed({ jti: 'a1', exp: NOW, nbf: NOW - 1 })

@@ -12,7 +12,7 @@ const EXPIRED = { message: 'Token is expired', statusCode: 401, code: 'token_not
 const NOW = 1_800_000_000
 const past = { exp: NOW - 1 }
 
-t.test('tokens are written byte for byte as PyJWT writes them, and read again', async (t) => {
+t.test('encoded tokens equal those of PyJWT byte for byte and decode to the same claims', async (t) => {
   for (const { alg, key, payload, token } of vectors.jwt) {
     const jwt = await jwtWith({ algorithm: alg }, key)
 
@@ -21,7 +21,7 @@ t.test('tokens are written byte for byte as PyJWT writes them, and read again', 
   }
 })
 
-t.test('all that is not printable ASCII is escaped as Python escapes it', async (t) => {
+t.test('encode escapes everything but printable ASCII, as json.dumps does', async (t) => {
   const { encode } = await jwtWith()
 
   const payload = encode({ text: 'é\u2028\x7f\x00\n"\\/<🔑\ud800' }).split('.')[1] ?? ''
@@ -30,7 +30,7 @@ t.test('all that is not printable ASCII is escaped as Python escapes it', async 
   t.equal(Buffer.from(payload, 'base64url').toString(), `{"text":"${text}"}`)
 })
 
-t.test('audience and issuer come last, or keep the place that they have', async (t) => {
+t.test('encode appends aud and iss, or replaces them in place if the claims have them', async (t) => {
   const { encode, decode } = await jwtWith({ audience: 'a,b', issuer: 'me' })
 
   const fresh = encode({ exp: NOW * 2, jti: 'x' })
@@ -41,7 +41,7 @@ t.test('audience and issuer come last, or keep the place that they have', async 
   t.equal(of(renewed), '{"exp":3600000000,"jti":"y","aud":["a","b"],"iss":"me"}')
 })
 
-t.test('a signature by anybody else, or over anything else, is invalid', async (t) => {
+t.test('a signature by another key or over other content is invalid (401)', async (t) => {
   const { decode } = await jwtWith()
   const good = signed()
   const [header = '', payload = '', signature = ''] = good.split('.')
@@ -60,7 +60,7 @@ t.test('a signature by anybody else, or over anything else, is invalid', async (
   for (const [name, token] of Object.entries(forged)) await t.rejects(decode(token), INVALID, name)
 })
 
-t.test('what is wrong is told in the order of PyJWT: signature, times, issuer and audience, types', async (t) => {
+t.test('errors are reported in the order of PyJWT: signature, times, issuer and audience, types', async (t) => {
   stopClock(t, NOW * 1000)
   const { decode } = await jwtWith({ audience: 'us', issuer: 'me' })
   const good = { ...CLAIMS, aud: 'us', iss: 'me' }
@@ -69,18 +69,18 @@ t.test('what is wrong is told in the order of PyJWT: signature, times, issuer an
     ['bad signature, expired', badly(past), INVALID],
     ['other alg, expired', signed({ ...good, ...past }, { ...HEADER, alg: 'HS512' }), INVALID],
     ['expired, from the future', signed({ ...good, ...past, iat: NOW + 9 }), INVALID],
-    ['expired, not yet good', signed({ ...good, ...past, nbf: NOW + 9 }), INVALID],
-    ['expired, for others', signed({ ...good, ...past, aud: 'them' }), EXPIRED],
-    ['expired, by others', signed({ ...good, ...past, iss: 'you' }), EXPIRED],
-    ['expired, sub a number', signed({ ...good, ...past, sub: 1 }), EXPIRED],
-    ['expired, jti a number', signed({ ...good, ...past, jti: 1 }), EXPIRED]
+    ['expired, not yet valid', signed({ ...good, ...past, nbf: NOW + 9 }), INVALID],
+    ['expired, wrong audience', signed({ ...good, ...past, aud: 'them' }), EXPIRED],
+    ['expired, wrong issuer', signed({ ...good, ...past, iss: 'you' }), EXPIRED],
+    ['expired, sub is a number', signed({ ...good, ...past, sub: 1 }), EXPIRED],
+    ['expired, jti is a number', signed({ ...good, ...past, jti: 1 }), EXPIRED]
   ]
 
   t.strictSame({ ...(await decode(signed(good))) }, good)
   for (const [name, token, refusal] of cases) await t.rejects(decode(token), refusal, name)
 })
 
-t.test('a token is for us if it names one audience of ours, and by the issuer that we name', async (t) => {
+t.test('if configured, one of the audiences and the exact issuer are required in a token', async (t) => {
   const cases: [SettingsInput, object, boolean][] = [
     [{}, {}, true],
     [{}, { aud: 'anybody', iss: 'anybody' }, true],
@@ -113,7 +113,7 @@ t.test('a token is for us if it names one audience of ours, and by the issuer th
   }
 })
 
-t.test('sub is text; an id of a token is short text of letters, digits, - and _', async (t) => {
+t.test('sub must be a string, and jti 1 to 64 letters, digits, "-" and "_"', async (t) => {
   const usual = await jwtWith()
   const renamed = await jwtWith({ jtiClaim: 'tid' })
   const cases: [object, boolean][] = [
@@ -144,14 +144,14 @@ t.test('sub is text; an id of a token is short text of letters, digits, - and _'
     if (isGood) t.match(await usual.decode(token), claims, name)
     else await t.rejects(usual.decode(token), INVALID, name)
     if (isGood) t.match(await renamed.decode(as('good')), { ...claims, tid: 'good' }, name)
-    else await t.rejects(renamed.decode(as('good')), INVALID, `${name}, though it is not the id here`)
+    else await t.rejects(renamed.decode(as('good')), INVALID, `${name} with another jtiClaim`)
   }
   for (const tid of [1, null, '', 'a b']) {
     await t.rejects(renamed.decode(signed({ ...CLAIMS, tid })), INVALID, `tid ${tid}`)
   }
 })
 
-t.test('claims cannot be changed, also not those within, by whoever is given them', async (t) => {
+t.test('decoded claims are deeply frozen', async (t) => {
   const { decode } = await jwtWith()
   const token = signed({ ...CLAIMS, roles: [{ name: 'admin' }], nothing: null })
 
@@ -163,7 +163,7 @@ t.test('claims cannot be changed, also not those within, by whoever is given the
   }
 })
 
-t.test('a claim called __proto__ is a claim like any other', async (t) => {
+t.test('a claim named __proto__ is an ordinary claim and pollutes no prototype', async (t) => {
   const { decode, encode } = await jwtWith()
   const text =
     '{"__proto__":{"user_id":"1","polluted":true},"constructor":{"prototype":{"polluted":true}},"exp":4102444800}'
@@ -173,10 +173,10 @@ t.test('a claim called __proto__ is a claim like any other', async (t) => {
   t.equal(claims.user_id, undefined)
   t.ok(Object.hasOwn(claims, '__proto__'))
   t.equal(({} as { polluted?: boolean }).polluted, undefined)
-  t.equal(encode(claims), signed(text), 'and it is written again')
+  t.equal(encode(claims), signed(text), 'encoding keeps the claim')
 })
 
-t.test('a token seen before costs no signature check', async (t) => {
+t.test('decoding a token again needs no signature check', async (t) => {
   const { decode, checks } = await jwtWith()
   const token = signed()
 
@@ -186,7 +186,7 @@ t.test('a token seen before costs no signature check', async (t) => {
   t.equal(checks(), 1)
 })
 
-t.test('a token that was refused is not remembered as good', async (t) => {
+t.test('rejected tokens are not cached', async (t) => {
   const { decode, checks } = await jwtWith({ audience: 'us' })
   const token = signed()
 
@@ -196,7 +196,7 @@ t.test('a token that was refused is not remembered as good', async (t) => {
   t.equal(checks(), 2)
 })
 
-t.test('a remembered token is refused once it has expired', async (t) => {
+t.test('a cached token is rejected once it expires, and while the clock is before iat', async (t) => {
   const move = stopClock(t, NOW * 1000)
   const { decode, checks } = await jwtWith()
   const token = signed({ ...CLAIMS, exp: NOW + 5 })
@@ -206,14 +206,14 @@ t.test('a remembered token is refused once it has expired', async (t) => {
   t.match(await decode(token), { exp: NOW + 5 })
   move((NOW + 5) * 1000)
   await t.rejects(decode(token), EXPIRED)
-  // Clocks can be set back, too.
+  // A system clock can be set back.
   move((CLAIMS.iat - 1) * 1000)
   await t.rejects(decode(token), INVALID)
 
   t.equal(checks(), 1)
 })
 
-t.test('ten thousand tokens are remembered, and no more: the oldest is forgotten', async (t) => {
+t.test('the cache holds 10,000 tokens and evicts the oldest first', async (t) => {
   const { decode, checks } = await jwtWith()
   const tokens = Array.from({ length: 10_001 }, (_, index) => signed({ ...CLAIMS, jti: `t${index}` }))
   const [first = '', second = ''] = tokens
@@ -221,14 +221,14 @@ t.test('ten thousand tokens are remembered, and no more: the oldest is forgotten
   const before = checks()
 
   await decode(second)
-  t.equal(checks(), before, 'the second is known')
+  t.equal(checks(), before, 'the second is cached')
   await decode(first)
-  t.equal(checks(), before + 1, 'the first is not')
+  t.equal(checks(), before + 1, 'the first was evicted')
   await decode(second)
-  t.equal(checks(), before + 2, 'and has taken the place of the second')
+  t.equal(checks(), before + 2, 'caching the first again evicted the second')
 })
 
-t.test('the cause of a refusal is kept for the log, and kept from the answer', async (t) => {
+t.test('the error of an invalid token has a cause, which is not in the response body', async (t) => {
   const { decode } = await jwtWith()
 
   for (const token of [`${signed().slice(0, -2)}AA`, signed('{')]) {

@@ -5,7 +5,7 @@ import { onEachDatabase } from '../support/build.ts'
 import { addUser, bearer, obtainPair, refreshWith } from '../support/journeys.ts'
 import { claimsOf } from '../support/tokens.ts'
 
-/** A plan that changes from one look to the next, and tells which request it was made for. */
+/** Returns a `claims` option whose plan changes with each call, and whose path is the URL of the request. */
 function plans() {
   let count = 0
   return (user: { username: string }, request: FastifyRequest | null) => ({
@@ -31,7 +31,7 @@ onEachDatabase(t, (t, { build }) => {
     { options: { freshClaims: true, claimsIn: 'access' as const }, pair: [none, first], after: [none, second] }
   ]
   for (const { options, pair, after } of table) {
-    t.test(`claims of one's own, ${JSON.stringify(options)}, are where they are wanted and as fresh`, async (t) => {
+    t.test(`custom claims are in the tokens, and as fresh, as ${JSON.stringify(options)} requires`, async (t) => {
       const app = await build(t, { claims: plans(), ...options })
       await addUser(app)
 
@@ -44,7 +44,7 @@ onEachDatabase(t, (t, { build }) => {
     })
   }
 
-  t.test("a claim that is not one's own to give is a fault of the app, told in the log and to nobody", async (t) => {
+  t.test('custom claims that set a reserved claim return 500', async (t) => {
     const app = await build(t, { claims: () => ({ exp: 4_102_444_800 }) })
     const credentials = await addUser(app)
 
@@ -54,7 +54,7 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(answer.json(), { detail: 'A server error occurred.' })
   })
 
-  t.test('a fresh claim follows into a sliding token when it is renewed', async (t) => {
+  t.test('with freshClaims refreshing a sliding token recomputes the custom claims', async (t) => {
     const app = await build(t, { claims: plans(), freshClaims: true })
     const credentials = await addUser(app)
 
@@ -65,7 +65,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(pick(renewed.token).plan, 'alice-2')
   })
 
-  t.test('the rule of the app decides who may obtain and refresh', async (t) => {
+  t.test('users rejected by userAuthenticationRule can neither obtain nor refresh tokens', async (t) => {
     let isOpen = true
     const app = await build(t, { userAuthenticationRule: async ({ username }) => isOpen && username === 'alice' })
     await addUser(app)
@@ -81,7 +81,7 @@ onEachDatabase(t, (t, { build }) => {
     await t.rejects(obtainPair(app, bob), /No active account found with the given credentials/)
   })
 
-  t.test('a login that fails is told with its secrets as asterisks, one that succeeds with its user', async (t) => {
+  t.test('onLoginFailed receives masked credentials; onLoginSuccess replaces the last_login update', async (t) => {
     const told: unknown[] = []
     const app = await build(t, {
       updateLastLogin: true,
@@ -98,7 +98,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await app.auth.users.get('username', 'alice'))?.lastLogin, null)
   })
 
-  t.test('what failed is told under the name of the field that users sign in with', async (t) => {
+  t.test('onLoginFailed receives the credentials under the name of loginField', async (t) => {
     const told: unknown[] = []
     const app = await build(t, { loginField: 'email', onLoginFailed: (credentials) => void told.push(credentials) })
     const payload = { email: 'nobody@example.com', password: 'wrong' }
@@ -106,14 +106,14 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(told, [{ email: 'nobody@example.com', password: '********************' }])
   })
 
-  t.test('an encoder of the app writes the claims', async (t) => {
+  t.test('jsonEncoder encodes the claims of new tokens', async (t) => {
     const app = await build(t, { jsonEncoder: (claims) => JSON.stringify({ ...claims, seal: 'ours' }) })
     await addUser(app)
 
     t.equal(claimsOf((await obtainPair(app)).access).seal, 'ours')
   })
 
-  t.test('a caller known only by token can be of a class of the app', async (t) => {
+  t.test('tokenUserClass sets the class of request.user', async (t) => {
     class Member extends TokenUser {
       get isGold(): boolean {
         return this.claims.plan === 'gold'
@@ -129,7 +129,7 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(answer.json(), { gold: true })
   })
 
-  t.test('without the claims that tell kind and id, neither is asked for', async (t) => {
+  t.test('without tokenTypeClaim and jtiClaim tokens carry and need neither claim', async (t) => {
     const app = await build(t, { tokenTypeClaim: 'none', jtiClaim: null, refreshStore: 'none' })
     await addUser(app)
 

@@ -1,4 +1,4 @@
-/** What tests of tokens look at: rows, refusals, and tokens beside tokens. */
+/** Helpers for the tests of tokens: rows, errors and related tokens. */
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import type { AuthError } from '../../src/errors.ts'
@@ -9,14 +9,14 @@ export const outstandingIn = ({ auth }: FastifyInstance) =>
 
 export const blacklistedIn = ({ auth }: FastifyInstance) => auth.database.blacklistedToken.count()
 
-/** What was thrown. @throws if nothing was */
+/** Returns the error that rejected `work`. @throws Error if it was not rejected */
 export async function refusalOf(work: Promise<unknown>): Promise<AuthError> {
   const outcome = await outcomeOf(work)
   if (outcome === null) throw new Error('it was not refused')
   return outcome
 }
 
-/** What was thrown, or null. */
+/** Returns the error that rejected `work`, or null. */
 export const outcomeOf = (work: Promise<unknown>): Promise<AuthError | null> =>
   work.then(
     () => null,
@@ -25,13 +25,13 @@ export const outcomeOf = (work: Promise<unknown>): Promise<AuthError | null> =>
 
 export const bodyOf = ({ body }: AuthError) => body
 
-/** SimpleJWT's body of a 401 for a token. */
+/** SimpleJWT's 401 body for an invalid token. */
 export const tokenError = (detail: string) => ({ detail, code: 'token_not_valid' })
 
-/** An access token with the claims of another token, its id too. */
+/** Returns an access token with the claims of another token, including its jti. */
 export const accessOf = (token: string) => mint({ claims: { ...claimsOf(token), token_type: 'access' } })
 
-/** Deletes the user whom the next call of this function finds, before anything comes of it. */
+/** Deletes the user found by the next call of `users[name]`, before the call returns. */
 export function deletingUserAfter(t: Test, { auth }: FastifyInstance, name: 'authenticate' | 'get'): void {
   const { users } = auth
   const find = (users[name] as (...given: unknown[]) => ReturnType<typeof users.get>).bind(users)

@@ -1,4 +1,4 @@
-/** A JWT reader by itself, and tokens of any form, however odd, with a good signature. */
+/** Creates a `Jwt` without the plugin, and validly signed tokens of arbitrary content. */
 import { createSecretKey } from 'node:crypto'
 import type { Test } from 'tap'
 import { createSigningKey, type KeySet } from '../../src/keys/key-set.ts'
@@ -13,11 +13,11 @@ import { type Claims, signatureOf } from '../support/tokens.ts'
 export interface WatchedJwt {
   encode: (claims: Claims) => string
   decode: (token: string) => Promise<Readonly<Claims>>
-  /** How many signatures have been checked. */
+  /** Returns the number of signatures checked so far. */
   checks: () => number
 }
 
-/** As the plugin makes it, with a signature check that is counted. */
+/** Creates a `Jwt` as the plugin does, but counts its signature checks. */
 export async function jwtWith(input: SettingsInput = {}, secret = SIGNING_KEY): Promise<WatchedJwt> {
   const settings = loadSettings({ ...CHEAP, ...input })
   const { algorithm } = settings
@@ -38,16 +38,16 @@ export async function jwtWith(input: SettingsInput = {}, secret = SIGNING_KEY): 
   return { encode: (claims) => jwt.encode(claims), decode: (token) => jwt.decode(token), checks: () => count }
 }
 
-/** An object, or its text, or its bytes. */
+/** Part of a token before base64url encoding: an object, its JSON text or its bytes. */
 export type Part = Claims | string | Buffer
 
 export const HEADER = { alg: 'HS256', typ: 'JWT' }
 export const CLAIMS = { token_type: 'refresh', exp: 4_102_444_800, iat: 1_700_000_000, jti: 'a1', user_id: '1' }
 
-/** A token of these parts, whatever they are, with a good signature. */
+/** Returns a token of these parts with a valid signature; the parts are not checked. */
 export const signed = (payload: Part = CLAIMS, header: Part = HEADER) => signedText(encoded(header), encoded(payload))
 
-/** A token whose parts are these texts, whether or not they are base64url. */
+/** Signs parts that are already encoded, whether or not they are base64url. */
 export function signedText(header: string, payload: string): string {
   const content = `${header}.${payload}`
   return `${content}.${signatureOf(content, 'HS256', SIGNING_KEY)}`
@@ -58,7 +58,7 @@ export function encoded(part: Part): string {
   return bytes.toString('base64url')
 }
 
-/** Stops the clock at this time, in milliseconds; the returned function moves it. */
+/** Stops the clock at `start`, in milliseconds. Returns a function that sets another time. */
 export function stopClock(t: Test, start: number): (now: number) => void {
   let time = start
   t.intercept(Date, 'now', { value: () => time })

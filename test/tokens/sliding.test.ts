@@ -11,7 +11,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
   const renew = async (app: Awaited<ReturnType<typeof build>>, token: string) =>
     app.inject({ method: 'POST', url: '/api/token/sliding/refresh/', payload: { token } })
 
-  t.test('one sliding token opens a route and is renewed, with the same id and the same end of renewals', async (t) => {
+  t.test('a sliding token authenticates requests and is refreshed with the same jti and refresh_exp', async (t) => {
     const app = await build(t, { ...SLIDING, slidingTokenLifetime: 60, slidingTokenRefreshLifetime: 600 })
     const credentials = await addUser(app)
 
@@ -33,7 +33,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.equal(await app.auth.database.outstandingToken.count(), 1)
   })
 
-  t.test('a sliding token is refused with the reason why', async (t) => {
+  t.test('a rejected refresh of a sliding token returns 401 with the reason', async (t) => {
     const app = await build(t, SLIDING)
     await addUser(app)
     const sliding = { token_type: 'sliding', refresh_exp: secondsNow() + 100 }
@@ -55,7 +55,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     }
   })
 
-  t.test('a blacklisted sliding token neither opens a route nor is renewed', async (t) => {
+  t.test('a blacklisted sliding token neither authenticates requests nor can be refreshed', async (t) => {
     const app = await build(t, SLIDING)
     const { token } = (await obtain(app, await addUser(app))).json()
     const { id } = await app.auth.database.outstandingToken.findFirstOrThrow()
@@ -69,7 +69,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.strictSame(renewed.json(), { detail: 'Token is blacklisted', code: 'token_not_valid' })
   })
 
-  t.test('wrong credentials get no sliding token', async (t) => {
+  t.test('wrong credentials return 401 and no sliding token', async (t) => {
     const app = await build(t, SLIDING)
     const { username } = await addUser(app)
 

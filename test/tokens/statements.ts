@@ -1,13 +1,13 @@
-/** What SQL is asked of a database: counted where Prisma hands it to the driver, on both databases alike. */
+/** Records SQL statements where Prisma passes them to the driver, on both databases. */
 import { PrismaLibSql } from '@prisma/adapter-libsql'
 import { PrismaPg } from '@prisma/adapter-pg'
 import type { SqlDriverAdapter, SqlQuery, Transaction } from '@prisma/driver-adapter-utils'
 import type { Test } from 'tap'
 
-/** Runs some work and tells what it asked for, in order: `SELECT auth_user`, `BEGIN`, `INSERT …`, `COMMIT`. */
+/** Runs `work` and returns its statements in order: `SELECT auth_user`, `BEGIN`, `INSERT …`, `COMMIT`. */
 export type StatementsOf = (work: () => Promise<unknown>) => Promise<string[]>
 
-/** For apps that are built after this. */
+/** Watches the apps that are built after this call. */
 export function watchStatements(t: Test): StatementsOf {
   const seen: string[] = []
   for (const { prototype } of [PrismaPg, PrismaLibSql]) {
@@ -48,10 +48,10 @@ function watchQueries<Queryable extends SqlDriverAdapter | Transaction>(
 ): Queryable {
   const [query, execute] = [queryable.queryRaw.bind(queryable), queryable.executeRaw.bind(queryable)]
   const note = ({ sql }: SqlQuery) => {
-    // One of the drivers ends a transaction by a statement, the other by a call; the call is noted for both.
+    // One driver ends a transaction by a statement, the other by a call; only the call is recorded.
     if (/^(COMMIT|ROLLBACK)/.test(sql)) return
     const statement = shortOf(sql)
-    // What was revoked is read every now and then, whatever else is asked.
+    // Revocations are polled in the background, independently of `work`.
     if (statement !== 'SELECT latchkey_revocation') seen.push(statement)
   }
   queryable.queryRaw = (statement) => {
@@ -65,7 +65,7 @@ function watchQueries<Queryable extends SqlDriverAdapter | Transaction>(
   return queryable
 }
 
-/** The verb of a statement and its first table. */
+/** Returns the verb of a statement and its first table. */
 function shortOf(sql: string): string {
   const [verb = ''] = sql.trim().split(' ')
   const table = /\b(?:FROM|INTO|UPDATE) (?:["`]\w+["`]\.)?["`](\w+)["`]/.exec(sql)?.[1] ?? ''

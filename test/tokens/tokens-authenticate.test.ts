@@ -1,11 +1,11 @@
-/** Accepting the tokens that come in a header. */
+/** Authenticating requests by the token in the Authorization header. */
 import t from 'tap'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { jtiOf, mint } from '../support/tokens.ts'
 import { accessOf, bodyOf, refusalOf, tokenError } from './rows.ts'
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a sliding token that is blacklisted opens nothing', async (t) => {
+  t.test('a blacklisted sliding token is rejected, an access token with its jti is not', async (t) => {
     const app = await build(t, { authTokenClasses: ['SlidingToken', 'AccessToken'] })
     const token = mint({ claims: { token_type: 'sliding' } })
     await app.auth.database.outstandingToken.create({
@@ -17,11 +17,11 @@ onEachDatabase(t, (t, { build }) => {
     const refusal = await refusalOf(app.auth.tokens.authenticate(token))
 
     t.match(refusal.body, { messages: [{ message: 'Token is blacklisted' }, { message: 'Token has wrong type' }] })
-    t.match(await app.auth.tokens.authenticate(accessOf(token)), { token_type: 'access' }, 'though one of that id does')
+    t.match(await app.auth.tokens.authenticate(accessOf(token)), { token_type: 'access' }, 'the access token is valid')
   })
 })
 
-t.test('in a header an access token is good, and what else is not is told for each class that is', async (t) => {
+t.test('tokens of authTokenClasses are accepted, others return 401 with one message for each class', async (t) => {
   const { build } = worldOf('sqlite')
   const one = (await build(t)).auth.tokens
   const two = (await build(t, { authTokenClasses: ['AccessToken', 'SlidingToken'] })).auth.tokens
@@ -50,7 +50,7 @@ t.test('in a header an access token is good, and what else is not is told for ea
   t.match(await two.authenticate(mint({ claims: { token_type: 'sliding' } })), { token_type: 'sliding' })
 })
 
-t.test('a database that is down is no reason to call a token bad', async (t) => {
+t.test('a database failure is raised as such and not as an invalid token', async (t) => {
   const app = await worldOf('sqlite').build(t, { authTokenClasses: ['SlidingToken'] })
   t.intercept(app.auth.database.blacklistedToken, 'findFirst', {
     value: async () => {

@@ -1,4 +1,4 @@
-/** Refreshing tokens: what comes of it, for whom, and that each is used once. */
+/** Refreshing tokens: the new pair, the check of the user, and single use. */
 import t from 'tap'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, obtainPair, PASSWORD, refreshWith } from '../support/journeys.ts'
@@ -9,7 +9,7 @@ import { blacklistedIn, bodyOf, deletingUserAfter, outcomeOf, outstandingIn, ref
 const NO_ACCOUNT = { detail: 'No active account found for the given token.' }
 
 onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
-  t.test('with rotation a refresh token is exchanged for a pair, once', async (t) => {
+  t.test('with rotation a refresh token is exchanged once for a new pair', async (t) => {
     const app = await build(t, { refreshTokenLifetime: '1h' })
     const { id } = await addUser(app)
     const own = { jti: 'f1', user_id: String(id), roles: ['a'], exp: secondsNow() + 9, iat: 1, aud: 'x', é: '🔑' }
@@ -36,7 +36,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.match(await app.auth.tokens.refresh(pair.refresh ?? ''), { access: String, refresh: String })
   })
 
-  t.test('a rotated token stays good where rotation does not blacklist, and its successor is recorded', async (t) => {
+  t.test('without blacklistAfterRotation a rotated token stays valid, and its successors are recorded', async (t) => {
     const app = await build(t, { blacklistAfterRotation: false })
     await addUser(app)
     const { refresh } = await obtainPair(app)
@@ -52,7 +52,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.equal(await blacklistedIn(app), 0)
   })
 
-  t.test('without rotation a refresh token is exchanged for access tokens only, and nothing is written', async (t) => {
+  t.test('without rotation a refresh returns only an access token, and nothing is recorded', async (t) => {
     const app = await build(t, { rotateRefreshTokens: false })
     const { id } = await addUser(app)
     const token = mint({ claims: { user_id: id } })
@@ -61,13 +61,13 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     const second = await app.auth.tokens.refresh(token)
 
     t.strictSame(Object.keys(first), ['access'])
-    t.equal(claimsOf(first.access).user_id, id, 'an integer id of old stays one')
+    t.equal(claimsOf(first.access).user_id, id, 'an integer user_id stays an integer')
     t.not(jtiOf(first.access), jtiOf(second.access))
     t.strictSame(await outstandingIn(app), [])
   })
 
   t.test(
-    'a token is refused in the order of SimpleJWT: its form, its end, the blacklist, its kind, its user',
+    'errors are reported in the order of SimpleJWT: invalid, expired, blacklisted, missing claims, wrong type, no account',
     async (t) => {
       const app = await build(t)
       await addUser(app)
@@ -92,11 +92,11 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
         t.equal(refusal.statusCode, 401)
         t.strictSame(refusal.body, body)
       }
-      t.equal((await outstandingIn(app)).length, 1, 'nothing was written for any of them')
+      t.equal((await outstandingIn(app)).length, 1, 'no rejected token is recorded')
     }
   )
 
-  t.test('a user who is inactive, gone or not to be named refreshes nothing', async (t) => {
+  t.test('refreshing for a deleted, malformed or (with checkUserIsActive) inactive user returns 401', async (t) => {
     const app = await build(t)
     const { databaseUrl } = app.auth.settings
     const lenient = await build(t, { checkUserIsActive: false, databaseUrl })
@@ -119,7 +119,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.strictSame(bodyOf(await refusalOf(lenient.auth.tokens.refresh(refresh))), NO_ACCOUNT)
   })
 
-  t.test('a token that names nobody is refreshed, as in SimpleJWT, and recorded for nobody', async (t) => {
+  t.test('a token without a user can be refreshed, as in SimpleJWT, and is recorded without a user', async (t) => {
     const app = await build(t)
     const tokens = [mint({ omit: ['user_id'] }), ...[null, '', 0].map((user_id) => mint({ claims: { user_id } }))]
 
@@ -130,7 +130,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.ok(rows.every(({ userId }) => userId === null))
   })
 
-  t.test('a token with the fingerprint of an old password is refused, and blacklisted where that can be', async (t) => {
+  t.test('with checkRevokeToken tokens of an old password are rejected (401) and blacklisted if stored', async (t) => {
     const remembering = await build(t, { checkRevokeToken: true })
     const forgetful = await build(t, { checkRevokeToken: true, refreshStore: 'none' })
 
@@ -157,7 +157,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.equal(await blacklistedIn(forgetful), 0)
   })
 
-  t.test('of twenty refreshes at once exactly one wins, also with a token that was handed out elsewhere', async (t) => {
+  t.test('of 20 concurrent refreshes exactly one succeeds, also for a token issued elsewhere', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const { refresh } = await obtainPair(app)
@@ -170,14 +170,14 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
       t.equal(winners.length, 1)
       t.equal(losers.length, 19)
       for (const answer of losers) t.strictSame(answer.json(), tokenError('Token is blacklisted'))
-      t.equal((await refreshWith(app, winners[0]?.json().refresh)).statusCode, 200, 'and the winner lives')
+      t.equal((await refreshWith(app, winners[0]?.json().refresh)).statusCode, 200, 'the successor is valid')
     }
-    // Of each, three generations and the places of the first two.
+    // Each token has three generations, of which the first two are blacklisted.
     t.equal((await outstandingIn(app)).length, 6)
     t.equal(await blacklistedIn(app), 4)
   })
 
-  t.test('a rotation that fails consumes nothing', async (t) => {
+  t.test('a refresh that fails in the database leaves the token valid', async (t) => {
     const app = await build(t)
     await addUser(app)
     const { refresh } = await obtainPair(app)
@@ -195,7 +195,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.equal((await refreshWith(app, refresh)).statusCode, 200)
   })
 
-  t.test('a user who is deleted while refreshing gets nothing, and the others go on', async (t) => {
+  t.test('a user deleted during the refresh gets 401, and other users can refresh', async (t) => {
     const app = await build(t)
     await addUser(app)
     const bob = await addUser(app, { username: 'bob' })
@@ -209,7 +209,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.match(await refreshWith(app, (await obtainPair(app, bob)).refresh), { statusCode: 200 })
   })
 
-  t.test('a user can be named by the username', async (t) => {
+  t.test('with userIdField "username" tokens identify the user by the username', async (t) => {
     const app = await build(t, { userIdField: 'username', userIdClaim: 'sub' })
     await addUser(app)
     const { refresh } = await obtainPair(app)
@@ -228,7 +228,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
   })
 })
 
-t.test('audience and issuer are asked for, and written into all that is made', async (t) => {
+t.test('the configured audience and issuer are required, and written into new tokens', async (t) => {
   const app = await worldOf('sqlite').buildWithBlacklist(t, { audience: 'us,them', issuer: 'me' })
   await addUser(app)
   const { refresh, access } = await obtainPair(app)
@@ -245,7 +245,7 @@ t.test('audience and issuer are asked for, and written into all that is made', a
   t.match(await app.auth.tokens.refresh(mint({ claims: { aud: 'them', iss: 'me' } })), { access: String })
 })
 
-t.test('a claim called __proto__ goes through a refresh and does nothing', async (t) => {
+t.test('refreshing a token with a claim named __proto__ pollutes no prototype', async (t) => {
   const app = await worldOf('sqlite').buildWithBlacklist(t)
   await addUser(app)
   const claims = JSON.parse('{"__proto__":{"user_id":"77","polluted":true}}')

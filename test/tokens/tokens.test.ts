@@ -10,7 +10,7 @@ import { blacklistedIn, bodyOf, deletingUserAfter, outcomeOf, outstandingIn, ref
 const ALICE = { username: 'alice', password: PASSWORD }
 
 onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
-  t.test('a name and a password become a pair, of which the refresh token is recorded', async (t) => {
+  t.test('valid credentials return a refresh and an access token, and the refresh token is recorded', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const before = secondsNow()
@@ -34,7 +34,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.equal((await app.auth.users.get('id', id))?.lastLogin, null)
   })
 
-  t.test('credentials that are not good get one answer, whatever is wrong with them', async (t) => {
+  t.test('wrong, unknown, inactive and malformed credentials return the same 401', async (t) => {
     const app = await build(t)
     await addUser(app)
     await addUser(app, { username: 'ina', isActive: false })
@@ -62,7 +62,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.strictSame(await outstandingIn(app), [])
   })
 
-  t.test('inactive users get tokens if the backend lets them in and nobody asks whether they are active', async (t) => {
+  t.test('inactive users get tokens only with AllowAllUsersModelBackend and without checkUserIsActive', async (t) => {
     const lenient: LatchkeyOptions = { authenticationBackends: ['AllowAllUsersModelBackend'] }
     const strict = await build(t, lenient)
     const { databaseUrl } = strict.auth.settings
@@ -75,7 +75,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.equal(claimsOf((await open.auth.tokens.obtainPair(ina)).access).user_id, String(ina.id))
   })
 
-  t.test('what goes into tokens follows the settings', async (t) => {
+  t.test('claim names, lifetimes, algorithm and user id of new tokens follow the settings', async (t) => {
     const names = { tokenTypeClaim: 'kind', jtiClaim: 'tid', userIdClaim: 'sub', revokeTokenClaim: 'mark' }
     const lives = { accessTokenLifetime: '1m', refreshTokenLifetime: '1h', algorithm: 'HS512' }
     const app = await build(t, { ...names, ...lives, userIdField: 'username', checkRevokeToken: true, issuer: 'me' })
@@ -101,7 +101,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.match(await outstandingIn(app), [{ jti: claimsOf(pair.refresh).tid, userId: id }])
   })
 
-  t.test('obtaining sets last_login where that is asked for', async (t) => {
+  t.test('with updateLastLogin obtaining a pair sets last_login, and refreshing does not', async (t) => {
     const app = await build(t, { updateLastLogin: true })
     const { id } = await addUser(app)
     const before = Date.now()
@@ -111,10 +111,10 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     await app.auth.tokens.refresh(refresh)
 
     t.ok(atLogin >= before && atLogin <= Date.now())
-    t.equal(Number((await app.auth.users.get('id', id))?.lastLogin), atLogin, 'refreshing does not')
+    t.equal(Number((await app.auth.users.get('id', id))?.lastLogin), atLogin, 'unchanged by the refresh')
   })
 
-  t.test('a user who is deleted while signing in gets nothing, and the others go on', async (t) => {
+  t.test('a user deleted during the login gets 401, and other users can log in', async (t) => {
     const app = await build(t)
     await addUser(app)
     const bob = await addUser(app, { username: 'bob' })
@@ -127,7 +127,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.equal(claimsOf((await app.auth.tokens.obtainPair(bob)).access).user_id, String(bob.id))
   })
 
-  t.test('verifying is content with a good token of any kind and of anybody', async (t) => {
+  t.test('verify accepts valid tokens of any type and user, and rejects invalid and expired ones', async (t) => {
     const app = await build(t)
     const { tokens } = app.auth
     const odd = [undefined, null, '1', 77, 'nobody', []].map((user_id) => mint({ claims: { user_id } }))
@@ -145,7 +145,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.strictSame(bodyOf(await refusalOf(tokens.verify(mint({ omit: ['jti'] })))), tokenError('Token has no id'))
   })
 
-  t.test('verifying looks at the blacklist only where rotation fills it', async (t) => {
+  t.test('verify rejects blacklisted tokens (400) only with blacklistAfterRotation', async (t) => {
     const asking = await build(t)
     const { databaseUrl } = asking.auth.settings
     const trusting = await build(t, { blacklistAfterRotation: false, databaseUrl })
@@ -162,7 +162,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.equal(await forgetful.auth.tokens.verify(refresh), undefined)
   })
 
-  t.test('a blacklisted token is recorded, whoever handed it out and whether its user is there or not', async (t) => {
+  t.test('blacklisting also records tokens issued elsewhere and tokens without an existing user', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const { refresh } = await app.auth.tokens.obtainPair(ALICE)
@@ -195,7 +195,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     }
   })
 
-  t.test('only a good refresh token of somebody who can be named is blacklisted', async (t) => {
+  t.test('only valid refresh tokens with a well-formed user id can be blacklisted', async (t) => {
     const app = await build(t)
     const odd = ['', 'abc', '01', '1e0', ' 1', '１', '2147483648', 0, -1, 1.5, true, [1], { id: 1 }]
     const cases: [string, string][] = [
@@ -221,7 +221,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.strictSame(await outstandingIn(app), [])
   })
 
-  t.test('of twenty at once one blacklists a token', async (t) => {
+  t.test('of 20 concurrent calls exactly one blacklists a token', async (t) => {
     const app = await build(t)
     await addUser(app)
     const { refresh } = await app.auth.tokens.obtainPair(ALICE)
@@ -234,7 +234,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     t.equal(await blacklistedIn(app), 1)
   })
 
-  t.test('what is recorded of expired tokens is deleted when asked', async (t) => {
+  t.test('flushing deletes the rows of expired tokens', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     await app.auth.tokens.obtainPair(ALICE)
@@ -248,7 +248,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
   })
 })
 
-t.test('where refresh tokens are not remembered, they live until they expire', async (t) => {
+t.test('with refreshStore "none" blacklisting has no effect and nothing is recorded', async (t) => {
   const app = await worldOf('sqlite').buildWithBlacklist(t, { refreshStore: 'none' })
   await addUser(app)
 

@@ -1,7 +1,7 @@
 /**
- * Wycheproof's vectors for JSON Web Signatures and keys, and tokens bent as those are.
+ * Wycheproof's test vectors for JSON Web Signatures and keys, and tokens manipulated in the same ways.
  *
- * They are read where they lie: beside the project, or in the folder that WYCHEPROOF names.
+ * The vectors are read from the folder that WYCHEPROOF names, or from one next to the project.
  */
 import * as crypto from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -38,7 +38,7 @@ const skip = !existsSync(FOLDER) && `no vectors in ${fileURLToPath(FOLDER)}; WYC
 type Keys = Jwk | { keys: Jwk[] }
 interface Group {
   private: Keys
-  /** Of secrets there is none. */
+  /** Absent if the key is a secret. */
   public?: Keys
   tests: { tcId: number; result: 'valid' | 'invalid'; jws: string }[]
 }
@@ -49,11 +49,11 @@ const keyGroups = () => groupsOf('json_web_key_test.json')
 const listOf = (keys: Keys) => ('keys' in keys ? (keys.keys as Jwk[]) : [keys])
 
 type VerifySignature = (algorithm: Algorithm, key: crypto.KeyObject, input: string, signature: string) => boolean
-/** The copy that @fastify/jwt has; inside, as its public functions want claims, which these vectors have not. */
+/** An internal function of @fastify/jwt's copy: the public ones require claims, which the vectors do not have. */
 const requireFastJwt = createRequire(createRequire(import.meta.url).resolve('@fastify/jwt'))
 const { verifySignature }: { verifySignature: VerifySignature } = requireFastJwt('fast-jwt/src/crypto.js')
 
-/** 32 zero bytes. No secret of ours, but if it were refused, the vectors of base64 spellings would show nothing. */
+/** 32 zero bytes: too weak for the settings, but accepted here, as the vectors of non-canonical base64 use them. */
 const ZEROS = 'A'.repeat(43)
 
 function readKey(jwk: Jwk): Signer {
@@ -63,7 +63,7 @@ function readKey(jwk: Jwk): Signer {
 
 const short = (length: number) => `has fewer than ${length} bytes`
 
-/** Secrets we take from settings only, as texts of 32 bytes or more; of these, RFC 7518 §3.2 asks for as many as the hash has. */
+/** Reads a secret JWK, which the settings do not support. RFC 7518 §3.2 requires as many bytes as the hash has. */
 function readSecret({ alg = 'HS256', use = 'sig', key_ops: operations = 'verify', k = '' }: Jwk): Signer {
   const algorithm = ALGORITHMS.filter(isSymmetric).find((one) => one === alg)
   if (algorithm === undefined || use !== 'sig' || !String(operations).includes('verify'))
@@ -91,7 +91,7 @@ function verifies(jwks: Jwk[], jws: string): boolean {
   return alg === algorithm && verifySignature(algorithm, key, `${header}.${payload}`, signature)
 }
 
-/** The gate wants claims. A JWS may have an empty payload, for which `{}` stands in, or one that is no JSON. */
+/** Splits a JWS. `partsOf` requires claims, so `{}` replaces an empty payload, which a JWS may have. */
 function anyPartsOf(jws: string): [header: string, payload: string, signature: string] {
   const [header] = partsOf(jws.replace(/^([^.]+)\.\./, '$1.e30.'))
   const [, payload = '', signature = ''] = jws.split('.')
@@ -99,7 +99,7 @@ function anyPartsOf(jws: string): [header: string, payload: string, signature: s
   return [header, payload, signature]
 }
 
-/** A set that publishes a secret beside public keys is no set to trust (JWK tc 1), nor one where a name says nothing. */
+/** @throws UnfitKey if the set mixes secrets and public keys (JWK tc 1), or `kid` is not the name of exactly one key */
 function onlyOne(jwks: Jwk[], kid: string | undefined): Jwk {
   const [found, ...others] = jwks.filter((jwk) => jwk.kid === kid)
   const isMixed = new Set(jwks.map(({ kty }) => kty === 'oct')).size > 1
@@ -107,14 +107,14 @@ function onlyOne(jwks: Jwk[], kid: string | undefined): Jwk {
   return found
 }
 
-/** The vectors of which we think otherwise than their labels. */
+/** Vectors whose results differ from their labels, and why. */
 const DISPUTED: Record<number, string> = {
   346: 'valid, but the key is for PS256 and the header says PS384',
   350: 'valid, but the key is for PS256 and the header says PS384',
-  367: 'invalid, but letter by letter the valid 357',
-  370: 'invalid, but letter by letter the valid 357',
-  372: 'valid, but `?` is no letter of base64url',
-  373: 'valid, but `?` is no letter of base64url'
+  367: 'invalid, but identical to the valid 357',
+  370: 'invalid, but identical to the valid 357',
+  372: 'valid, but `?` is not in the base64url alphabet',
+  373: 'valid, but `?` is not in the base64url alphabet'
 }
 
 const judged = (groups: Group[]) =>
@@ -122,7 +122,7 @@ const judged = (groups: Group[]) =>
 const misjudged = (vectors: ReturnType<typeof judged>) =>
   vectors.filter((vector) => vector.isAccepted !== (vector.result === 'valid')).map(({ tcId }) => tcId)
 
-t.test('each signature of the vectors is judged as its label says, but for those in dispute', { skip }, async (t) => {
+t.test('signature vectors are accepted or rejected as labelled, except the disputed ones', { skip }, async (t) => {
   const vectors = judged(signatureGroups())
   const tokenOf = (id: number) => vectors.find(({ tcId }) => tcId === id)?.jws
 
@@ -131,14 +131,14 @@ t.test('each signature of the vectors is judged as its label says, but for those
   t.strictSame([tokenOf(367), tokenOf(370)], [tokenOf(357), tokenOf(357)])
 })
 
-t.test('each key of the vectors is judged as its label says', { skip }, async (t) => {
+t.test('key vectors are accepted or rejected as labelled', { skip }, async (t) => {
   const vectors = judged(keyGroups())
 
   t.equal(vectors.length, 26)
   t.strictSame(misjudged(vectors), [])
 })
 
-/** By the vector of the key. */
+/** Expected errors by tcId. */
 const WEAK: Record<number, string> = {
   7: 'was generated by a library whose keys can be factored (ROCA, CVE-2017-15361)',
   8: 'must have at least 2048 bits',
@@ -158,7 +158,7 @@ function faultOf(read: () => unknown): string {
 const pemOf = (jwk: Jwk) =>
   crypto.createPrivateKey({ key: jwk, format: 'jwk' }).export({ type: 'pkcs8', format: 'pem' }).toString()
 
-t.test('a weak key of the vectors is refused for what is weak in it', { skip }, async (t) => {
+t.test('weak keys of the vectors are rejected with the reason', { skip }, async (t) => {
   const weak = keyGroups().flatMap(({ tests: [{ tcId = 0 } = {}], private: keys }) =>
     tcId in WEAK ? listOf(keys).map((jwk) => ({ tcId, jwk })) : []
   )
@@ -166,8 +166,8 @@ t.test('a weak key of the vectors is refused for what is weak in it', { skip }, 
   const ofSigning = rsa.map(({ jwk }) => faultOf(() => readSigningKey(pemOf(jwk), 'RS256')))
 
   t.strictSame(Object.fromEntries(weak.map(({ tcId, jwk }) => [tcId, faultOf(() => readKey(jwk))])), WEAK)
-  t.strictSame(ofSigning, [WEAK[7], WEAK[8], WEAK[9]], 'nor does it sign')
-  t.match(weaknessOfSecret('\0'.repeat(32)), 'is predictable', 'nor is the secret of tc 357 good')
+  t.strictSame(ofSigning, [WEAK[7], WEAK[8], WEAK[9]], 'also as signing keys')
+  t.match(weaknessOfSecret('\0'.repeat(32)), 'is predictable', 'the secret of tc 357 is rejected')
 })
 
 const fits = (jwk: Jwk) => (jwk.d ?? jwk.k) && jwk.k !== ZEROS && faultOf(() => readKey(jwk)) === 'none'
@@ -177,7 +177,7 @@ function signerOf(jwk: Jwk): Signer {
   return { algorithm, key: key.type === 'secret' ? key : readSigningKey(pemOf(jwk), algorithm) }
 }
 
-/** Each of the vectors' keys that fits, once; a new one where there is none. */
+/** Returns the usable keys of the vectors without duplicates, or a new key if there is none. */
 function signersOf(algorithm: Algorithm): Signer[] {
   const jwks = [...signatureGroups(), ...keyGroups()].flatMap((group) => listOf(group.private)).filter(fits)
   const signers = jwks.map(signerOf).filter((signer) => signer.algorithm === algorithm)
@@ -185,7 +185,7 @@ function signersOf(algorithm: Algorithm): Signer[] {
   return distinct.length > 0 ? distinct : [{ algorithm, key: readSigningKey(generateKeyText(algorithm), algorithm) }]
 }
 
-/** As the plugin makes it. */
+/** Creates a `Jwt` as the plugin does. */
 async function jwtOf({ algorithm, key }: Signer): Promise<Jwt> {
   const verify = await createVerifier(algorithm, verifyingPart(key))
   const keys: KeySet = {
@@ -245,14 +245,14 @@ function bentRsa(signer: Signer): Record<string, Buffer> {
   const s = numberOf(good)
   const numbers = { 1: 1n, 'n - 1': n - 1n, n, 'n - s': n - s, 's + n': s + n }
   return {
-    ...Object.fromEntries([...ofBytes, signed('fill shorter, zeros behind', behind)]),
+    ...Object.fromEntries([...ofBytes, signed('shorter padding, trailing zeros', behind)]),
     ...Object.fromEntries(
       Object.entries(numbers).map(([name, one]) => [name, bytesOf(one, one < 2n ** 2048n ? 256 : 257)])
     )
   }
 }
 
-/** RFC 8032: of the two halves the second is a number, lowest byte first, below the order of the curve. */
+/** RFC 8032: the second half of a signature is a little-endian number below the order of the curve. */
 function bentEdwards(signer: Signer): Record<string, Buffer> {
   const good = signatureOf(signer)
   const [left, right] = [good.subarray(0, 32), good.subarray(32)]
@@ -275,7 +275,7 @@ async function misjudgedBy(jwt: Jwt, tokens: Record<string, string>, wanted: str
   return (await Promise.all(verdicts)).filter(([, verdict]) => verdict !== wanted).map((pair) => pair.join(': '))
 }
 
-/** Of how many keys, and how many tokens, good and bent; none is counted twice. */
+/** Numbers of keys and of distinct valid and manipulated tokens. */
 const RUN: Record<Algorithm, [keys: number, good: number, bent: number]> = {
   ...{ HS256: [5, 55, 1070], HS384: [1, 11, 214], HS512: [1, 11, 214] },
   ...{ RS256: [3, 33, 771], RS384: [1, 11, 257], RS512: [1, 11, 257] },
@@ -284,7 +284,7 @@ const RUN: Record<Algorithm, [keys: number, good: number, bent: number]> = {
 }
 
 for (const algorithm of ALGORITHMS) {
-  t.test(`${algorithm}: a token bent in any way is refused, one that only looks odd is not`, { skip }, async (t) => {
+  t.test(`${algorithm}: manipulated tokens are rejected, and unusual valid ones accepted`, { skip }, async (t) => {
     const run = [0, 0, 0]
     const wrong = []
     for (const signer of signersOf(algorithm)) {

@@ -1,6 +1,6 @@
 /**
- * Tokens of one key, whole, and bent as Wycheproof bends its vectors. Where a bend is of what is signed, it is signed
- * again, so that nothing but the bend speaks against it.
+ * Valid tokens of one key, and tokens manipulated like Wycheproof's vectors. Where the signed content is manipulated,
+ * it is signed again, so that the manipulation is the only reason to reject the token.
  */
 import { createHmac, createSecretKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
 import { ALGORITHMS, type Algorithm, sign, verifyingPart } from '../../src/crypto/jwa.ts'
@@ -11,7 +11,7 @@ export interface Signer {
   key: KeyObject
 }
 
-/** By what is odd about them. */
+/** Tokens by description. */
 export type Tokens = Record<string, string>
 
 const CLAIMS = { token_type: 'access', exp: 4_102_444_800, iat: 1_700_000_000, jti: 'a1', user_id: '1' }
@@ -24,7 +24,7 @@ function signedText({ algorithm, key }: Signer, header: string, payload: string)
   return `${input}.${sign(algorithm, key, input)}`
 }
 
-/** A good signature over these parts. */
+/** Returns a token of these parts with a valid signature. */
 const tokenOf = (signer: Signer, header: Part = headerOf(signer), payload: Part = CLAIMS) =>
   signedText(signer, encoded(header), encoded(payload))
 
@@ -32,7 +32,7 @@ export const inputOf = (signer: Signer) => `${encoded(headerOf(signer))}.${encod
 export const signatureOf = (signer: Signer) =>
   Buffer.from(sign(signer.algorithm, signer.key, inputOf(signer)), 'base64url')
 
-/** The good token with other signatures. */
+/** Returns the valid token with each of these signatures instead of its own. */
 export const withSignatures = (signer: Signer, signatures: Record<string, Buffer>): Tokens =>
   mapped(signatures, (signature) => `${inputOf(signer)}.${signature.toString('base64url')}`)
 
@@ -43,20 +43,20 @@ const withMembers = (signer: Signer, members: object[]): Tokens =>
 const mapped = <T>(record: Record<string, T>, change: (value: T) => string): Tokens =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]))
 
-/** What may look odd and is good: RFC 7515 lets most of a header be anything, and we look at `alg` only. */
+/** Returns unusual valid tokens: RFC 7515 restricts few header parameters, and key references are ignored. */
 export function goodTokens(signer: Signer): Tokens {
   const alg = JSON.stringify(signer.algorithm)
   const { jwk, jku, x5u, x5c } = pointersTo(strangerTo(signer))
   return {
     plain: tokenOf(signer),
     ...withMembers(signer, [{ jwk }, { jku }, { x5u }, { x5c }, { kid: 'unknown' }, { typ: 'at+jwt' }, { typ: null }]),
-    'blanks in the JSON': tokenOf(signer, `\n{ "alg" :\t${alg} }\r `, ` ${CLAIMS_TEXT}\n`),
+    'whitespace in the JSON': tokenOf(signer, `\n{ "alg" :\t${alg} }\r `, ` ${CLAIMS_TEXT}\n`),
     'alg in escapes': tokenOf(signer, `{"\\u0061lg":${alg}}`),
-    'alg twice, of which parsers take the last': tokenOf(signer, `{"alg":"none","alg":${alg}}`)
+    'alg twice, the last one valid': tokenOf(signer, `{"alg":"none","alg":${alg}}`)
   }
 }
 
-/** Every one is to be refused. */
+/** Returns tokens that must all be rejected. */
 export function bentTokens(signer: Signer): Tokens {
   const bends = {
     ...{ signature: bentSignatures, parts: bentParts, letters: bentLetters, 'JSON serialization': inJson },
@@ -129,15 +129,15 @@ function bentParts(signer: Signer): Tokens {
     'five parts': `${good}.Zm8.Zm8`,
     'not encoded': signedText(signer, JSON.stringify(headerOf(signer)), CLAIMS_TEXT),
     'a scheme before': `Bearer ${good}`,
-    'dots in percents': good.replaceAll('.', '%2E'),
+    'percent-encoded dots': good.replaceAll('.', '%2E'),
     'too long': tokenOf(signer, headerOf(signer), { ...CLAIMS, filler: 'x'.repeat(4096) })
   }
 }
 
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
-/** With the next letter last: where that one has bits which stand for nothing, the same bytes. */
+/** Replaces the last character by the next one: the same bytes, if the last character has unused bits. */
 const respelled = (text: string) => text.slice(0, -1) + (LETTERS[LETTERS.indexOf(text.slice(-1)) + 1] ?? 'A')
-/** Blanks, which JSON allows, until base64url has such bits. */
+/** Appends spaces, which JSON allows, until the base64url text has unused bits. */
 const spareBits = (text: string): string => (text.length % 3 === 0 ? spareBits(`${text} `) : text)
 
 function bentLetters(signer: Signer): Tokens {
@@ -154,12 +154,12 @@ function bentLetters(signer: Signer): Tokens {
 
 const SPELLINGS: Record<string, (text: string) => string> = {
   'unused bits': respelled,
-  'a letter too many': (text) => `${text}${'A'.repeat(1 + ((4 - (text.length % 4)) % 4))}`,
+  'a surplus character': (text) => `${text}${'A'.repeat(1 + ((4 - (text.length % 4)) % 4))}`,
   'one =': (text) => `${text}=`,
   'two =': (text) => `${text}==`,
-  'blanks before': (text) => `    ${text}`,
-  'blanks after': (text) => `${text}    `,
-  'characters after': (text) => `${text}####`,
+  'leading spaces': (text) => `    ${text}`,
+  'trailing spaces': (text) => `${text}    `,
+  'trailing characters': (text) => `${text}####`,
   ...Object.fromEntries(
     [' ', '\n', '\r\n', '\t', '\0', '?', '+', '/', '%', 'é', '\u200b'].map((odd) => [
       `${JSON.stringify(odd)} inside`,
@@ -182,7 +182,7 @@ function bentHeaders(signer: Signer): Tokens {
   return withMembers(signer, [...crits.map((crit) => ({ crit })), ...kids.map((kid) => ({ kid })), ...others, both])
 }
 
-/** JSON that is none, or of another type, or whose bytes are no UTF-8. */
+/** Returns malformed JSON, JSON of other types, and text in other encodings than UTF-8. */
 function oddTexts(text: string): Record<string, Part> {
   const odd = ['null', 'true', '1', '"a"', '[]', `[${text}]`, JSON.stringify(text), '{', `${text}${text}`, `${text}\0`]
   const withByte = (...bytes: number[]) =>
@@ -190,14 +190,14 @@ function oddTexts(text: string): Record<string, Part> {
   return {
     ...Object.fromEntries([...odd, `${text.slice(0, -1)},}`, text.replaceAll('"', "'")].map((one) => [one, one])),
     'a comment': `${text.slice(0, -1)}/**/}`,
-    'no number': `${text.slice(0, -1)},"a":NaN}`,
+    NaN: `${text.slice(0, -1)},"a":NaN}`,
     'a byte order mark': `\ufeff${text}`,
     'UTF-16': Buffer.from(text, 'utf16le'),
-    'no UTF-8': withByte(0xff),
+    'invalid UTF-8': withByte(0xff),
     'Latin-1': withByte(0xe9),
-    'half a character': withByte(0xc3),
-    'an overlong character': withByte(0xc0, 0xaf),
-    'half a surrogate pair': withByte(0xed, 0xa0, 0x80),
+    'truncated character': withByte(0xc3),
+    'overlong encoding': withByte(0xc0, 0xaf),
+    'lone surrogate': withByte(0xed, 0xa0, 0x80),
     'beyond Unicode': withByte(0xf4, 0x90, 0x80, 0x80)
   }
 }
@@ -231,7 +231,7 @@ function unsigned(signer: Signer): Tokens {
   return Object.assign({}, ...tokens)
 }
 
-/** Other algorithms that the same key can do. */
+/** Returns the other algorithms that the key supports. */
 const siblingsOf = ({ algorithm }: Signer) =>
   ALGORITHMS.filter((one) => one !== algorithm && familyOf(one) === familyOf(algorithm))
 const familyOf = (algorithm: string) => algorithm.slice(0, 2).replace('PS', 'RS')
@@ -245,7 +245,7 @@ function ofSiblings(signer: Signer): Tokens {
   return Object.fromEntries(tokens.flat())
 }
 
-/** A public key, or what is no key at all, in the place of a secret. */
+/** Algorithm confusion: tokens signed with a public key, or a guessable text, as HMAC secret. */
 function ofKnownSecrets(signer: Signer): Tokens {
   const tokens = Object.entries({ ...publicTexts(signer.key), nothing: '', secret: 'secret' }).flatMap(
     ([name, secret]) =>
@@ -263,12 +263,12 @@ function publicTexts(key: KeyObject): Record<string, string | Buffer> {
   const own = verifyingPart(key)
   const pem = own.export({ type: 'spki', format: 'pem' }).toString()
   const jwk = own.export({ format: 'jwk' })
-  const texts = { 'its PEM': pem, 'its PEM without the last line end': pem.trim(), 'its JWK': JSON.stringify(jwk) }
+  const texts = { 'its PEM': pem, 'its PEM without the final newline': pem.trim(), 'its JWK': JSON.stringify(jwk) }
   const number = Buffer.from(jwk.n ?? jwk.x ?? '', 'base64url')
   return { ...texts, 'its DER': own.export({ type: 'spki', format: 'der' }), 'its number': number }
 }
 
-/** A token that brings, or points to, the key by which it is good. */
+/** Returns tokens that embed or reference the foreign key by which they are signed. */
 function ofStrangers(signer: Signer): Tokens {
   const stranger = strangerTo(signer)
   const members = Object.entries(pointersTo(stranger)).map(([name, value]) => ({ [name]: value }))
@@ -284,7 +284,7 @@ function pointersTo({ key }: Signer) {
 
 const strangers = new Map<string, KeyObject>()
 
-/** With another key of the same kind, which is made once. */
+/** Returns a signer with another key of the same type, generated once per type. */
 function strangerTo({ algorithm, key }: Signer): Signer {
   const { namedCurve = '' } = key.asymmetricKeyDetails ?? {}
   const kind = `${key.asymmetricKeyType} ${namedCurve}`

@@ -1,4 +1,4 @@
-/** Changes to a user that hang together, and the last superuser, who stays. */
+/** Atomic changes to a user, and the protection of the last superuser. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
@@ -16,13 +16,13 @@ const GONE = { name: 'NotFound', message: 'No User matches the given query.' }
 const addRoot = (app: FastifyInstance, username: string, more: object = {}) =>
   addUser(app, { username, isStaff: true, isSuperuser: true, ...more })
 
-/** Two apps with connections of their own, as two servers have them. */
+/** Builds two apps with separate connections to one database, as two servers have them. */
 async function twoApps(t: Test, { build }: TestWorld): Promise<[FastifyInstance, FastifyInstance]> {
   const one = await build(t)
   return [one, await build(t, { databaseUrl: one.auth.settings.databaseUrl })]
 }
 
-t.test('whether there is a log is asked once, and again if that has failed', async (t) => {
+t.test('the existence of the admin log is looked up once, and again after a failure', async (t) => {
   const outcomes = [new DatabaseUnavailable(), null, new Error('not asked')]
   const $queryRaw = async () => {
     const outcome = outcomes.shift()
@@ -37,7 +37,7 @@ t.test('whether there is a log is asked once, and again if that has failed', asy
 onEachDatabase(t, (t, world) => {
   const { build } = world
 
-  t.test('a user is changed with its groups and permissions, all of it or nothing', async (t) => {
+  t.test('fields, groups and permissions of a user are changed together or not at all', async (t) => {
     const app = await build(t)
     const { users, groups, permissions, database } = app.auth
     await permissions.syncPermissions([{ appLabel: 'blog', model: 'post' }])
@@ -68,7 +68,7 @@ onEachDatabase(t, (t, world) => {
       userPermissions: [second]
     })
     t.strictSame([left, userPermissions], [[two.id], [second]])
-    t.strictSame(await database.userGroup.findMany(), [kept], 'who stays in a group has the same row')
+    t.strictSame(await database.userGroup.findMany(), [kept], 'the row of a kept group is not replaced')
 
     await addUser(app, { username: 'bob' })
     const faults: [UserChanges, object][] = [
@@ -87,7 +87,7 @@ onEachDatabase(t, (t, world) => {
     t.match(await database.user.count(), 2)
   })
 
-  t.test('of lists of thousands each row is changed', async (t) => {
+  t.test('lists of thousands of permissions are stored and removed completely', async (t) => {
     const app = await build(t)
     const { users, database } = app.auth
     const { id: contentTypeId } = await database.contentType.create({ data: { appLabel: 'blog', model: 'post' } })
@@ -101,7 +101,7 @@ onEachDatabase(t, (t, world) => {
     t.strictSame((await users.updateUser(id, { userPermissions })).userPermissions, userPermissions)
   })
 
-  t.test('a permit sees the user as it is, and what it refuses is not done', async (t) => {
+  t.test('an error of the permit prevents the change, and a concurrent change runs the permit again', async (t) => {
     const app = await build(t)
     const { users } = app.auth
     const { id } = await addUser(app)
@@ -115,10 +115,10 @@ onEachDatabase(t, (t, world) => {
     const seen: object[] = []
     await users.updateUser(id, { password: 'other-Pass-1' }, async (user) => {
       seen.push(user)
-      // Somebody else is faster: what was permitted is no longer so.
+      // A concurrent change, after which the permission may no longer hold.
       if (seen.length === 1) await users.updateUser(id, { isSuperuser: true })
     })
-    t.match(seen, [{ isSuperuser: false, groups: [] }, { isSuperuser: true }], 'and is asked again')
+    t.match(seen, [{ isSuperuser: false, groups: [] }, { isSuperuser: true }], 'the permit runs again')
     t.notOk(seen.some((user) => 'password' in user))
     await t.rejects(
       users.deleteUser(77, () => {}),
@@ -126,7 +126,7 @@ onEachDatabase(t, (t, world) => {
     )
   })
 
-  t.test('the last superuser who can sign in stays one', async (t) => {
+  t.test('the last active superuser with a password cannot be demoted, deactivated, locked or deleted', async (t) => {
     const app = await build(t)
     const { users } = app.auth
     const { id } = await addRoot(app, 'root')
@@ -150,10 +150,10 @@ onEachDatabase(t, (t, world) => {
       LAST
     )
     await users.deleteUser(other)
-    t.equal(await users.get('id', other), null, 'code that asks for no permit may do as it likes')
+    t.equal(await users.get('id', other), null, 'without a permit there is no check')
   })
 
-  t.test('where no superuser has a password, the last one stays all the same', async (t) => {
+  t.test('the last active superuser cannot be deactivated, even if no superuser has a password', async (t) => {
     const { users } = (await build(t)).auth
     const [one, two] = [
       await users.createSuperuser({ username: 'one' }),
@@ -163,7 +163,7 @@ onEachDatabase(t, (t, world) => {
     await t.rejects(users.updateUser(two.id, { isActive: false }), LAST)
   })
 
-  t.test('of superusers who demote each other at the same moment one stays', async (t) => {
+  t.test('of two superusers that demote each other concurrently one remains', async (t) => {
     const apps = await twoApps(t, world)
     const [app] = apps
     const { users, database } = app.auth
@@ -188,7 +188,7 @@ onEachDatabase(t, (t, world) => {
     t.ok(users)
   })
 
-  t.test('who is put into groups from two sides at once is in one set of them, each once', async (t) => {
+  t.test('concurrent changes of groups store each membership once, and none of a deleted group', async (t) => {
     const apps = await twoApps(t, world)
     const [{ auth }] = apps
     const { id } = await addUser(apps[0])
@@ -201,10 +201,10 @@ onEachDatabase(t, (t, world) => {
       apps[1].auth.groups.deleteGroup(first)
     ])
     t.equal(ends[1].status, 'fulfilled')
-    t.equal(await auth.database.userGroup.count({ where: { groupId: first } }), 0, 'and in none that is gone')
+    t.equal(await auth.database.userGroup.count({ where: { groupId: first } }), 0, 'no membership of the deleted group')
   })
 
-  t.test('of many who change one address at once each has changed it, or is told to try again', async (t) => {
+  t.test('concurrent changes of one user each succeed or return 503', async (t) => {
     const app = await build(t)
     const { users } = app.auth
     const { id } = await addUser(app)
@@ -215,7 +215,7 @@ onEachDatabase(t, (t, world) => {
     t.match(await users.get('id', id), { email: /^\d+@x\.cc$/ })
   })
 
-  t.test("the rows of Django's admin log go with their user", async (t) => {
+  t.test("deleting a user deletes its rows of Django's admin log", async (t) => {
     const statementsOf = watchStatements(t)
     const databaseUrl = await world.emptyDatabaseUrl(t)
     await makeDjango(databaseUrl)

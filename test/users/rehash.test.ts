@@ -9,7 +9,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions, dat
     app.inject({ url: '/api/protected/', headers: bearer(access) })
 
   t.test(
-    'renewing an outdated hash at a login leaves the tokens from before it alive, a new password does not',
+    'rehashing an outdated password at login keeps earlier tokens valid, and setting a new password does not (401)',
     async (t) => {
       const url = await databaseUrl(t)
       const before = await build(t, { ...old, databaseUrl: url })
@@ -31,7 +31,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions, dat
     }
   )
 
-  t.test('of several logins that renew at once each succeeds, and one hash is left', async (t) => {
+  t.test('concurrent logins that rehash one password all succeed, and one hash is stored', async (t) => {
     const url = await databaseUrl(t)
     const before = await build(t, { ...old, databaseUrl: url })
     const credentials = await addUser(before)
@@ -46,7 +46,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions, dat
     t.match((await app.auth.users.get('id', credentials.id))?.password, /^scrypt\$/)
   })
 
-  t.test('where logins are sessions, renewing at once keeps nobody out either', async (t) => {
+  t.test('with login sessions concurrent logins that rehash one password all get valid sessions', async (t) => {
     const url = await databaseUrl(t)
     const before = await buildWithSessions(t, { ...old, databaseUrl: url })
     const credentials = await addUser(before)
@@ -57,7 +57,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions, dat
     t.equal((await app.auth.sessions.list(credentials.id)).length, 4)
   })
 
-  t.test('renewals are forgotten with the last token that can be from before them, and with their user', async (t) => {
+  t.test('rehash records are deleted once no earlier token can be valid, and with their user', async (t) => {
     const app = await build(t, { refreshTokenLifetime: 60, slidingTokenRefreshLifetime: 60 })
     const { id } = await addUser(app)
     const row = (before: string, age: number) => ({

@@ -1,4 +1,4 @@
-/** Django's authenticate: who gets in, at what cost, and what becomes of an outdated hash. */
+/** Django's authenticate(): accepted credentials, cost, and rehashing of outdated passwords. */
 import { createHash } from 'node:crypto'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
@@ -8,10 +8,10 @@ import { preferring, recordWork, withOtherHash } from '../passwords/hashing.ts'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
 
-/** With a salt so short that the hash is outdated. */
+/** A hash with a salt so short that it must be rehashed. */
 const OUTDATED = `md5$abc$${createHash('md5').update(`abc${PASSWORD}`).digest('hex')}`
 
-/** Adds alice with a hash that is to be renewed. */
+/** Adds a user with an outdated hash and returns its id. */
 async function addOutdated(app: FastifyInstance, more = {}): Promise<number> {
   const { id } = await addUser(app, more)
   await app.auth.database.user.update({ where: { id }, data: { password: OUTDATED } })
@@ -20,13 +20,13 @@ async function addOutdated(app: FastifyInstance, more = {}): Promise<number> {
 
 const storedOf = async ({ auth }: FastifyInstance, id: number) => (await auth.users.get('id', id))?.password
 
-/** The app's users, but for what is done where a password is hashed anew. */
+/** Returns the app's users with another `makePassword`. */
 function usersWith({ auth }: FastifyInstance, makePassword: Hashers['makePassword']): Users {
   return new Users(auth.database, { ...createHashers(auth.settings), makePassword }, auth.settings, auth.sessions)
 }
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('the right password of an active user gets in, and nothing else', async (t) => {
+  t.test('only the exact username and password of an active user are accepted', async (t) => {
     const app = await build(t)
     const { users } = app.auth
     const { id } = await addUser(app, { username: 'élève' })
@@ -39,7 +39,7 @@ onEachDatabase(t, (t, { build }) => {
       ['élève', `${PASSWORD} `],
       ['élève', `${PASSWORD}\0`],
       ['Élève', PASSWORD],
-      // Names are normalised when they are made, not when they are used.
+      // Usernames are normalized when they are set, not at login.
       ['e\u0301le\u0300ve', PASSWORD],
       ['ina', PASSWORD],
       ['locked', ''],
@@ -52,11 +52,11 @@ onEachDatabase(t, (t, { build }) => {
     for (const [username, password] of refused) t.equal(await users.authenticate(username, password), null, username)
   })
 
-  t.test('where that is set, users sign in with their address, which has to be of one user only', async (t) => {
+  t.test('with loginField "email" users log in with an email address that only one user has', async (t) => {
     const app = await build(t, { loginField: 'email' })
     const { id } = await addUser(app, { email: 'Alice@example.com' })
     for (const username of ['bob', 'carol', 'none']) await addUser(app, { username, email: '' })
-    // As it may be in a database of before.
+    // Duplicates may exist in an adopted database.
     const where = { username: { in: ['bob', 'carol'] } }
     await app.auth.database.user.updateMany({ where, data: { email: 'both@example.com' } })
     const logIn = async (payload: object) =>
@@ -81,7 +81,7 @@ onEachDatabase(t, (t, { build }) => {
       t.equal(await app.auth.users.authenticate(email, PASSWORD), null)
   })
 
-  t.test('inactive users get in where the backend lets all users in', async (t) => {
+  t.test('AllowAllUsersModelBackend accepts inactive users', async (t) => {
     const app = await build(t, { authenticationBackends: 'AllowAllUsersModelBackend' })
     await addUser(app, { username: 'ina', isActive: false })
 
@@ -89,7 +89,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await app.auth.users.authenticate('ina', 'wrong'), null)
   })
 
-  t.test('an outdated hash is renewed by the right password of somebody who gets in', async (t) => {
+  t.test('an outdated hash is renewed by a successful login only', async (t) => {
     const app = await build(t)
     const { users } = app.auth
     const id = await addOutdated(app)
@@ -103,11 +103,11 @@ onEachDatabase(t, (t, { build }) => {
 
     const renewed = await storedOf(app, id)
     t.match(renewed, /^md5\$[A-Za-z0-9]{22}\$/)
-    t.equal(user?.password, renewed, 'and is what the tokens of this login are made of')
-    t.match(await users.authenticate('alice', PASSWORD), { password: renewed }, 'once')
+    t.equal(user?.password, renewed, 'the returned user has the new hash')
+    t.match(await users.authenticate('alice', PASSWORD), { password: renewed }, 'renewed once')
   })
 
-  t.test('a password that is changed while its hash is renewed stays changed', async (t) => {
+  t.test('a password changed during the rehash is not overwritten', async (t) => {
     const app = await build(t)
     const id = await addOutdated(app)
     const users = usersWith(app, async () => {
@@ -120,7 +120,7 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await app.auth.users.authenticate('alice', 'another-Pass-1'), { id })
   })
 
-  t.test('where there is no time to renew a hash it stays, and the user gets in', async (t) => {
+  t.test('a login succeeds without a rehash if hashing is overloaded', async (t) => {
     const app = await build(t)
     const id = await addOutdated(app)
     const users = usersWith(app, async () => {
@@ -132,7 +132,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await storedOf(app, id), OUTDATED)
   })
 
-  t.test('a renewal that fails for any other reason is no secret', async (t) => {
+  t.test('any other error of a rehash is raised', async (t) => {
     const app = await build(t)
     await addOutdated(app)
     const users = usersWith(app, async () => {
@@ -143,7 +143,7 @@ onEachDatabase(t, (t, { build }) => {
   })
 })
 
-t.test('whoever does not get in costs the same hashing, whether there is such a user or not', async (t) => {
+t.test('failed logins take the same hashing work whether or not the user exists', async (t) => {
   const app = await worldOf('sqlite').build(t)
   const { database, settings, sessions } = app.auth
   const work = recordWork(t)
@@ -166,6 +166,6 @@ t.test('whoever does not get in costs the same hashing, whether there is such a 
   for (const name of names) {
     work.length = 0
     t.equal(await users.authenticate(name, 'x'.repeat(1025)), null)
-    t.strictSame(work, [], 'and none for what nobody can have as a password')
+    t.strictSame(work, [], 'none for a password of more than 1,024 characters')
   }
 })

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { TokenUser } from '../../src/users/token-user.ts'
 
-t.test('a caller is what its token says, and otherwise has no rights', async (t) => {
+t.test('a token user takes username, is_staff and is_superuser from claims of the exact type only', async (t) => {
   const nothing = { username: '', isStaff: false, isSuperuser: false }
   const cases: [claims: object, told: object][] = [
     [{}, nothing],
@@ -23,7 +23,7 @@ t.test('a caller is what its token says, and otherwise has no rights', async (t)
   }
 })
 
-t.test('the id is text, as SimpleJWT has it, also where the token has a number', async (t) => {
+t.test('the id of a token user is a string, as in SimpleJWT, also if the claim is a number', async (t) => {
   t.equal(new TokenUser(7, 'id', {}).id, '7')
   t.equal(new TokenUser('alice', 'username', {}).id, 'alice')
   t.equal(new TokenUser('alice', 'username', {}).idField, 'username')

@@ -1,4 +1,4 @@
-/** Users as rows: how they are made, found, changed and deleted. Signing in has a file of its own. */
+/** Creating, finding, changing and deleting users. */
 import t from 'tap'
 import { ValidationError } from '../../src/errors.ts'
 import { isUserId, primaryKeyOf, withoutPassword } from '../../src/users/user.ts'
@@ -15,11 +15,11 @@ const LONG = 'Ensure this field has no more than 150 characters.'
 const MALFORMED = 'Enter a valid username. This value may contain only letters, numbers, and @/./+/-/_ characters.'
 const TAKEN = 'A user with that username already exists.'
 
-/** A letter of two UTF-16 units, which is one character to Django and to PostgreSQL. */
+/** A letter of two UTF-16 units, which Django and PostgreSQL count as one character. */
 const WIDE = '𠮷'
 
 onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
-  t.test('a new user has what was given, for the rest what Django gives, and no password in sight', async (t) => {
+  t.test('a new user has the given values and the defaults of Django, and is returned without password', async (t) => {
     const app = await build(t)
     const { users } = app.auth
     const before = Date.now()
@@ -46,7 +46,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.match(await users.get('id', plain.id), { ...plain, password: /^md5\$[A-Za-z0-9]{22}\$[0-9a-f]{32}$/ })
   })
 
-  t.test('a superuser is staff and superuser, whatever else was given', async (t) => {
+  t.test('a new superuser is staff and superuser whatever values were given', async (t) => {
     const app = await build(t)
 
     const root = await app.auth.users.createSuperuser({ username: 'root', isStaff: false, isSuperuser: false })
@@ -54,7 +54,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.match(root, { username: 'root', isStaff: true, isSuperuser: true, isActive: true })
   })
 
-  t.test('a user without a password has an unusable one of its own', async (t) => {
+  t.test('a user without a password gets a unique unusable one', async (t) => {
     const app = await build(t)
     const { users } = app.auth
 
@@ -68,7 +68,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
   })
 
   t.test(
-    "names are what Django's validator takes, in NFKC form, and others are refused with its messages",
+    'usernames are normalized to NFKC and validated as in Django; invalid ones are rejected with the messages of Django',
     async (t) => {
       const app = await build(t)
       const normal = (name: string) => name.normalize('NFKC')
@@ -104,7 +104,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     }
   )
 
-  t.test('a name is taken once, also by ten at once; in another letter case it is another', async (t) => {
+  t.test('usernames are unique after NFKC and case-sensitive, also with concurrent creations', async (t) => {
     const app = await build(t)
     const create = (username: string) => outcomeOf(app.auth.users.createUser({ username }))
 
@@ -115,18 +115,18 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.equal(refusals.length, 9)
     for (const refusal of [...refusals, later[0], later[2]])
       t.match(refusal, { body: { username: [TAKEN] }, statusCode: 400 })
-    t.equal(later[1], null, 'the wide A becomes a plain one')
+    t.equal(later[1], null, 'the fullwidth A is normalized')
     t.equal(await app.auth.database.user.count(), 2)
   })
 
-  t.test('a database that refuses a user for any other reason says so', async (t) => {
+  t.test('a database error other than a taken username is raised as it is', async (t) => {
     const app = await build(t)
     await refuseInserts(app, 'auth_user')
 
     await t.rejects(app.auth.users.createUser({ username: 'alice' }), /refused/)
   })
 
-  t.test('a password that cannot be hashed makes no user and changes none', async (t) => {
+  t.test('a password that cannot be hashed is rejected (400) and changes nothing', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const { users } = app.auth
@@ -143,7 +143,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.strictSame(await users.get('id', id), before)
   })
 
-  t.test('a new password takes the place of the old one, also an empty one, and nobody else has it', async (t) => {
+  t.test('a new password, also an empty one, replaces the password of this user only', async (t) => {
     const app = await build(t)
     const { users } = app.auth
     const { id } = await addUser(app)
@@ -156,10 +156,10 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
       t.equal(await users.authenticate('alice', PASSWORD), null)
       t.match(await users.authenticate('bob', PASSWORD), { username: 'bob' })
     }
-    await t.rejects(users.setPassword(77, PASSWORD), 'there is nobody of that id')
+    await t.rejects(users.setPassword(77, PASSWORD), 'unknown id')
   })
 
-  t.test('users are found by id or name as a token writes it, and by nothing else', async (t) => {
+  t.test('users are found by the exact id or username of a token, and by no other value', async (t) => {
     const app = await build(t)
     const { users } = app.auth
     const { id } = await addUser(app)
@@ -169,13 +169,13 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     for (const value of [id, String(id)]) t.match(await users.get('id', value), { id, username: 'alice' })
     for (const value of nobody) t.equal(await users.get('id', value), null, JSON.stringify(value))
     t.match(await users.get('username', 'alice'), { id })
-    t.match(await users.get('username', WIDE.repeat(150)), { id: wide.id }, '150 characters, whatever they take')
+    t.match(await users.get('username', WIDE.repeat(150)), { id: wide.id }, '150 characters of two UTF-16 units')
     for (const value of ['Alice', 'alice ', 'alice\0', '\ud800', 1, ['alice'], { contains: '' }, 'x'.repeat(100_000)]) {
       t.equal(await users.get('username', value), null)
     }
   })
 
-  t.test('last_login is set to now, of this user, and of nobody without complaint', async (t) => {
+  t.test('last_login is set to now for this user only, and an unknown id is ignored', async (t) => {
     const app = await build(t)
     const { users } = app.auth
     const [{ id }, bob] = [await addUser(app), await addUser(app, { username: 'bob' })]
@@ -190,7 +190,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
   })
 
   t.test(
-    "a deleted user takes along what hangs on it, in Django's order, and leaves the tokens to nobody",
+    'deleting a user deletes its related rows in the order of Django and keeps its outstanding tokens without a user',
     async (t) => {
       const statementsOf = watchStatements(t)
       const app = await buildWithBlacklist(t)
@@ -208,7 +208,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
         await app.auth.tokens.obtainPair({ username, password: PASSWORD })
       }
 
-      // The first deletion finds out whether Django's admin has left a log.
+      // The first deletion looks up whether the table of Django's admin log exists.
       await users.deleteUser(77)
       const statements = await statementsOf(() => users.deleteUser(alice.id))
 
@@ -238,12 +238,12 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
   )
 })
 
-t.test("e-mail addresses are normalised as Django's", async (t) => {
+t.test('email addresses are normalized as in Django', async (t) => {
   for (const { in: given, out } of vectors.normalize_email) t.equal(normalizeEmail(given ?? ''), out, String(given))
   t.equal(normalizeEmail(' no at sign '), ' no at sign ')
 })
 
-t.test('a primary key is a whole number of a column, or its one spelling', async (t) => {
+t.test('a primary key is a positive 32-bit integer or its canonical decimal string', async (t) => {
   const keys: [unknown, number | null][] = [
     [1, 1],
     ['1', 1],
@@ -284,14 +284,14 @@ t.test('a primary key is a whole number of a column, or its one spelling', async
   }
 })
 
-t.test('a name is text that a column can hold', async (t) => {
+t.test('a username is a string of at most 150 characters that the database can store', async (t) => {
   for (const name of ['', 'a', 'é', WIDE.repeat(150), 'x'.repeat(150)]) t.ok(isUserId('username', name))
   for (const value of [1, null, ['a'], 'a\0', '\ud800', 'x'.repeat(151), WIDE.repeat(151)]) {
     t.notOk(isUserId('username', value), String(value))
   }
 })
 
-t.test('without its password a user has all the rest', async (t) => {
+t.test('withoutPassword removes the password and keeps all other fields', async (t) => {
   const row = { id: 1, password: 'secret', username: 'alice' } as Parameters<typeof withoutPassword>[0]
 
   t.strictSame(withoutPassword(row), { id: 1, username: 'alice' })

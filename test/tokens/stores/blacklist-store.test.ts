@@ -28,7 +28,7 @@ const rowsOf = ({ auth }: FastifyInstance) =>
 
 const isBlacklistedError = (error: unknown) => error instanceof InvalidToken && error.message === 'Token is blacklisted'
 
-/** Deletes the row of a token, or of its user, just before its place on the blacklist is written. */
+/** Wraps a database so that `erase` runs just before a row is written to the blacklist. */
 const deletingFirst = (database: Database, erase: () => Promise<unknown>) =>
   database.$extends({
     query: {
@@ -42,7 +42,7 @@ const deletingFirst = (database: Database, erase: () => Promise<unknown>) =>
   }) as unknown as Database
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a token that is handed out is recorded, and is on no blacklist', async (t) => {
+  t.test('an issued token is recorded and not blacklisted', async (t) => {
     const app = await build(t)
     const blacklist = new Blacklist(app.auth.database)
     const token = tokenOf((await addUser(app)).id)
@@ -54,7 +54,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await blacklist.isBlacklisted('unheard-of'), false)
   })
 
-  t.test('a user who was deleted a moment ago has no tokens, and the database goes on', async (t) => {
+  t.test('tokens of a deleted user are rejected (401), and nothing is blacklisted', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const blacklist = new Blacklist(app.auth.database)
@@ -71,7 +71,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await blacklist.isBlacklisted(token.jti), true)
   })
 
-  t.test('a token is blacklisted once, whether it was recorded before or not', async (t) => {
+  t.test('a token can be blacklisted once, whether or not it was recorded before (then 401)', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const blacklist = new Blacklist(app.auth.database)
@@ -89,7 +89,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await app.auth.database.blacklistedToken.count(), 2)
   })
 
-  t.test('a token and its successor change places at once, or not at all', async (t) => {
+  t.test('a token is blacklisted and its successor recorded in one step, or neither', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const blacklist = new Blacklist(app.auth.database)
@@ -102,10 +102,10 @@ onEachDatabase(t, (t, { build }) => {
       { ...first, blacklistedToken: Object },
       { ...second, blacklistedToken: null }
     ])
-    t.equal((await rowsOf(app)).length, 2, 'the third was never made')
+    t.equal((await rowsOf(app)).length, 2, 'the third is not recorded')
   })
 
-  t.test('a change that the database refuses consumes nothing', async (t) => {
+  t.test('a database error leaves the token valid and its successor unrecorded', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const blacklist = new Blacklist(app.auth.database)
@@ -124,7 +124,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await blacklist.isBlacklisted(token.jti), true)
   })
 
-  t.test('of twenty at once one blacklists a token, known or not, and the others hear that it is', async (t) => {
+  t.test('of 20 concurrent calls one blacklists the token, and the others report it as blacklisted', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const blacklist = new Blacklist(app.auth.database)
@@ -144,7 +144,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await app.auth.database.blacklistedToken.count(), 2)
   })
 
-  t.test('a token whose row is flushed at the last moment is refused', async (t) => {
+  t.test('a token whose row is flushed during the call is rejected (401)', async (t) => {
     const app = await build(t)
     const { database } = app.auth
     const blacklist = new Blacklist(deletingFirst(database, () => database.outstandingToken.deleteMany()))
@@ -152,7 +152,7 @@ onEachDatabase(t, (t, { build }) => {
     await t.rejects(blacklist.blacklist(tokenOf(null)), { name: 'AuthenticationFailed', statusCode: 401 })
   })
 
-  t.test('expired tokens are deleted in batches of a thousand, blacklisted ones too, and no others', async (t) => {
+  t.test('flushing deletes only expired tokens, blacklisted or not, in batches of 1,000', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { database } = app.auth
@@ -177,7 +177,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await database.blacklistedToken.count(), 1)
     t.equal(await blacklist.isBlacklisted(ended.jti), true)
     const batch = [`SELECT ${OUTSTANDING}`, 'BEGIN', `DELETE ${BLACKLISTED}`, `DELETE ${OUTSTANDING}`, 'COMMIT']
-    // SQLite takes no thousand values at once, and so has two of each DELETE.
+    // SQLite cannot bind 1,000 values in one statement, so each DELETE is sent twice.
     t.strictSame(
       statements.filter((statement, index) => statement !== statements[index - 1]),
       [...batch, ...batch, ...batch]
