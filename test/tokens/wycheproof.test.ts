@@ -99,7 +99,7 @@ function anyPartsOf(jws: string): [header: string, payload: string, signature: s
   return [header, payload, signature]
 }
 
-/** @throws UnfitKey if the set mixes secrets and public keys (JWK tc 1), or `kid` is not the name of exactly one key */
+/** @throws InvalidKey if the set mixes secrets and public keys (JWK tc 1), or `kid` is not the name of exactly one key */
 function onlyOne(jwks: Jwk[], kid: string | undefined): Jwk {
   const [found, ...others] = jwks.filter((jwk) => jwk.kid === kid)
   const isMixed = new Set(jwks.map(({ kty }) => kty === 'oct')).size > 1
