@@ -1,4 +1,4 @@
-/** The endpoints as a client meets them; what each of them answers to what, the recorded cases in parity/ tell. */
+/** The token endpoints as a client uses them, in addition to the recorded cases in parity/. */
 import Fastify, { type FastifyInstance } from 'fastify'
 import t from 'tap'
 import latchkey, { authRoutes } from '../../src/index.ts'
@@ -11,7 +11,7 @@ const VIEWS = ['/token/', '/token/refresh/', '/token/verify/', '/token/blacklist
 const post = (app: FastifyInstance, url: string, payload: object) => app.inject({ method: 'POST', url, payload })
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a user signs in, calls a protected route, refreshes, verifies, signs out, and is out', async (t) => {
+  t.test('a user logs in, calls a protected route, refreshes, verifies and logs out (then 401)', async (t) => {
     const app = await build(t)
     const alice = await addUser(app)
     const { access, refresh } = await obtainPair(app, alice)
@@ -26,7 +26,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await app.inject({ url: '/api/protected/', headers: bearer(next.access) })).statusCode, 200)
     const retried = await refreshWith(app, refresh)
     t.equal(retried.statusCode, 200)
-    t.equal(retried.json().refresh, next.refresh, 'a retry gets the same successor')
+    t.equal(retried.json().refresh, next.refresh, 'a retry returns the same successor')
     for (const token of [next.access, next.refresh]) {
       const verified = await post(app, '/api/token/verify/', { token })
       t.equal(verified.statusCode, 200)
@@ -45,7 +45,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(late.json().messages[0].message, 'Token is blacklisted')
   })
 
-  t.test('both spellings of each URL are the same endpoint', async (t) => {
+  t.test('each endpoint is available with and without trailing slash', async (t) => {
     const app = await build(t)
     await addUser(app)
     for (const spell of [(url: string) => url, (url: string) => url.slice(0, -1)]) {
@@ -64,7 +64,7 @@ onEachDatabase(t, (t, { build }) => {
 
 const { build, databaseUrl } = worldOf('sqlite')
 
-t.test('no answer is kept by a cache, whether it holds tokens or refuses them', async (t) => {
+t.test('successful and failed responses all have Cache-Control: no-store', async (t) => {
   const app = await build(t)
   await addUser(app)
   const answers = [
@@ -85,7 +85,7 @@ t.test('no answer is kept by a cache, whether it holds tokens or refuses them', 
   }
 })
 
-t.test('the endpoints are where the host wants them, and nowhere else', async (t) => {
+t.test('the endpoints are available under the prefix of the host only', async (t) => {
   for (const prefix of ['', '/auth/v1', '/:tenant/auth']) {
     const app = Fastify()
     t.teardown(() => app.close())
@@ -99,7 +99,7 @@ t.test('the endpoints are where the host wants them, and nowhere else', async (t
   }
 })
 
-t.test('OPTIONS tells what a view is, and which fields it takes', async (t) => {
+t.test('OPTIONS describes each view and its fields', async (t) => {
   const app = await build(t)
   const field = (label: string, required = true) => ({ type: 'string', required, read_only: !required, label })
   const told: [url: string, name: string, actions: object | undefined][] = [
@@ -121,10 +121,10 @@ t.test('OPTIONS tells what a view is, and which fields it takes', async (t) => {
     })
     t.type(description, 'string')
   }
-  t.equal((await app.inject({ method: 'OPTIONS', url: '/api/protected/' })).statusCode, 401, 'but not behind a guard')
+  t.equal((await app.inject({ method: 'OPTIONS', url: '/api/protected/' })).statusCode, 401, 'guards come first')
 })
 
-t.test('a method that a view has not is a 405, which says so', async (t) => {
+t.test('unsupported methods return 405 with Allow', async (t) => {
   const app = await build(t)
   for (const url of VIEWS.slice(0, 4)) {
     for (const method of ['GET', 'PUT', 'PATCH', 'DELETE'] as const) {
@@ -136,7 +136,7 @@ t.test('a method that a view has not is a 405, which says so', async (t) => {
   }
 })
 
-t.test('what the host makes of errors and bodies elsewhere is nothing to the endpoints', async (t) => {
+t.test('error handlers and body parsers of the host do not affect the endpoints', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.setErrorHandler((_error, _request, reply) => void reply.code(418).send('mine'))

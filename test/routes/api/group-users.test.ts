@@ -1,4 +1,4 @@
-/** Who is in a group, by HTTP. */
+/** Members and permissions of groups, managed by staff. */
 import t from 'tap'
 import { grant, permissionNamed } from '../../permissions/rights.ts'
 import { onEachDatabase } from '../../support/build.ts'
@@ -6,7 +6,7 @@ import { addUser } from '../../support/journeys.ts'
 import { ask, signIn, signInRoot } from './staff.ts'
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('members are listed, added and removed', async (t) => {
+  t.test('members are listed, added and removed, and invalid or unknown users return 400 or 404', async (t) => {
     const app = await build(t)
     const { as, id: root } = await signInRoot(app)
     const { id: alice } = await addUser(app)
@@ -14,7 +14,7 @@ onEachDatabase(t, (t, { build }) => {
     const url = `groups/${group}/users/`
     t.match(await ask(app, 'GET', url, as), [200, { count: 0, results: [] }])
     t.match(await ask(app, 'POST', url, as, { user: alice }), [201, { id: alice, username: 'alice', groups: [group] }])
-    t.equal((await ask(app, 'POST', url, as, { user: `${alice}` }))[0], 201, 'once more is no fault')
+    t.equal((await ask(app, 'POST', url, as, { user: `${alice}` }))[0], 201, 'adding again is no error')
     await ask(app, 'POST', url, as, { user: root })
     t.match(await ask(app, 'GET', `${url}?search=ali`, as), [200, { count: 1, results: [{ id: alice }] }])
     t.match(await ask(app, 'GET', `${url}?page_size=1&ordering=-id`, as), [200, { count: 2, results: [{ id: alice }] }])
@@ -42,7 +42,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'DELETE', `groups/99/users/${alice}/`, as))[0], 404)
   })
 
-  t.test('it takes the right to change users and to see groups, and to hold what the group holds', async (t) => {
+  t.test('adding members requires auth.change_user, auth.view_group and the permissions of the group', async (t) => {
     const app = await build(t)
     const { as: sam, id } = await signIn(app, { username: 'sam', isStaff: true }, 'auth.change_user')
     const { id: root } = await signInRoot(app)
@@ -64,7 +64,7 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await ask(app, 'GET', url, sam), [200, { count: 1 }])
   })
 
-  t.test('a group is made and changed with its permissions', async (t) => {
+  t.test('groups are created and changed with permissions, of which staff can grant only their own', async (t) => {
     const app = await build(t)
     const { as } = await signInRoot(app)
     const { as: sam } = await signIn(app, { username: 'sam', isStaff: true }, 'auth.add_group', 'auth.change_group')

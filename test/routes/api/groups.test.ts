@@ -1,4 +1,4 @@
-/** Groups for staff, by HTTP. */
+/** Management of groups by staff. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { grant } from '../../permissions/rights.ts'
@@ -17,7 +17,7 @@ onEachDatabase(t, (t, { build }) => {
     return { id, as: bearer((await obtainPair(app, { username, password: PASSWORD })).access) }
   }
 
-  t.test('staff does with groups what its permissions say, and others nothing', async (t) => {
+  t.test('each method requires staff status and its permission (else 401 or 403)', async (t) => {
     const app = await build(t)
     const { as: root } = await signIn(app, 'root', { isStaff: true, isSuperuser: true })
     const { as: sam, id } = await signIn(app, 'sam', { isStaff: true })
@@ -41,7 +41,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'POST', '', sam, { name: 'x' }))[0], 403)
   })
 
-  t.test('groups are made, read, renamed and deleted with what hangs on them', async (t) => {
+  t.test('groups are created, read, renamed, listed and deleted', async (t) => {
     const app = await build(t)
     const { as, id } = await signIn(app, 'root', { isStaff: true, isSuperuser: true })
     const [made, { id: group }] = await ask(app, 'POST', '', as, { name: ' editors ' })
@@ -71,7 +71,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'GET', '?page=-1', as))[0], 404)
   })
 
-  t.test('what can be no id is not found, and no value becomes a query', async (t) => {
+  t.test('malformed ids return 404, and names that are not strings 400', async (t) => {
     const app = await build(t)
     const { as } = await signIn(app, 'root', { isStaff: true, isSuperuser: true })
     for (const id of ['x', '0', '-1', '1e0', '%00', '__proto__', '1 OR 1=1', '9'.repeat(30)]) {

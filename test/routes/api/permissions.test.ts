@@ -1,11 +1,11 @@
-/** What permissions there are, by HTTP. */
+/** The read-only list of permissions. */
 import t from 'tap'
 import { onEachDatabase } from '../../support/build.ts'
 import { watchStatements } from '../../tokens/statements.ts'
 import { ask, signIn, signInRoot } from './staff.ts'
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('permissions are listed in the order of Django, searched and filtered, and only read', async (t) => {
+  t.test('permissions are listed in the order of Django, searched and filtered, and read-only (405)', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { as } = await signInRoot(app)
@@ -70,7 +70,7 @@ onEachDatabase(t, (t, { build }) => {
     ])
   })
 
-  t.test('rows are found by their natural keys', async (t) => {
+  t.test('users, groups, content types and permissions are found by natural key', async (t) => {
     const { users, groups, permissions } = (await build(t)).auth
     await permissions.syncPermissions([{ appLabel: 'blog', model: 'post' }])
     await users.createUser({ username: 'alice' })

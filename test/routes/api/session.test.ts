@@ -1,4 +1,4 @@
-/** `/api/session/`: sign-in for browsers, from the first look to the logout. */
+/** `/api/session/`: login and logout of browsers. */
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { accountRoutes, errorHandler, isAuthenticated } from '../../../src/index.ts'
@@ -24,7 +24,7 @@ const keysIn = async ({ auth }: FastifyInstance) =>
   (await auth.database.browserSession.findMany()).map(({ sessionKey }) => sessionKey)
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a browser signs in, is known, changes things, and signs out', async (t) => {
+  t.test('a browser logs in, sends safe and unsafe requests, and logs out', async (t) => {
     const app = await build(t, SESSION, routes)
     const { id } = await addUser(app, { email: 'alice@example.com', isStaff: true })
     const browser = openBrowser(app)
@@ -33,7 +33,7 @@ onEachDatabase(t, (t, { build }) => {
     const before = await browser.send({ url: URL })
     t.strictSame([before.statusCode, before.json()], [200, { user: null }])
     t.match(before.cookies, [{ name: 'csrftoken', value: /^[a-zA-Z0-9]{32}$/, sameSite: 'Lax', path: '/' }])
-    t.equal((await browser.send({ url: '/mine/' })).statusCode, 403, 'no scheme has a challenge')
+    t.equal((await browser.send({ url: '/mine/' })).statusCode, 403, 'without a challenge')
     const token = browser.cookies.get('csrftoken')
 
     const login = await browser.signIn()
@@ -47,7 +47,7 @@ onEachDatabase(t, (t, { build }) => {
       path: '/',
       maxAge: 1_209_600
     })
-    t.not(csrf?.value, token, 'the token of before is no use')
+    t.not(csrf?.value, token, 'the CSRF token is replaced')
     t.match(
       [before, login].map(({ headers }) => [headers.vary, headers['cache-control']]),
       [
@@ -77,10 +77,10 @@ onEachDatabase(t, (t, { build }) => {
     browser.cookies.set('sessionid', stolen)
     t.strictSame((await browser.send({ url: URL })).json(), { user: null })
     t.strictSame(await keysIn(app), [])
-    t.equal((await browser.send({ method: 'DELETE', url: URL })).statusCode, 204, 'once more does no harm')
+    t.equal((await browser.send({ method: 'DELETE', url: URL })).statusCode, 204, 'logout can be repeated')
   })
 
-  t.test('a key that was planted before a login, or known from the last one, opens nothing', async (t) => {
+  t.test('session fixation: a login replaces the session key, and planted or earlier keys are invalid', async (t) => {
     const app = await build(t, SESSION, routes)
     await addUser(app)
     await addUser(app, { username: 'bob' })
@@ -104,7 +104,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('a change of password ends every session but the one that it came by', async (t) => {
+  t.test('a password change ends all sessions except the current one, whose key is replaced', async (t) => {
     const app = await build(t, SESSION, async (app) => {
       routes(app)
       await app.register(accountRoutes, { prefix: '/auth' })
@@ -125,13 +125,13 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await here.send({ url: '/mine/' })).statusCode, 200)
     t.equal((await elsewhere.send({ url: '/mine/' })).statusCode, 403)
     elsewhere.cookies.set('sessionid', key)
-    t.equal((await elsewhere.send({ url: '/mine/' })).statusCode, 403, 'nor does its own old key')
+    t.equal((await elsewhere.send({ url: '/mine/' })).statusCode, 403, 'the old key is invalid')
     const del = { method: 'DELETE' as const, url: '/auth/users/me/', payload: { current_password: 'another-Pass-1' } }
     t.equal((await here.send(del)).statusCode, 204)
-    t.equal((await here.send({ url: '/mine/' })).statusCode, 403, 'who is deleted is nobody')
+    t.equal((await here.send({ url: '/mine/' })).statusCode, 403, 'a deleted user is rejected')
   })
 
-  t.test('wrong credentials, whosever, are one answer; nothing is made of them', async (t) => {
+  t.test('wrong, unknown and inactive credentials return the same 400 and create no session', async (t) => {
     const app = await build(t, { ...SESSION, authenticationBackends: ['AllowAllUsersModelBackend'] })
     await addUser(app)
     await addUser(app, { username: 'ina', isActive: false })
@@ -161,7 +161,7 @@ onEachDatabase(t, (t, { build }) => {
 
 const { build } = worldOf('sqlite')
 
-/** The statuses of so many logins in a row. */
+/** Sends `count` requests one after another and returns their statuses. */
 async function statusesOf(count: number, send: () => Promise<{ statusCode: number }>): Promise<number[]> {
   const statuses = []
   for (let at = 0; at < count; at++) statuses.push((await send()).statusCode)
@@ -169,7 +169,7 @@ async function statusesOf(count: number, send: () => Promise<{ statusCode: numbe
 }
 
 t.test(
-  'logins are limited as at the other doors; what another page sends is refused first, and not counted',
+  'logins share the rate limit of all login routes; requests without CSRF token are rejected first and not counted',
   async (t) => {
     const app = await build(t, { ...SESSION, loginRate: '2/minute' })
     await addUser(app)
@@ -177,15 +177,15 @@ t.test(
     const login = { method: 'POST' as const, url: URL, payload }
     await browser.send({ url: URL })
 
-    t.strictSame(await statusesOf(5, () => app.inject(login)), [403, 403, 403, 403, 403], 'a login needs a token, too')
+    t.strictSame(await statusesOf(5, () => app.inject(login)), [403, 403, 403, 403, 403], 'a login needs a CSRF token')
     t.strictSame(await statusesOf(3, () => browser.send(login)), [400, 400, 429])
-    t.equal((await app.inject({ ...login, url: '/api/token/' })).statusCode, 429, 'one count for all doors')
-    t.strictSame(await statusesOf(2, () => browser.send({ url: URL })), [200, 200], 'looking is free')
+    t.equal((await app.inject({ ...login, url: '/api/token/' })).statusCode, 429, 'one limit for all routes')
+    t.strictSame(await statusesOf(2, () => browser.send({ url: URL })), [200, 200], 'reads are not limited')
     t.equal((await browser.send({ method: 'DELETE', url: URL })).statusCode, 204)
   }
 )
 
-t.test('with LOGIN_FIELD=email it is an address; the cookie’s name and age are the settings’', async (t) => {
+t.test('field name, cookie name and cookie age follow the settings', async (t) => {
   const app = await build(t, {
     ...SESSION,
     loginField: 'email',
@@ -201,7 +201,7 @@ t.test('with LOGIN_FIELD=email it is an address; the cookie’s name and age are
   t.match((await browser.send({ url: URL })).json(), { user: { username: 'alice' } })
 })
 
-t.test('other methods are refused, and OPTIONS tells what there is', async (t) => {
+t.test('other methods return 405, and OPTIONS describes the fields', async (t) => {
   const app = await build(t)
   for (const method of ['PUT', 'PATCH', 'TRACE'] as const) {
     const answer = await app.inject({ method, url: URL })
@@ -214,7 +214,7 @@ t.test('other methods are refused, and OPTIONS tells what there is', async (t) =
   t.equal((await app.inject('/api/session/login/')).statusCode, 404)
 })
 
-t.test('whatever a cookie holds, the answer is that nobody is signed in', async (t) => {
+t.test('requests with malformed cookies are anonymous', async (t) => {
   const app = await build(t, SESSION, routes)
   const cookies = [
     ...['sessionid', 'sessionid=', '=', ';;;', 'sessionid=%', 'sessionid=%00', 'sessionid="', 'é=é', '__proto__=1'],
@@ -228,7 +228,7 @@ t.test('whatever a cookie holds, the answer is that nobody is signed in', async 
   }
 })
 
-t.test('a cookie is for TLS only where the request came by it, as a trusted proxy tells', async (t) => {
+t.test('cookies are Secure only if a trusted proxy reports TLS', async (t) => {
   const isSecure = async (t: Test, trustProxy: string) => {
     const { app, origin } = await listening(t, { ...SESSION, trustProxy })
     await addUser(app)
@@ -248,7 +248,7 @@ t.test('a cookie is for TLS only where the request came by it, as a trusted prox
   t.strictSame(await isSecure(t, 'off'), [false, false, false])
 })
 
-t.test('what the database cannot do is an error, and never an anonymous page or half a login', async (t) => {
+t.test('database errors return 500, and never an anonymous response or a partial login', async (t) => {
   const app = await build(t, SESSION, routes)
   await addUser(app)
   const browser = openBrowser(app)
@@ -257,7 +257,7 @@ t.test('what the database cannot do is an error, and never an anonymous page or 
   await refuseInserts(app, 'django_session')
   const login = await browser.signIn()
   t.strictSame([login.statusCode, login.cookies], [500, []])
-  t.strictSame(await keysIn(app), [before], 'the session of before is still there')
+  t.strictSame(await keysIn(app), [before], 'the earlier session is kept')
   await allowInserts(app, 'django_session')
   await app.auth.database.$executeRawUnsafe('ALTER TABLE django_session RENAME TO gone')
   for (const url of ['/mine/', URL]) t.equal((await browser.send({ url })).statusCode, 500)

@@ -1,4 +1,4 @@
-/** A user's logins over HTTP. */
+/** The login sessions of a user over HTTP. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { accountRoutes } from '../../../src/index.ts'
@@ -16,7 +16,7 @@ const ask = (app: FastifyInstance, access: string, method: Method, url: string, 
 const isIn = async (app: FastifyInstance, refresh: string) => (await refreshWith(app, refresh)).statusCode === 200
 
 onEachDatabase(t, (t, { build }) => {
-  t.test("one sees, names and ends one's own logins, and nobody else's", async (t) => {
+  t.test('users can list, label and end their own login sessions, and no others (404)', async (t) => {
     const app = await build(t)
     await addUser(app)
     const headers = { 'user-agent': 'Phone/1' }
@@ -76,7 +76,7 @@ onEachDatabase(t, (t, { build }) => {
     )
   })
 
-  t.test('all logins but this one, all of them, or just this one', async (t) => {
+  t.test('a user can end all other sessions, the current one, or all', async (t) => {
     const app = await build(t)
     await addUser(app)
     const [here, other] = [await obtainPair(app), await obtainPair(app)]
@@ -86,13 +86,13 @@ onEachDatabase(t, (t, { build }) => {
     const third = await obtainPair(app)
     t.equal((await ask(app, here.access, 'POST', '/token/logout/')).statusCode, 204)
     t.strictSame([await isIn(app, here.refresh), await isIn(app, third.refresh)], [false, true])
-    t.equal((await ask(app, here.access, 'POST', '/token/logout/')).statusCode, 401, 'once')
+    t.equal((await ask(app, here.access, 'POST', '/token/logout/')).statusCode, 401, 'already ended')
     t.equal((await ask(app, third.access, 'DELETE', '/sessions/')).statusCode, 204)
     t.notOk(await isIn(app, third.refresh))
     t.equal((await ask(app, third.access, 'GET', '/sessions/')).statusCode, 401)
   })
 
-  t.test("staff with the right to sees and ends others' logins", async (t) => {
+  t.test('staff with the permissions can list and end login sessions of other users', async (t) => {
     const app = await build(t)
     const alice = await addUser(app)
     const staff = await addUser(app, { username: 'sam', isStaff: true })
@@ -109,7 +109,7 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(
       (await ask(app, sams.access, 'DELETE', `${url}${sidOf(sams.refresh)}/`)).json(),
       NOT_FOUND,
-      "another's"
+      'not of this user'
     )
     t.equal((await ask(app, sams.access, 'DELETE', `${url}${seen.id}/`)).statusCode, 204)
     t.strictSame((await ask(app, sams.access, 'DELETE', `${url}${seen.id}/`)).json(), NOT_FOUND)
@@ -121,7 +121,7 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await app.auth.database.session.findMany({ where: { id: seen.id } }), [{ endReason: 'staff' }])
   })
 
-  t.test('who changes the password stays signed in, and nobody else does', async (t) => {
+  t.test('a password change ends all other login sessions', async (t) => {
     const app = await build(t, {}, (app) => app.register(accountRoutes, { prefix: '/auth' }))
     await addUser(app)
     const [here, other] = [await obtainPair(app), await obtainPair(app)]
@@ -134,7 +134,7 @@ onEachDatabase(t, (t, { build }) => {
   })
 })
 
-t.test('a token without a session has none to end, and a user who is gone none to see', async (t) => {
+t.test('a token without session cannot log out (400), and missing or inactive users are rejected', async (t) => {
   const app = await worldOf('sqlite').build(t)
   const { id } = await addUser(app)
   const access = mint({ claims: { token_type: 'access', user_id: String(id) } })
@@ -151,7 +151,7 @@ t.test('a token without a session has none to end, and a user who is gone none t
   })
 })
 
-t.test('where logins are not sessions there is nothing to see', async (t) => {
+t.test('without login sessions the routes return 404', async (t) => {
   const app = await worldOf('sqlite').buildWithBlacklist(t)
   await addUser(app)
   const { access } = await obtainPair(app)

@@ -1,4 +1,4 @@
-/** Who manages users, groups and permissions, and how. */
+/** Logins and requests for tests of the management of users, groups and permissions. */
 import type { FastifyInstance } from 'fastify'
 import { grant } from '../../permissions/rights.ts'
 import { addUser, bearer, type NewUser, obtainPair, PASSWORD } from '../../support/journeys.ts'
@@ -11,7 +11,7 @@ export interface SignedIn {
   as: Headers
 }
 
-/** @param path below `/api/` @returns status and body, null for none */
+/** Sends a request. @param path below `/api/` @returns status and body, null if it is empty */
 export async function ask(app: FastifyInstance, method: Method, path: string, as: Headers = {}, payload?: unknown) {
   const isText = typeof payload === 'string'
   const headers = { ...as, ...(isText && !as['content-type'] && { 'content-type': 'application/json' }) }
@@ -19,7 +19,7 @@ export async function ask(app: FastifyInstance, method: Method, path: string, as
   return [answer.statusCode, answer.body === '' ? null : answer.json()]
 }
 
-/** @param permissions that the user is given, each as `app_label.codename` */
+/** Adds a user and logs in. @param permissions granted to the user, each as `app_label.codename` */
 export async function signIn(app: FastifyInstance, user: NewUser, ...permissions: string[]): Promise<SignedIn> {
   const { id, username } = await addUser(app, user)
   for (const permission of permissions) await grant(app, id, permission)

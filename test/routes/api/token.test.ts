@@ -1,4 +1,4 @@
-/** SimpleJWT's four views over HTTP; to what input each of them answers what, the recorded cases tell. */
+/** SimpleJWT's four views over HTTP, in addition to the recorded parity cases. */
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t from 'tap'
 import { onEachDatabase, worldOf } from '../../support/build.ts'
@@ -11,7 +11,7 @@ const post = (app: FastifyInstance, url: string, payload: InjectOptions['payload
   app.inject({ method: 'POST', url: `/api/token/${url}`, headers, ...(payload === undefined ? {} : { payload }) })
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('each view answers with what it is for, and with nothing else', async (t) => {
+  t.test('each view returns exactly the fields of SimpleJWT as JSON', async (t) => {
     const app = await build(t)
     await addUser(app)
 
@@ -31,7 +31,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(blacklisted.body, '{}')
   })
 
-  t.test('a refusal has its status, its body, and for a 401 the challenge of the first scheme', async (t) => {
+  t.test('errors have status and body of SimpleJWT, and a 401 the challenge of the first scheme', async (t) => {
     const app = await build(t, { authHeaderTypes: ['JWT', 'Bearer'] })
     await addUser(app)
     const { refresh } = await obtainPair(app)
@@ -74,7 +74,7 @@ onEachDatabase(t, (t, { build }) => {
 
 const { build } = worldOf('sqlite')
 
-t.test('white space is cut from tokens and names, and from passwords unless told otherwise', async (t) => {
+t.test('white space is trimmed from tokens and usernames, and from passwords with passwordTrim', async (t) => {
   const trimming = await build(t)
   const exact = await build(t, { passwordTrim: false })
 
@@ -92,7 +92,7 @@ t.test('white space is cut from tokens and names, and from passwords unless told
   }
 })
 
-t.test('nobody has to be signed in, and credentials in a header are not looked at', async (t) => {
+t.test('the views need no authentication and ignore the Authorization header', async (t) => {
   const app = await build(t)
   await addUser(app)
 
@@ -102,7 +102,7 @@ t.test('nobody has to be signed in, and credentials in a header are not looked a
   }
 })
 
-t.test('forms are as good as JSON, and fields that are not asked for are passed over', async (t) => {
+t.test('forms are accepted like JSON, and unknown fields are ignored', async (t) => {
   const app = await build(t)
   await addUser(app)
   const form = new URLSearchParams({ ...CREDENTIALS, is_staff: 'true', refresh: 'x' }).toString()
@@ -116,7 +116,7 @@ t.test('forms are as good as JSON, and fields that are not asked for are passed 
   t.equal(claimsOf(refreshed.json().access).user_id, '1')
 })
 
-t.test('logins are throttled, the other views are not', async (t) => {
+t.test('logins are rate limited (429), and the other views are not', async (t) => {
   const app = await build(t, { loginRate: '2/hour' })
   await addUser(app)
   await obtainPair(app)

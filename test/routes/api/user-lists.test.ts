@@ -1,4 +1,4 @@
-/** Users found, filtered and in order, by HTTP. */
+/** Search, filters, order and pages of the list of users. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { onEachDatabase } from '../../support/build.ts'
@@ -6,14 +6,14 @@ import { addUser } from '../../support/journeys.ts'
 import { watchStatements } from '../../tokens/statements.ts'
 import { ask, signInRoot } from './staff.ts'
 
-/** Who is on the page, in order; or what is answered instead. */
+/** Returns the usernames of a page in order, or status and body of an error. */
 async function namesOf(app: FastifyInstance, query: string, as: Record<string, string>, path = 'users/') {
   const [status, body] = await ask(app, 'GET', `${path}?${query}`, as)
   return status === 200 ? body.results.map(({ username }: { username: string }) => username).join(' ') : [status, body]
 }
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('users are searched, filtered and ordered, and nothing else becomes of what is asked', async (t) => {
+  t.test('users are searched, filtered, ordered and paginated, and other parameters are ignored', async (t) => {
     const app = await build(t)
     const { as } = await signInRoot(app)
     const { users, groups } = app.auth
@@ -70,10 +70,10 @@ onEachDatabase(t, (t, { build }) => {
       t.strictSame(await namesOf(app, query, as), answer, query)
     }
     const [, { next }] = await ask(app, 'GET', 'users/?page_size=2&is_active=true&x=1', { ...as, host: 'h' })
-    t.equal(next, 'http://h/api/users/?is_active=true&page=2&page_size=2&x=1', 'the links keep what was asked for')
+    t.equal(next, 'http://h/api/users/?is_active=true&page=2&page_size=2&x=1', 'links keep the parameters')
   })
 
-  t.test('of rows that are alike each is on one page', async (t) => {
+  t.test('users with equal sort values are each on exactly one page', async (t) => {
     const app = await build(t)
     const { as } = await signInRoot(app)
     for (let n = 0; n < 9; n++) await addUser(app, { username: `u${n}` })
@@ -81,7 +81,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await Promise.all(pages)).join(' '), 'root u0 u1 u2 u3 u4 u5 u6 u7 u8')
   })
 
-  t.test('a list takes as many statements for fifty users as for one', async (t) => {
+  t.test('a list of fifty users takes as many statements as a list of one', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { as } = await signInRoot(app)

@@ -1,4 +1,4 @@
-/** Users for staff, by HTTP. */
+/** Management of users by staff. */
 import t from 'tap'
 import { permissionNamed } from '../../permissions/rights.ts'
 import { onEachDatabase } from '../../support/build.ts'
@@ -6,7 +6,7 @@ import { addUser, bearer, obtainPair, PASSWORD } from '../../support/journeys.ts
 import { ask, type Method, signIn, signInRoot } from './staff.ts'
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('staff does with users what its permissions say, and others nothing', async (t) => {
+  t.test('each method requires staff status and its permission (else 401 or 403)', async (t) => {
     const app = await build(t)
     const { as: sam, id } = await signIn(app, { username: 'sam', isStaff: true })
     const { as: alice, id: aliceId } = await signIn(app, { username: 'alice' }, 'auth.view_user', 'auth.change_user')
@@ -20,8 +20,8 @@ onEachDatabase(t, (t, { build }) => {
       ['DELETE', '999/', 'delete']
     ]
     for (const [method, path, , payload] of tries) {
-      t.equal((await ask(app, method, `users/${path}`, {}, payload))[0], 401, `${method} by nobody`)
-      t.equal((await ask(app, method, `users/${path}`, alice, payload))[0], 403, `${method} by who is no staff`)
+      t.equal((await ask(app, method, `users/${path}`, {}, payload))[0], 401, `${method} anonymously`)
+      t.equal((await ask(app, method, `users/${path}`, alice, payload))[0], 403, `${method} without staff status`)
       t.equal((await ask(app, method, `users/${path}`, sam, payload))[0], 403, `${method} without a permission`)
     }
     for (const [method, path, action, payload] of tries) {
@@ -36,7 +36,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('a user is made, read, changed and deleted, and its password is in no answer', async (t) => {
+  t.test('users are created, read, changed and deleted, and no response contains the password', async (t) => {
     const app = await build(t)
     const { as } = await signInRoot(app)
     const group = await app.auth.groups.createGroup('editors')
@@ -84,7 +84,7 @@ onEachDatabase(t, (t, { build }) => {
     t.ok((await obtainPair(app, { username: 'bob', password: 'battery-staple-7' })).access)
     const put = { username: 'robert', is_active: false, email: '' }
     const [, replaced] = await ask(app, 'PUT', `users/${id}/`, as, put)
-    t.strictSame(replaced, { ...patched, ...put }, 'what is left out stays, as in Django')
+    t.strictSame(replaced, { ...patched, ...put }, 'omitted fields are kept, as in Django')
     t.strictSame(await ask(app, 'DELETE', `users/${id}/`, as), [204, null])
     const gone = [404, { detail: 'No User matches the given query.' }]
     for (const method of ['GET', 'PATCH', 'DELETE'] as const) {
@@ -93,14 +93,14 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await ask(app, 'PUT', 'users/none/', as, {}), [404, { detail: 'Not found.' }])
   })
 
-  t.test('without a password a user has none that could be guessed', async (t) => {
+  t.test('a user created without password gets an unusable one', async (t) => {
     const app = await build(t)
     const { as } = await signInRoot(app)
     const [, { id }] = await ask(app, 'POST', 'users/', as, { username: 'bob' })
     t.match(await app.auth.users.get('id', id), { password: /^!/, isActive: true, email: '' })
   })
 
-  t.test('all that is wrong is told at once, in the words of Django', async (t) => {
+  t.test('all errors are returned at once with the messages of Django (400)', async (t) => {
     const app = await build(t)
     const { as, id } = await signInRoot(app)
     await addUser(app)
@@ -154,14 +154,14 @@ onEachDatabase(t, (t, { build }) => {
       const [status, body] = await ask(app, 'POST', 'users/', as, given)
       t.equal(status, 400)
       t.match(body, faults)
-      t.strictSame(Object.keys(body), Object.keys(faults), 'and nothing else')
+      t.strictSame(Object.keys(body), Object.keys(faults), 'no other errors')
     }
     t.strictSame(await ask(app, 'PATCH', `users/${id}/`, as, { username: 'alice' }), [400, { username: [TAKEN] }])
-    t.equal((await ask(app, 'PATCH', `users/${id}/`, as, { username: 'root' }))[0], 200, 'its own name is free')
+    t.equal((await ask(app, 'PATCH', `users/${id}/`, as, { username: 'root' }))[0], 200, 'the own username')
     t.equal(await app.auth.database.user.count(), 2)
   })
 
-  t.test('where users sign in with their address, each is of one user', async (t) => {
+  t.test('with loginField "email" email addresses must be unique in any case', async (t) => {
     const app = await build(t, { loginField: 'email' })
     const { users, tokens } = app.auth
     const { id } = await users.createSuperuser({ username: 'root', email: 'root@x.cc', password: PASSWORD })
@@ -172,7 +172,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'POST', 'users/', bearer(access), { username: 'x', email: '' }))[0], 201)
   })
 
-  t.test('forms of either kind do, with a field once for each key', async (t) => {
+  t.test('urlencoded and multipart forms are accepted, with repeated fields for lists', async (t) => {
     const app = await build(t)
     const { as } = await signInRoot(app)
     const { id: one } = await app.auth.groups.createGroup('one')
@@ -198,7 +198,7 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(await ask(app, 'PATCH', `users/${bob.id}/`, form, 'groups='), wrong)
   })
 
-  t.test('OPTIONS tells the kinds of fields', async (t) => {
+  t.test('OPTIONS describes type, required and read_only of each field', async (t) => {
     const app = await build(t)
     const { as } = await signInRoot(app)
     const [, { actions }] = await ask(app, 'OPTIONS', 'users/', as)
@@ -226,7 +226,7 @@ onEachDatabase(t, (t, { build }) => {
     )
   })
 
-  t.test('what is larger than anybody needs is refused before it is read', async (t) => {
+  t.test('too large and malformed requests are rejected (413, 400 or 404)', async (t) => {
     const app = await build(t)
     const { as } = await signInRoot(app)
     const huge = JSON.stringify({ username: 'x'.repeat(10_000_000) })
@@ -242,7 +242,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('of superusers who take each other away at the same moment one stays', async (t) => {
+  t.test('of two superusers that remove each other concurrently one remains', async (t) => {
     const app = await build(t)
     const other = await build(t, { databaseUrl: app.auth.settings.databaseUrl })
     const [one, two] = [await signInRoot(app, 'one'), await signInRoot(app, 'two')]
@@ -251,14 +251,14 @@ onEachDatabase(t, (t, { build }) => {
       ask(other, 'DELETE', `users/${one.id}/`, two.as)
     ])
     const [loss] = answers.filter(([status]) => status >= 400)
-    // Too late to be the last one is also to be no superuser, or nobody, any more.
+    // The later caller is the last superuser, or already demoted or deleted.
     t.equal(answers.filter(([status]) => status < 300).length, 1)
     t.match(loss, [403, { detail: /superuser|permission/ }])
     t.equal(await app.auth.database.user.count({ where: { isSuperuser: true, isActive: true } }), 1)
   })
 
   t.test(
-    'a change of password and a deactivation end the logins of the user, but not the one that makes it',
+    'a new password or a deactivation ends the logins of the user, except the login that makes the change',
     async (t) => {
       const app = await build(t)
       const { as: root, id: rootId } = await signInRoot(app)
@@ -269,7 +269,7 @@ onEachDatabase(t, (t, { build }) => {
       const change = async (of: number, payload: object) => (await ask(app, 'PATCH', `users/${of}/`, root, payload))[0]
 
       t.equal(await change(id, { first_name: 'Alice', is_active: true }), 200)
-      t.ok(await isIn(alice), 'no other change does')
+      t.ok(await isIn(alice), 'other changes do not')
       t.equal(await change(id, { password: 'an0ther-Pass!' }), 200)
       t.notOk(await isIn(alice))
       const again = bearer((await obtainPair(app, { username: 'alice', password: 'an0ther-Pass!' })).access)
@@ -282,7 +282,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   )
 
-  t.test('a caller who has lost its rights has none, whatever its token says', async (t) => {
+  t.test('a demoted caller has no permissions, with earlier and with new tokens (403)', async (t) => {
     const app = await build(t)
     await signInRoot(app, 'other')
     const { as, id } = await signInRoot(app)

@@ -1,4 +1,4 @@
-/** djoser's endpoints for one's own account, besides what the recorded cases say of them. */
+/** djoser's endpoints for users, in addition to the recorded parity cases. */
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { AUTH_MODELS, accountRoutes, PermissionDenied } from '../../../src/index.ts'
@@ -18,7 +18,7 @@ onEachDatabase(t, (t, { build }) => {
   const signIn = async (app: FastifyInstance, username: string, password = PASSWORD) =>
     bearer((await obtainPair(app, { username, password })).access)
 
-  t.test('who makes an account can sign in, and is nobody special', async (t) => {
+  t.test('a registered user can log in, and privileges in the request are ignored', async (t) => {
     const app = await build(t, {}, mount)
     const payload = {
       username: 'bob',
@@ -38,7 +38,7 @@ onEachDatabase(t, (t, { build }) => {
     ])
   })
 
-  t.test('what is wrong with a new account is said field by field, and nothing is made', async (t) => {
+  t.test('invalid and duplicate registrations return 400 with errors by field, and create nothing', async (t) => {
     const app = await build(t, {}, mount)
     await addUser(app)
     const wrong: [payload: object, errors: object][] = [
@@ -63,7 +63,7 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(rivals.map(([status]) => status).toSorted(), [201, 400, 400])
   })
 
-  t.test('where registration is closed, staff who may add users make accounts, and nobody else', async (t) => {
+  t.test('with accountsRegistration off only staff with auth.add_user can create accounts', async (t) => {
     const app = await build(t, { accountsRegistration: false }, mount)
     await app.auth.permissions.syncPermissions(AUTH_MODELS)
     const alice = await addUser(app)
@@ -78,11 +78,11 @@ onEachDatabase(t, (t, { build }) => {
       t.strictSame(await register('bob', as), [403, { detail: PermissionDenied.detail }], as)
     }
     t.match(await register('bob', 'sam'), [201, { username: 'bob' }])
-    t.equal((await ask(app, 'POST', '/users/', {}))[0], 401, 'before the fields are looked at')
+    t.equal((await ask(app, 'POST', '/users/', {}))[0], 401, 'before the validation')
     t.equal((await ask(app, 'GET', '/users/me/', undefined, await signIn(app, 'bob', STRONG)))[0], 200)
   })
 
-  t.test('an account is seen and changed by who has it and by staff, and by nobody else', async (t) => {
+  t.test('only its user and staff can read and change an account', async (t) => {
     const app = await build(t, {}, mount)
     const [alice, sam] = [await addUser(app), await addUser(app, { username: 'sam', isStaff: true })]
     const [asAlice, asSam] = [await signIn(app, 'alice'), await signIn(app, 'sam')]
@@ -98,10 +98,10 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'GET', '/users/999/', undefined, asSam))[0], 404)
     t.equal((await ask(app, 'GET', '/users/'))[0], 401)
     t.strictSame(await ask(app, 'DELETE', `/users/${alice.id}/`, { current_password: PASSWORD }, asSam), [204, null])
-    t.equal((await ask(app, 'GET', '/users/me/', undefined, asAlice))[0], 401, 'whose account is gone is nobody')
+    t.equal((await ask(app, 'GET', '/users/me/', undefined, asAlice))[0], 401, 'a deleted user is rejected')
   })
 
-  t.test("of a superuser's account staff sees all and changes nothing", async (t) => {
+  t.test('staff can read but not change the account of a superuser (403)', async (t) => {
     const app = await build(t, {}, mount)
     const root = await addUser(app, { username: 'root', isSuperuser: true, isStaff: true, email: 'r@b.cd' })
     await addUser(app, { username: 'sam', isStaff: true })
@@ -118,7 +118,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'DELETE', url, { current_password: PASSWORD }, asToor))[0], 204)
   })
 
-  t.test('a password changes for who knows the old one, and only to a strong one', async (t) => {
+  t.test('set_password requires the current password and a strong new one (else 400)', async (t) => {
     const app = await build(t, {}, mount)
     await addUser(app)
     const as = await signIn(app, 'alice')
@@ -135,7 +135,7 @@ onEachDatabase(t, (t, { build }) => {
     t.ok(await signIn(app, 'alice', STRONG))
   })
 
-  t.test('a name changes for who knows the password, to one that is free', async (t) => {
+  t.test('set_username requires the password and a valid, unused username (else 400)', async (t) => {
     const app = await build(t, {}, mount)
     await addUser(app)
     await addUser(app, { username: 'sam' })
@@ -150,7 +150,7 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await ask(app, 'GET', '/users/me/', undefined, as), [200, { username: 'al' }])
   })
 
-  t.test('guesses at passwords are limited as logins are, and with them, at whatever door', async (t) => {
+  t.test('wrong current passwords count towards the login rate limit of all routes (429)', async (t) => {
     const app = await build(t, { loginRate: '4/minute' }, mount)
     await addUser(app)
     const as = await signIn(app, 'alice')
@@ -168,7 +168,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'GET', '/users/me/', undefined, as))[0], 200)
   })
 
-  t.test('a key is got and given back, and a login by it counts as one', async (t) => {
+  t.test('token/login/ returns the auth token and sets last_login, and token/logout/ deletes the token', async (t) => {
     const app = await build(t, {}, mount)
     const { id } = await addUser(app)
     const [status, { auth_token: key }] = await ask(app, 'POST', '/token/login/', {
