@@ -1,4 +1,4 @@
-/** Bodies of every kind: whatever is sent, it signs nobody in by mistake, and the answer is JSON with the right status. */
+/** Request bodies of every kind: none logs in by mistake, and every response is JSON with the right status. */
 import fc from 'fast-check'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
@@ -22,7 +22,7 @@ const part = (name: string, value: string, extra = '') =>
   `--XX\r\nContent-Disposition: form-data; name="${name}"${extra}\r\n\r\n${value}\r\n`
 const inUtf8 = (...bytes: number[]) => Buffer.concat([Buffer.from('{"a":"'), Buffer.from(bytes), Buffer.from('"}')])
 
-/** What no endpoint takes, whatever its fields are. */
+/** Bodies that every endpoint rejects, with the expected status. */
 const UNREADABLE: [name: string, status: number, body: string | Buffer, type?: string][] = [
   ...['[]', '["alice"]', '"alice"', '1', '1.5', 'true', 'null'].map((it): [string, number, string] => [it, 400, it]),
   ['lists 30,000 deep', 400, nested('[', ']', 30_000)],
@@ -32,35 +32,35 @@ const UNREADABLE: [name: string, status: number, body: string | Buffer, type?: s
   ['a megabyte', 413, JSON.stringify({ username: 'x'.repeat(2 ** 20) })],
   ['5,000 names', 400, JSON.stringify(Object.fromEntries(Array.from({ length: 5000 }, (_, at) => [`k${at}`, at])))],
   ['NaN', 400, '{"username":NaN,"refresh":NaN,"token":NaN}'],
-  ['a number too big', 400, '{"username":1e999,"refresh":-1e999,"token":1e999}'],
+  ['a number out of range', 400, '{"username":1e999,"refresh":-1e999,"token":1e999}'],
   ['two values', 400, '{} {}'],
-  ['half of it', 400, CREDENTIALS.slice(0, -1)],
+  ['truncated JSON', 400, CREDENTIALS.slice(0, -1)],
   ['a comment', 400, `/**/${CREDENTIALS}`],
   ['a NUL', 400, `${CREDENTIALS}\0`],
   ['a byte order mark', 400, `\ufeff${CREDENTIALS}`],
-  ['UTF-16 by its mark alone', 400, Buffer.from(`\ufeff${CREDENTIALS}`, 'utf16le')],
-  ['a byte of no character', 400, inUtf8(0xff)],
-  ['half a character', 400, inUtf8(0xe2, 0x82)],
+  ['UTF-16 without charset', 400, Buffer.from(`\ufeff${CREDENTIALS}`, 'utf16le')],
+  ['an invalid byte', 400, inUtf8(0xff)],
+  ['a truncated character', 400, inUtf8(0xe2, 0x82)],
   ['an overlong NUL', 400, inUtf8(0xc0, 0x80)],
   ['a surrogate in UTF-8', 400, inUtf8(0xed, 0xa0, 0x80)],
-  ['a codec that unpacks', 400, CREDENTIALS, 'application/json; charset=zlib_codec'],
+  ['a charset that decompresses', 400, CREDENTIALS, 'application/json; charset=zlib_codec'],
   ['text/plain', 415, CREDENTIALS, 'text/plain'],
   ['any type', 415, CREDENTIALS, '*/*'],
   ['no type', 415, CREDENTIALS, ''],
   ['a list of types', 415, CREDENTIALS, 'text/plain, application/json'],
-  ['a kind of JSON', 415, CREDENTIALS, 'application/vnd.api+json'],
-  ['a type that all objects have', 415, CREDENTIALS, '__proto__/__proto__'],
+  ['another JSON type', 415, CREDENTIALS, 'application/vnd.api+json'],
+  ['a type that is an object member', 415, CREDENTIALS, '__proto__/__proto__'],
   ['a type of 5,000 letters', 415, CREDENTIALS, `application/json; a=${'b'.repeat(5000)}`],
-  ['JSON called a form', 400, CREDENTIALS, FORM],
+  ['JSON sent as a form', 400, CREDENTIALS, FORM],
   ['a form with brackets', 400, 'username[]=alice&refresh[contains]=a&token[]=a', FORM],
   ['a form for __proto__', 400, '__proto__[username]=alice&__proto__=x', FORM],
-  ['a form of no character', 400, 'username=%ff&refresh=%ff&token=%ff', FORM],
+  ['a form in invalid UTF-8', 400, 'username=%ff&refresh=%ff&token=%ff', FORM],
   ['1,001 fields', 400, '&'.repeat(1001), FORM],
   ['no boundary', 400, 'x', 'multipart/form-data'],
   ['a boundary too long', 400, 'x', `multipart/form-data; boundary=${'b'.repeat(205)}`],
   ['no parts', 400, '--XX--', MULTIPART],
-  ['a part that breaks off', 400, part('username', 'alice').slice(0, -9), MULTIPART],
-  ['a form that breaks off', 400, part('username', 'alice') + part('password', PASSWORD), MULTIPART],
+  ['a truncated part', 400, part('username', 'alice').slice(0, -9), MULTIPART],
+  ['a truncated form', 400, part('username', 'alice') + part('password', PASSWORD), MULTIPART],
   ['parts without a name', 400, `--XX\r\nContent-Disposition: form-data\r\n\r\nx\r\n--XX--`, MULTIPART],
   [
     'files',
@@ -68,11 +68,11 @@ const UNREADABLE: [name: string, status: number, body: string | Buffer, type?: s
     `${part('username', 'alice', '; filename="a"')}${part('refresh', 'a', '; filename="a"')}--XX--`,
     MULTIPART
   ],
-  ['60,000 line ends', 400, '\r'.repeat(60_000), MULTIPART],
+  ['60,000 carriage returns', 400, '\r'.repeat(60_000), MULTIPART],
   ['nothing but boundaries', 400, '--XX\r\n'.repeat(10_000), MULTIPART]
 ]
 
-t.test('what cannot be read is refused at every endpoint, with the status that says why', async (t) => {
+t.test('every endpoint rejects unreadable bodies with the right status (400, 413 or 415)', async (t) => {
   const app = await worldOf('sqlite').build(t)
   for (const url of PATHS) {
     for (const [name, status, body, type] of UNREADABLE) {
@@ -86,13 +86,13 @@ t.test('what cannot be read is refused at every endpoint, with the status that s
   }
 })
 
-/** What a field may not be; Python, JavaScript or a database would make a text, or a filter, of some. */
+/** Values that are not valid text, though Python, JavaScript or a query builder would convert some of them. */
 const NO_TEXT: unknown[] = [
   ...[[], ['alice'], [['alice']], {}, { contains: '' }, { not: '' }, { equals: 'alice' }, { startsWith: 'a' }],
   ...[{ in: ['alice'] }, { $ne: null }, { 0: 'alice' }, { toString: 'alice' }, { type: 'Buffer', data: [97] }],
   ...[null, true, false, '', '  ', '\0', 'alice\0', '\ud800', 'alice\udc00', 1e300, 123456789012345680000]
 ]
-/** Names that are nobody's, though a lenient reader would take some for `alice`. */
+/** Usernames of no user, though a lenient parser would take some for `alice`. */
 const STRANGERS = [
   ...[
     "alice' OR '1'='1",
@@ -114,7 +114,7 @@ const WRONG = [
 ]
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a field is a text or nothing, and a filter for a database is never one', async (t) => {
+  t.test('fields must be text: objects and arrays are rejected (400) and never become filters', async (t) => {
     const app = await build(t)
     const { refresh, access } = await obtainPair(app, await addUser(app))
     for (const value of NO_TEXT) {
@@ -136,7 +136,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('names and passwords are what they are, and nothing like them', async (t) => {
+  t.test('only the exact username and password are accepted (else 401)', async (t) => {
     const app = await build(t)
     await addUser(app)
     const refused = [...STRANGERS.map((name) => [name, PASSWORD]), ...WRONG.map((password) => ['alice', password])]
@@ -148,7 +148,7 @@ onEachDatabase(t, (t, { build }) => {
     t.ok((await obtainPair(app)).access)
   })
 
-  t.test('what is sent besides goes nowhere', async (t) => {
+  t.test('unknown fields are ignored and pollute no prototype', async (t) => {
     const app = await build(t)
     await addUser(app)
     const CLAIMS = ['token_type', 'exp', 'iat', 'jti', 'user_id']
@@ -164,10 +164,10 @@ onEachDatabase(t, (t, { build }) => {
     }
     t.notOk('is_staff' in {} || 'username' in {})
     const twice = `{"username":"nobody",${CREDENTIALS.slice(1, -1)},"password":"x"}`
-    isRefusal(t, await post(app, '/api/token/', twice), 401, 'of equal names the last counts')
+    isRefusal(t, await post(app, '/api/token/', twice), 401, 'the last of equal names counts')
   })
 
-  t.test('any value whatever, as a body or in a field, is answered with 200 or 4xx', async (t) => {
+  t.test('any JSON value, as body or field, returns 200 or 4xx as JSON', async (t) => {
     const app = await build(t)
     await addUser(app)
     const value = fc.oneof(fc.jsonValue(), fc.string({ unit: 'binary' }), fc.constantFrom('alice', PASSWORD))
@@ -183,7 +183,7 @@ onEachDatabase(t, (t, { build }) => {
   })
 })
 
-t.test('a token or a password in a URL is not looked at', async (t) => {
+t.test('tokens and passwords in URLs are ignored', async (t) => {
   const app = await worldOf('sqlite').build(t)
   const { access } = await obtainPair(app, await addUser(app))
   for (const query of [`token=${access}`, `access_token=${access}`, `authorization=Bearer%20${access}`]) {

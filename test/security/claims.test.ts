@@ -1,4 +1,4 @@
-/** Claims of every type and size, well signed: no one is let in by mistake, and none of it reaches a query. */
+/** Claims of every type and size in validly signed tokens: none authenticates by mistake or reaches a query. */
 import fc from 'fast-check'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -10,7 +10,7 @@ import { DOORS, type Door, isRefusal, show, tokenFor, tokenWith } from './doors.
 const LONG_AGO = 1_700_000_000
 const deep = `${'['.repeat(1200)}${']'.repeat(1200)}`
 
-/** As JSON, which can say more than JavaScript can. */
+/** JSON text, which can express more than JavaScript values. */
 const NO_TIMES = ['null', 'true', '"1"', `"${secondsNow() + 300}"`, '"NaN"', '[]', `[${secondsNow()}]`, '{}', '1e400']
 const TIMES: Record<string, string[]> = {
   exp: [...NO_TIMES, '0', '-1', '-1e400', `${LONG_AGO}`, '253402300800', '9007199254740993', '9'.repeat(400)],
@@ -34,7 +34,7 @@ const IDS = [
 const NO_ID = [...IDS, '"ａ"', `"' OR 1=1 --"`, `"${'a'.repeat(65)}"`, `"${'a'.repeat(300)}"`]
 const NO_SUBJECT = ['null', '1', 'true', '[]', '{}']
 
-/** Of these none is an id that a user can have, though Python or SQL would make one of some. */
+/** Ids that no user can have, though Python or SQL would convert some of them. */
 const NOBODY = [
   ...['true', 'false', '1.5', '-1', '2147483648', '9007199254740993', '99999999999999999999', '1e400'],
   ...['"１"', '"1\\n"', '" 1"', '"+1"', '"1e0"', '"01"', '"0x1"', '"1.0"', '"-1"', '"1_0"', '"٢"', '"1\\u0000"'],
@@ -43,7 +43,7 @@ const NOBODY = [
   ...['[]', '[1]', '["1"]', '[["1"]]', '{}', '{"contains":""}', '{"not":"0"}', '{"equals":1}', '{"toString":1}'],
   ...['{"toString":null,"valueOf":null}', '{"__proto__":null}', deep]
 ]
-/** SimpleJWT refreshes a token that names nobody; what it gets for it must open nothing. */
+/** Ids of tokens without a user, which SimpleJWT refreshes; the new tokens must not authenticate requests. */
 const NAMELESS = ['null', '""', '0', '-0']
 
 async function opensNothing(app: FastifyInstance, door: Door, token: string): Promise<boolean> {
@@ -62,7 +62,7 @@ async function areRefused(t: Test, app: FastifyInstance, name: string, value: st
 }
 
 t.test(
-  'times and subjects of any other kind are refused at every door, and so is what has no end or no id',
+  'every endpoint rejects times and subjects of other types, and tokens without expiry or without jti (401)',
   async (t) => {
     const app = await worldOf('sqlite').build(t)
     await addUser(app)
@@ -96,11 +96,11 @@ async function areNobodys(t: Test, build: TestWorld['build'], stateless: boolean
   }
 }
 
-t.test("by the token alone, an id that no user can have is nobody's", (t) =>
+t.test('with stateless an impossible user id authenticates no request', (t) =>
   areNobodys(t, worldOf('sqlite').build, true)
 )
 
-t.test('claims that all objects have, or that are deep, are claims and nothing else', async (t) => {
+t.test('claims named like object members, and deeply nested claims, have no effect', async (t) => {
   const app = await worldOf('sqlite').build(t)
   await addUser(app)
   for (const door of DOORS) {
@@ -111,19 +111,19 @@ t.test('claims that all objects have, or that are deep, are claims and nothing e
       }
     }
   }
-  t.notOk('is_staff' in {}, 'and objects are what they were')
+  t.notOk('is_staff' in {}, 'no prototype is polluted')
 })
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('an id of any other kind is refused at every door', async (t) => {
+  t.test('every endpoint rejects a jti of another type or format (401)', async (t) => {
     const app = await build(t)
     await addUser(app)
     for (const value of NO_ID) await areRefused(t, app, 'jti', value)
   })
 
-  t.test("by the user's row, an id that no user can have is nobody's", (t) => areNobodys(t, build, false))
+  t.test('without stateless an impossible user id authenticates no request', (t) => areNobodys(t, build, false))
 
-  t.test('who is inactive or gone refreshes nothing, and is let in by no row', async (t) => {
+  t.test('tokens of inactive and missing users are rejected by guards and refreshes (401)', async (t) => {
     const app = await build(t, { stateless: false })
     const ina = await addUser(app, { username: 'ina', isActive: false })
     for (const id of [ina.id, 999]) {
@@ -133,7 +133,7 @@ onEachDatabase(t, (t, { build }) => {
     }
   })
 
-  t.test('whatever a claim is, the token is good or it is refused', async (t) => {
+  t.test('any value of any claim returns 200 or 401, and never an error', async (t) => {
     const app = await build(t)
     await addUser(app)
     const names = fc.constantFrom('user_id', 'jti', 'exp', 'iat', 'nbf', 'sub', 'aud', 'iss', 'token_type', 'x')
@@ -142,7 +142,7 @@ onEachDatabase(t, (t, { build }) => {
     await fc.assert(
       fc.asyncProperty(names, json, fc.constantFrom(...DOORS), async (name, text, door) => {
         const { statusCode } = await show(app, door, tokenWith(door, name, text))
-        // 400 is how verifying says that a token is blacklisted, which another run may have done.
+        // verify returns 400 for a blacklisted token, and another run may have blacklisted it.
         return [200, 401].includes(statusCode) || (statusCode === 400 && door === 'verify')
       }),
       { numRuns: 200 }

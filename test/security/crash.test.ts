@@ -1,4 +1,4 @@
-/** Servers as processes: what they have said stands, also after kill -9, and they end when they are told to. */
+/** Server processes: their responses stay valid after kill -9, and they shut down gracefully. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -9,11 +9,11 @@ import { wireTo } from '../support/listening.ts'
 import { CHEAP } from '../support/settings.ts'
 
 const SESSIONS = 6
-/** Each takes a server that has to start: `KILLS=50 npx tap run test/security/crash.test.ts` tries harder. */
+/** Each kill needs the start of a server: `KILLS=50 npx tap run test/security/crash.test.ts` repeats it. */
 const KILLS = Number(process.env.KILLS ?? 1)
 
 interface Pair {
-  /** An app of this process, on the same database as the servers. */
+  /** An app in this process, on the database of the servers. */
   app: FastifyInstance
   alice: Credentials
   start: () => Promise<Server>
@@ -31,7 +31,7 @@ async function onOneDatabase(t: Test, { build }: TestWorld): Promise<Pair> {
   return { app, alice: await addUser(app), start: () => serve(t, folder, environment) }
 }
 
-/** The answer's status and body, or nothing when the server has gone away. */
+/** Returns status and body, or undefined if the server has been killed. */
 async function post(origin: string, url: string, body: object) {
   try {
     const headers = { 'content-type': 'application/json' }
@@ -48,7 +48,7 @@ interface Session {
   isOver: boolean
 }
 
-/** Refreshes until the server is gone. */
+/** Refreshes until the server is killed. */
 async function rotate({ origin }: Server, session: Session): Promise<void> {
   for (;;) {
     const answer = await post(origin, '/api/token/refresh/', { refresh: session.current })
@@ -60,7 +60,7 @@ async function rotate({ origin }: Server, session: Session): Promise<void> {
 }
 
 onEachDatabase(t, (t, world) => {
-  t.test('what a server has said stands for the others, and after kill -9', async (t) => {
+  t.test('acknowledged logouts and refreshes are kept after kill -9, and no session is lost', async (t) => {
     const { app, alice, start } = await onOneDatabase(t, world)
     const sessions: Session[] = []
     for (let kills = 0; kills < KILLS; kills++) {
@@ -76,20 +76,20 @@ onEachDatabase(t, (t, world) => {
       server.kill('SIGKILL')
       await Promise.all([...rotations, server.ended])
 
-      t.equal((await refreshWith(app, left)).statusCode, 401, 'a logout stands')
-      t.equal((await refreshWith(app, idle.refresh)).statusCode, 200, 'who did nothing is signed in')
+      t.equal((await refreshWith(app, left)).statusCode, 401, 'the logout is kept')
+      t.equal((await refreshWith(app, idle.refresh)).statusCode, 200, 'an idle session is kept')
       sessions.push(...running)
     }
     for (const { current, used } of sessions) {
       const { statusCode } = await refreshWith(app, current)
-      t.equal(statusCode, 200, 'nobody is signed out, whether the last answer has come or not')
-      t.equal((await refreshWith(app, used.at(-2) ?? '')).statusCode, 401, 'what was used long ago is no use')
-      t.equal((await refreshWith(app, current)).statusCode, 401, 'and ends the session')
+      t.equal(statusCode, 200, 'the session is kept, whether or not the last response arrived')
+      t.equal((await refreshWith(app, used.at(-2) ?? '')).statusCode, 401, 'an older token is rejected')
+      t.equal((await refreshWith(app, current)).statusCode, 401, 'reuse ends the session')
     }
   })
 })
 
-t.test('a client that never ends its request does not keep a server from ending well', async (t) => {
+t.test('graceful shutdown: connections with incomplete requests do not prevent exit code 0', async (t) => {
   const { start } = await onOneDatabase(t, worldOf('sqlite'))
   const server = await start()
   const port = Number(new URL(server.origin).port)
@@ -101,7 +101,7 @@ t.test('a client that never ends its request does not keep a server from ending 
   server.kill('SIGTERM')
 
   await whole.ended
-  t.notOk(await post(server.origin, '/api/token/verify/', { token: 'x' }), 'nobody new is let in')
+  t.notOk(await post(server.origin, '/api/token/verify/', { token: 'x' }), 'new connections are rejected')
   const { code, signal, stderr } = await server.ended
   t.strictSame({ code, signal, stderr }, { code: 0, signal: null, stderr: '' })
   await Promise.all([silent.ended, half.ended])

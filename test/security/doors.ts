@@ -1,4 +1,4 @@
-/** The places where a token is shown, and tokens of any form, however odd, with a good signature. */
+/** The endpoints that take tokens, and validly signed tokens of arbitrary content. */
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import type { Test } from 'tap'
 import { SIGNING_KEY } from '../support/build.ts'
@@ -6,7 +6,7 @@ import { bearer } from '../support/journeys.ts'
 import { type Claims, mint, secondsNow, signatureOf } from '../support/tokens.ts'
 
 export type Door = 'header' | keyof typeof FIELDS
-/** Those that take a token in a body: where they are, and the field's name. */
+/** Endpoints that take a token in the body, and the name of the field. */
 export const FIELDS = {
   refresh: { url: '/api/token/refresh/', field: 'refresh' },
   verify: { url: '/api/token/verify/', field: 'token' },
@@ -22,21 +22,21 @@ const KINDS = {
   blacklist: 'refresh',
   sliding: 'sliding'
 } as const
-/** The kind of token that a door opens to. */
+/** The type of token that an endpoint accepts. */
 export const kindFor = (door: Door) => KINDS[door]
 
-/** Shows a token, or whatever it is, at a door. */
+/** Sends a token, or any other value, to an endpoint. */
 export function show(app: FastifyInstance, door: Door, token: unknown): Promise<LightMyRequestResponse> {
   if (door === 'header') return app.inject({ url: '/api/protected/', headers: bearer(String(token)) })
   const { url, field } = FIELDS[door]
   return app.inject({ method: 'POST', url, payload: { [field]: token } })
 }
 
-/** A token that is good at this door, but for these claims. */
+/** Returns a token that this endpoint accepts, apart from the given claims. */
 export const tokenFor = (door: Door, claims: Claims = {}, omit: string[] = []) =>
   mint({ claims: { token_type: kindFor(door), refresh_exp: secondsNow() + 600, ...claims }, omit })
 
-/** As {@link tokenFor}, with a claim as a text of JSON, for what no JavaScript value stands for. */
+/** As {@link tokenFor}, with a claim as JSON text, which can express more than JavaScript values. */
 export function tokenWith(door: Door, name: string, json: string): string {
   const [header = '', payload = ''] = tokenFor(door, {}, [name]).split('.')
   const claims = Buffer.from(payload, 'base64url').toString().slice(0, -1)
@@ -51,13 +51,13 @@ export function signedText(header: string, payload: string, key = SIGNING_KEY): 
 
 export const encoded = (part: string | Buffer) => Buffer.from(part).toString('base64url')
 
-/** The three parts of a token. */
+/** Returns the three parts of a token. */
 export function partsOf(token: string): [header: string, payload: string, signature: string] {
   const [header = '', payload = '', signature = ''] = token.split('.')
   return [header, payload, signature]
 }
 
-/** What every refusal owes: DRF's form, the headers that go with it, and no word of how we are made. */
+/** Asserts an error response: DRF's form, its headers, and no implementation details. */
 export function isRefusal(t: Test, answer: LightMyRequestResponse, status: number, about: string): void {
   const { statusCode, headers, body } = answer
   const shown = {

@@ -1,4 +1,4 @@
-/** Who has an account is nobody's business: every refusal is the same, and so is the work that it takes. */
+/** User enumeration: failed logins have the same response and the same hashing work for every username. */
 import bcrypt from 'bcrypt'
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
@@ -9,7 +9,7 @@ import { addUser, PASSWORD } from '../support/journeys.ts'
 
 const BCRYPT = { passwordHashers: ['bcrypt_sha256' as const], bcryptRounds: 5 }
 
-/** Writes down what is hashed, as the sum of bcrypt's rounds, and hashes it. */
+/** Records the sum of bcrypt's rounds, and hashes as usual. */
 function recordWork(t: Test): { done: number } {
   const work = { done: 0 }
   const hash = bcrypt.hash.bind(bcrypt) as (password: string, salt: string) => Promise<string>
@@ -22,7 +22,7 @@ function recordWork(t: Test): { done: number } {
   return work
 }
 
-/** Users of all kinds: active, inactive, without a password, with an outdated and with a broken hash. */
+/** Adds users of all kinds: active, inactive, without a password, with an outdated and with a broken hash. */
 async function addUsers(app: FastifyInstance): Promise<void> {
   await addUser(app)
   await addUser(app, { username: 'ina', isActive: false })
@@ -55,7 +55,7 @@ const logIn = (app: FastifyInstance, username: string, password: string) =>
   app.inject({ method: 'POST', url: '/api/token/', payload: { username, password } })
 
 onEachDatabase(t, (t, { build }) => {
-  t.test('a refusal is the same to the letter, whoever is asked for, and costs the same hashing', async (t) => {
+  t.test('failed logins have the same response and hashing work for every username', async (t) => {
     const app = await build(t, BCRYPT)
     await addUsers(app)
     const work = recordWork(t)
@@ -74,7 +74,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await logIn(app, 'alice', PASSWORD)).statusCode, 200)
   })
 
-  t.test('a browser is told no more, and waits as long', async (t) => {
+  t.test('failed logins of browsers have the same response and hashing work for every username', async (t) => {
     const app = await build(t, BCRYPT)
     await addUsers(app)
     const browser = openBrowser(app)
@@ -87,7 +87,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await browser.signIn()).statusCode, 200)
   })
 
-  t.test('a password that nobody can have costs nothing, whoever is asked for', async (t) => {
+  t.test('passwords that no user can have are not hashed, for every username', async (t) => {
     const app = await build(t, BCRYPT)
     await addUsers(app)
     const work = recordWork(t)
@@ -105,7 +105,7 @@ onEachDatabase(t, (t, { build }) => {
   })
 })
 
-t.test('at every other door it is the same: one refusal, and one hash', async (t) => {
+t.test('every other login endpoint has one response and one hash for every username', async (t) => {
   const app = await worldOf('sqlite').build(t, BCRYPT, (app) => app.register(accountRoutes, { prefix: '/auth' }))
   await addUsers(app)
   const work = recordWork(t)
@@ -124,7 +124,7 @@ t.test('at every other door it is the same: one refusal, and one hash', async (t
 const UNABLE = '{"non_field_errors":["Unable to log in with provided credentials."]}'
 const NO_ACCOUNT = '{"detail":"No active account found with the given credentials"}'
 
-t.test('there is nobody to begin with', async (t) => {
+t.test('a new database has no default accounts', async (t) => {
   const app = await worldOf('sqlite').build(t)
   for (const name of ['admin', 'root', 'django', 'latchkey', 'postgres']) {
     for (const password of [name, 'admin', 'password', 'latchkey', '123456']) {
@@ -133,7 +133,7 @@ t.test('there is nobody to begin with', async (t) => {
   }
 })
 
-t.test('while many sign in, who has a token does not wait for them', async (t) => {
+t.test('requests with a token do not wait for concurrent logins', async (t) => {
   const app = await worldOf('sqlite').build(t, { ...BCRYPT, bcryptRounds: 9 })
   await addUser(app)
   const { access } = (await logIn(app, 'alice', PASSWORD)).json()
@@ -143,5 +143,5 @@ t.test('while many sign in, who has a token does not wait for them', async (t) =
   const verified = verify.then(() => order.push('verify'))
   await Promise.all([...logins, verified])
   t.equal(order.length, 25)
-  t.ok(order.indexOf('verify') < 20, 'though it was asked last')
+  t.ok(order.indexOf('verify') < 20, 'though it was sent last')
 })

@@ -1,4 +1,4 @@
-/** Headers, methods and paths as no good client sends them, to a server that listens. */
+/** Malformed and hostile headers, methods and paths, sent to a listening server. */
 import { METHODS } from 'node:http'
 import t from 'tap'
 import { addUser, obtainPair, PASSWORD } from '../support/journeys.ts'
@@ -11,7 +11,7 @@ async function guarded(t: Parameters<typeof listening>[0]) {
   return { port, a: (await obtainPair(app, alice)).access, b: (await obtainPair(app, bob)).access }
 }
 
-t.test('a header opens the guard only if it is one, with one scheme and one token', async (t) => {
+t.test('only a well-formed Authorization header with one scheme and one token is accepted', async (t) => {
   const { port, a, b } = await guarded(t)
   const asked: [status: number | number[], ...lines: string[]][] = [
     ...['Bearer ', 'bearer ', 'BEARER ', 'Bearer\t', `Bearer${' '.repeat(10_000)}`].map((scheme): [number, string] => [
@@ -51,7 +51,7 @@ t.test('a header opens the guard only if it is one, with one scheme and one toke
   }
 })
 
-t.test('of two such headers none is believed, nor is any other that says who is there', async (t) => {
+t.test('two Authorization headers are rejected (401), and no other header identifies a user', async (t) => {
   const { port, a, b } = await guarded(t)
   const good = `Authorization: Bearer ${a}`
   const others = [
@@ -75,7 +75,7 @@ t.test('of two such headers none is believed, nor is any other that says who is 
   }
 })
 
-t.test('a request has one Host, of which nothing in an answer comes', async (t) => {
+t.test('a request must have one Host, which does not appear in the response', async (t) => {
   const { port } = await listening(t)
   const ask = (...lines: string[]) =>
     exchange(port, `${['GET /none HTTP/1.1', 'Connection: close', ...lines].join('\r\n')}\r\n\r\n`)
@@ -92,7 +92,7 @@ t.test('a request has one Host, of which nothing in an answer comes', async (t) 
   t.notMatch(JSON.stringify(absolute), 'evil')
 })
 
-t.test('what Node would answer with no body, or not at all, is answered like all else', async (t) => {
+t.test('CONNECT, Expect and Upgrade return the same kind of response as other requests', async (t) => {
   const { port } = await listening(t)
   isAnswer(t, await exchange(port, request('CONNECT example.com:443')), 400, 'CONNECT')
   isAnswer(t, await exchange(port, request('GET /api/protected/', ['Expect: the worst'])), 401, 'an odd Expect')
@@ -104,21 +104,21 @@ t.test('what Node would answer with no body, or not at all, is answered like all
   )
 })
 
-t.test('a method is one that the view has, whatever else says another', async (t) => {
+t.test('unsupported methods are rejected (405), and override headers are ignored', async (t) => {
   const { port } = await listening(t)
   const body = JSON.stringify({ username: 'alice', password: PASSWORD })
   for (const method of METHODS.filter((name) => !['CONNECT', 'POST', 'OPTIONS', 'HEAD'].includes(name))) {
     const lines = ['Content-Type: application/json', 'X-HTTP-Method-Override: POST', 'X-Secret: in-a-header']
     const answers = await exchange(port, request(`${method} /api/token/?_method=POST`, lines, body))
     isAnswer(t, answers, 405, method)
-    t.notMatch(JSON.stringify(answers), 'in-a-header', 'which TRACE would send back')
+    t.notMatch(JSON.stringify(answers), 'in-a-header', 'TRACE does not echo headers')
   }
   for (const method of ['FOO', 'get', 'PRI', '', 'G'.repeat(5000), '\xff', 'GET\t', 'POSTX']) {
     isAnswer(t, await exchange(port, request(`${method} /api/token/`)), [400, 431], method.slice(0, 10))
   }
 })
 
-t.test('there is one way to write a path, and none out of it', async (t) => {
+t.test('other spellings of a path, and path traversal, are rejected (400, 403 or 404)', async (t) => {
   const { port } = await listening(t)
   const paths: [status: number | number[], ...paths: string[]][] = [
     [401, '/api/protected/', '/api/protected', '/api/protected/?x', '/api/%70rotected/'],

@@ -1,4 +1,4 @@
-/** How often an address may try to sign in, and that nothing it sends makes another address of it. */
+/** The login rate limit by address, and attempts to evade it. */
 import t from 'tap'
 import { listening } from '../support/listening.ts'
 import { mint } from '../support/tokens.ts'
@@ -11,7 +11,7 @@ function logIn(origin: string, headers: Record<string, string> = {}, url = '/api
 }
 
 t.test(
-  'of forty logins at once as many are heard as are allowed, and the others are told when to come back',
+  'of 40 concurrent logins only the permitted number is processed, and the others return 429 with Retry-After',
   async (t) => {
     const { origin } = await listening(t, { loginRate: '5/minute' })
     const answers = await Promise.all(
@@ -27,7 +27,7 @@ t.test(
   }
 )
 
-t.test('no header, no spelling of the path and no form of body opens what is closed', async (t) => {
+t.test('no header, spelling of the URL or format of the body evades the limit', async (t) => {
   const { origin } = await listening(t, { loginRate: '2/hour' })
   for (let tries = 0; tries < 2; tries++) t.equal((await logIn(origin)).status, 401)
   const names = [
@@ -54,11 +54,11 @@ t.test('no header, no spelling of the path and no form of body opens what is clo
     body: JSON.stringify({ token: mint() }),
     headers: JSON_TYPE
   })
-  t.equal(verified.status, 200, 'who has a token is not locked out')
+  t.equal(verified.status, 200, 'verify is not limited')
   t.equal((await fetch(`${origin}/health/ready`)).status, 200)
 })
 
-t.test('behind a proxy that is trusted the caller counts, and not what the caller says', async (t) => {
+t.test('behind a trusted proxy the address is the one that the proxy adds to X-Forwarded-For', async (t) => {
   const { origin } = await listening(t, { loginRate: '2/hour', trustProxy: '127.0.0.1,10.0.0.0/8' })
   const callers: ((at: number) => string)[] = [
     () => '203.0.113.1',
@@ -75,7 +75,7 @@ t.test('behind a proxy that is trusted the caller counts, and not what the calle
   }
 })
 
-t.test('from elsewhere a header with an address is not believed', async (t) => {
+t.test('X-Forwarded-For is ignored unless the peer is a trusted proxy', async (t) => {
   const { origin } = await listening(t, { loginRate: '2/hour', trustProxy: '10.0.0.0/8' })
   const statuses: number[] = []
   for (let at = 0; at < 3; at++) statuses.push((await logIn(origin, { 'x-forwarded-for': `192.0.2.${at}` })).status)

@@ -1,4 +1,4 @@
-/** What a server writes down at its most talkative, while it is attacked and while its database is away. */
+/** Logs at level trace, during attacks and with a failing database. */
 import t, { type Test } from 'tap'
 import { type Environment, emptyFolder, type Server, serve } from '../cli/command-line.ts'
 import { onEachDatabase, SIGNING_KEY } from '../support/build.ts'
@@ -12,7 +12,7 @@ const JSON_TYPE = { 'content-type': 'application/json' }
 const post = ({ origin }: Server, url: string, body: unknown, headers: Record<string, string> = JSON_TYPE) =>
   fetch(origin + url, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body), headers })
 
-/** Everything that has a secret in it, where secrets are and where they are not to be. */
+/** Sends secrets in all places, expected and unexpected. @returns the issued tokens and cookies */
 async function attack(server: Server): Promise<string[]> {
   const port = Number(new URL(server.origin).port)
   const pair = (await (await post(server, '/api/token/', { username: 'alice', password: PASSWORD })).json()) as Record<
@@ -41,7 +41,7 @@ async function attack(server: Server): Promise<string[]> {
   return [access, refresh, ...cookies]
 }
 
-/** With a browser. @returns what its cookies hold */
+/** Logs in and out like a browser. @returns the values of its cookies */
 async function signIn(server: Server): Promise<string[]> {
   const valuesOf = ({ headers }: Response) => headers.getSetCookie().map((cookie) => /=(\w+)/.exec(cookie)?.[1] ?? '')
   const [token = ''] = valuesOf(await fetch(`${server.origin}/api/session/`))
@@ -55,7 +55,7 @@ async function signIn(server: Server): Promise<string[]> {
   return [token, key, fresh]
 }
 
-/** @returns all that was written, line by line */
+/** Runs a server during `work`. @returns the lines of its stdout and stderr */
 async function writtenBy(
   t: Test,
   environment: Environment,
@@ -69,7 +69,7 @@ async function writtenBy(
 }
 
 onEachDatabase(t, (t, { provider, build }) => {
-  t.test('no log has a password, a token, a hash, a key, a header, a query or a body in it', async (t) => {
+  t.test('logs contain no password, token, hash, key, header, query or body', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
     const { password: hash } = await app.auth.database.user.findUniqueOrThrow({ where: { id } })
@@ -92,7 +92,7 @@ onEachDatabase(t, (t, { provider, build }) => {
       }
     )
     const written = lines.join('\n')
-    t.match(written, '"level":50', 'what is wrong with the server is written down')
+    t.match(written, '"level":50', 'server errors are logged')
     t.match(written, /"path":"\/api\/token\/refresh\/"/)
     const secrets = [
       ...tokens,
@@ -112,7 +112,7 @@ onEachDatabase(t, (t, { provider, build }) => {
     ]) {
       t.notOk(secret === '' || written.includes(secret), secret.slice(0, 20))
     }
-    t.notMatch(written, '"level":60', 'and nobody writes a line of their own')
+    t.notMatch(written, '"level":60', 'no line is injected')
     for (const line of lines.filter((it) => it.startsWith('{'))) t.type(JSON.parse(line).level, 'number')
   })
 })

@@ -1,4 +1,4 @@
-/** What comes over a connection, whole or broken: one answer for each request, in turn, and no request out of another. */
+/** Malformed, partial and pipelined requests: one response for each request, in order, and no request smuggling. */
 import { connect } from 'node:net'
 import fc from 'fast-check'
 import t from 'tap'
@@ -12,12 +12,12 @@ const LOGIN = request('POST /api/token/', [JSON_TYPE], CREDENTIALS).replace('Con
 const ALIVE = 'GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n'
 const LAST = request('GET /api/protected/')
 
-/** A request whose body is yet to come. */
+/** Returns the head of a request, without its body. */
 const begun = (line: string, ...headers: string[]) =>
   `${[`${line} HTTP/1.1`, 'Host: localhost', JSON_TYPE, ...headers].join('\r\n')}\r\n\r\n`
 const chunked = (line: string, chunks: string) => begun(line, 'Transfer-Encoding: chunked') + chunks
 
-t.test('what is no HTTP is refused, and the connection is over', async (t) => {
+t.test('bytes that are not HTTP return 400 or 431 and close the connection', async (t) => {
   const { port } = await listening(t)
   const rubbish = [
     ...['\0\0\0\0\r\n', '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03', 'SSH-2.0-x\r\n', '*1\r\n$4\r\nPING\r\n', '\xffSMB'],
@@ -32,7 +32,7 @@ t.test('what is no HTTP is refused, and the connection is over', async (t) => {
   for (const bytes of rubbish) isAnswer(t, await exchange(port, bytes), [400, 431], JSON.stringify(bytes.slice(0, 40)))
 })
 
-t.test('a length is one number, and with chunks there is none', async (t) => {
+t.test('request smuggling: malformed, repeated and conflicting lengths are rejected (400)', async (t) => {
   const { port } = await listening(t)
   const hidden = `0\r\n\r\n${ALIVE}`
   const refused: string[][] = [
@@ -55,7 +55,7 @@ t.test('a length is one number, and with chunks there is none', async (t) => {
   }
 })
 
-t.test('a body that breaks off in its chunks gets one answer, whether or not anybody reads it', async (t) => {
+t.test('a malformed chunked body returns one response, whether or not the route reads it', async (t) => {
   const { port } = await listening(t)
   const broken = [
     ...['zz\r\n{}\r\n0\r\n\r\n', '-2\r\n{}\r\n0\r\n\r\n', 'ffffffffffffffffff\r\n{}\r\n', '2\r\n{}0\r\n\r\n'],
@@ -74,7 +74,7 @@ t.test('a body that breaks off in its chunks gets one answer, whether or not any
   }
 })
 
-t.test('a body over 64 KiB is refused before it has been read', async (t) => {
+t.test('a body of more than 64 KiB is rejected (413) before it has been read', async (t) => {
   const { port } = await listening(t)
   for (const length of ['65537', '1000000', '9007199254740993']) {
     isAnswer(t, await exchange(port, begun('POST /api/token/', `Content-Length: ${length}`)), 413, length)
@@ -89,7 +89,7 @@ t.test('a body over 64 KiB is refused before it has been read', async (t) => {
 })
 
 t.test(
-  'requests in a row are answered in turn, and what is wrong after one does not come before its answer',
+  'pipelined requests are answered in order, and an error after a request does not precede its response',
   async (t) => {
     const { app, port } = await listening(t)
     await addUser(app)
@@ -103,11 +103,11 @@ t.test(
     t.strictSame(await statuses(`${LOGIN}GET / HTTP/1.1\r\nHost : x\r\n\r\n`), [200])
     const body = `${ALIVE}${ALIVE}`
     const swallowed = begun('GET /health/live', `Content-Length: ${body.length}`) + body + LAST
-    t.strictSame(await statuses(swallowed), [200, 401], 'a body that nobody reads is no request')
+    t.strictSame(await statuses(swallowed), [200, 401], 'an unread body is not a request')
   }
 )
 
-t.test('clients that go away at any point leave a server that goes on', async (t) => {
+t.test('connections that are reset at any point do not affect the server', async (t) => {
   const { app, origin, port } = await listening(t)
   const { access } = await obtainPair(app, await addUser(app))
   await Promise.all(
@@ -123,11 +123,11 @@ t.test('clients that go away at any point leave a server that goes on', async (t
   t.equal((await fetch(`${origin}/api/protected/`, { headers: bearer(access) })).status, 200)
 })
 
-t.test('slow clients are put out, whatever they are slow with', async (t) => {
+t.test('slow requests time out (408), whichever part is slow', async (t) => {
   const { app, port } = await listening(t)
   t.ok(app.server.headersTimeout > 0 && app.server.headersTimeout <= 10_000)
   t.ok(app.server.requestTimeout > 0 && app.server.requestTimeout <= 20_000)
-  // The same twenty times as fast; who is too slow is looked for every other second.
+  // Twenty times shorter; timeouts are checked every two seconds.
   app.server.headersTimeout = 500
   app.server.requestTimeout = 1000
   const slow: [statuses: number[], ...sent: string[]][] = [
@@ -153,7 +153,7 @@ t.test('slow clients are put out, whatever they are slow with', async (t) => {
   )
 })
 
-t.test('no bytes whatever bring the server down, or a 5xx out of it', async (t) => {
+t.test('mutated requests neither stop the server nor cause a 5xx', async (t) => {
   const { app, origin, port } = await listening(t)
   const { access } = await obtainPair(app, await addUser(app))
   const guarded = request('GET /api/protected/', [
@@ -193,13 +193,13 @@ t.test('no bytes whatever bring the server down, or a 5xx out of it', async (t) 
     .map(([seed, changes]) =>
       changes.reduce((text, { at, removed, put }) => text.slice(0, at) + put + text.slice(at + removed), seed)
     )
-  // Cut off where it ends: what is broken may well ask for more.
+  // The connection is closed after sending, as a broken request may wait for more.
   const property = fc.asyncProperty(bytes, async (text) => (await cutOff(port, text)).every((status) => status < 500))
   await fc.assert(property, { numRuns: 200 })
   t.equal((await fetch(`${origin}/api/protected/`, { headers: bearer(access) })).status, 200)
 })
 
-/** What has been answered some milliseconds after the bytes were sent. */
+/** Returns the statuses received within 15 ms after the bytes were sent. */
 function cutOff(port: number, text: string): Promise<number[]> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')

@@ -1,4 +1,4 @@
-/** Bytes to a listening server as they are, and the answers that come of them. */
+/** Sends raw bytes to a listening server and parses the responses. */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
@@ -13,15 +13,15 @@ export interface Answer {
 const PATIENCE = 20_000
 
 /**
- * Sends and waits until the server hangs up, which is where all answers have come.
+ * Sends bytes and returns the responses once the server has closed the connection.
  *
- * @param sent letters for bytes, in Latin-1; a number is a pause in milliseconds
- * @throws when the server does not hang up
+ * @param sent bytes, or text in Latin-1; a number is a pause in milliseconds
+ * @throws Error if the server does not close the connection, or what it sends is not HTTP
  */
 export async function exchange(port: number, ...sent: (string | Buffer | number)[]): Promise<Answer[]> {
   const socket = connect(port, '127.0.0.1')
   const chunks: Buffer[] = []
-  // A server that has answered need not read on: what cannot be sent any more is no fault.
+  // A server that has responded need not read the rest, so failures to send are ignored.
   socket.on('data', (chunk) => chunks.push(chunk)).on('error', () => undefined)
   const ended = new Promise<void>((resolve) => socket.once('close', () => resolve()))
   const timer = setTimeout(() => socket.destroy(new Error('too late')), PATIENCE)
@@ -40,7 +40,7 @@ async function send(socket: Socket, sent: (string | Buffer | number)[]): Promise
   }
 }
 
-/** Takes what was received apart, by the lengths that the answers give; what is no answer throws. */
+/** Splits responses by their Content-Length. @throws Error if the bytes are not HTTP */
 function answersIn(bytes: Buffer): Answer[] {
   const answers: Answer[] = []
   for (let at = 0; at < bytes.length; ) {
@@ -58,13 +58,13 @@ function answersIn(bytes: Buffer): Answer[] {
   return answers
 }
 
-/** A request that is the last of its connection. */
+/** Returns a request with Connection: close. */
 export function request(line: string, headers: string[] = [], body = ''): string {
   const length = body === '' ? [] : [`Content-Length: ${Buffer.byteLength(body)}`]
   return [`${line} HTTP/1.1`, 'Host: localhost', 'Connection: close', ...headers, ...length, '', body].join('\r\n')
 }
 
-/** One answer, of this status; a refusal is in JSON, and no browser is to guess otherwise. */
+/** Asserts a single response with one of the statuses, with nosniff, and in JSON if it is an error. */
 export function isAnswer(t: Test, answers: Answer[], statuses: number | number[], about: string): void {
   const [answer, ...more] = answers
   const { status = 0, headers = {}, body = '' } = answer ?? {}
