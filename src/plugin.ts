@@ -1,60 +1,85 @@
 /** Latchkey as a Fastify plugin: settings → database → domains → decorators. It adds no route, no hook, no error handler. */
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { type Authenticator, decorateRequests, type Scheme } from './authentication/authenticate.ts'
+import { Accounts } from './accounts/accounts.ts'
+import { ResetTokens } from './accounts/email-tokens.ts'
+import { createMailer } from './accounts/mailer.ts'
+import { AdminPolicy } from './admin/policy.ts'
+import { decorateRequests } from './authentication/authenticate.ts'
 import { basicAuthenticator } from './authentication/basic.ts'
 import { BrowserSessions } from './authentication/browser-sessions.ts'
 import { jwtAuthenticator } from './authentication/jwt.ts'
 import { sessionAuthenticator } from './authentication/session.ts'
 import { tokenAuthenticator } from './authentication/token.ts'
+import { TokenCookies } from './authentication/token-cookies.ts'
 import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/open.ts'
-import { createFailureThrottle, type FailureThrottle } from './drf/throttle.ts'
+import { createFailureThrottle, createThrottle, type Throttle } from './drf/throttle.ts'
+import { AUTH_CORE, type AuthCore, type Authenticator, type Scheme } from './guards/auth-core.ts'
 import { loadConfiguredKeys, loadSecrets } from './keys/configured-keys.ts'
 import { KeyRing } from './keys/key-ring.ts'
 import type { KeySet } from './keys/key-set.ts'
 import { RemoteKeys, withRemoteKeys } from './keys/remote-jwks.ts'
 import { createHashers } from './passwords/hashers.ts'
+import { Passwords } from './passwords/passwords.ts'
 import { AUTH_MODELS } from './permissions/content-types.ts'
 import { Groups } from './permissions/groups.ts'
 import { Permissions } from './permissions/permissions.ts'
-import { keepFlushing } from './sessions/cleanup.ts'
+import { startCleanup } from './sessions/cleanup.ts'
 import { Revocations } from './sessions/revocations.ts'
 import { Sessions } from './sessions/sessions.ts'
 import { loadSettings } from './settings/load.ts'
 import type { Settings, SettingsInput } from './settings/schema.ts'
 import { AuthTokens } from './tokens/auth-tokens.ts'
-import { Mint } from './tokens/claims.ts'
+import { TokenClaims } from './tokens/claims.ts'
 import { type Claims, Jwt } from './tokens/jwt.ts'
-import { Blacklist } from './tokens/stores/blacklist-store.ts'
+import { BlacklistStore } from './tokens/stores/blacklist-store.ts'
+import { NoStore } from './tokens/stores/no-store.ts'
+import type { RefreshStore } from './tokens/stores/refresh-store.ts'
+import { SessionStore } from './tokens/stores/session-store.ts'
 import { type TokenOptions, Tokens } from './tokens/tokens.ts'
+import { TokenVerifier } from './tokens/verifier.ts'
 import type { TokenUser } from './users/token-user.ts'
-import type { User } from './users/user.ts'
 import { Users } from './users/users.ts'
 
-/** What `app.auth` holds: the domains, and what they stand on. */
-export interface Auth {
+/** The type of `app.auth`. */
+export interface Auth extends AuthCore {
   readonly settings: Settings
   /** The Prisma client. */
   readonly database: Database
   readonly users: Users
+  readonly passwords: Passwords
   readonly permissions: Permissions
   readonly groups: Groups
+  /** djoser's operations on accounts. */
+  readonly accounts: Accounts
+  /** What staff may do with users and groups. */
+  readonly admin: AdminPolicy
+  /** Verifies tokens of any type. */
+  readonly verifier: TokenVerifier
   readonly tokens: Tokens
-  /** Logins, where `JWT_REFRESH_STORE` is `session`. */
+  /** How refresh tokens are stored: `JWT_REFRESH_STORE`. */
+  readonly refreshStore: RefreshStore
+  /** Login sessions, with `JWT_REFRESH_STORE=session`. */
   readonly sessions: Sessions
-  /** What access tokens are refused before they expire. */
+  /** The list of revoked access tokens. */
   readonly revocations: Revocations
-  /** DRF's keys that never expire. */
+  /** DRF's keys, which do not expire. */
   readonly authTokens: AuthTokens
-  /** Who is signed in with a browser: `django_session`. */
+  /** Browser sessions: `django_session`. */
   readonly browserSessions: BrowserSessions
-  /** The keys that tokens are signed and verified with; a `KeyRing` if they are in the database. */
+  /** Token cookies of single-page apps. */
+  readonly tokenCookies: TokenCookies
+  /** The rate limit of logins, shared by all routes that check a password. */
+  readonly loginThrottle: Throttle
+  /** The keys that sign and verify tokens; a `KeyRing` if they are in the database. */
   readonly keys: KeySet
-  readonly authenticators: Readonly<Record<Scheme, Authenticator>>
+  readonly authenticators: Readonly<Record<Scheme, Authenticator>> & {
+    readonly jwt: ReturnType<typeof jwtAuthenticator>
+  }
 }
 
-// Kept in the package's types: they give a request its `user`.
+// Keeps the import in the package's types: it declares `request.user`.
 export type {} from '@fastify/jwt'
 
 declare module 'fastify' {
@@ -63,54 +88,52 @@ declare module 'fastify' {
   }
 }
 
-/** What a host app gives besides settings: functions, classes, and what goes with them. */
+/** Options that are functions or classes. */
 export interface LatchkeyCallables extends TokenOptions {
-  userAuthenticationRule?(user: User): boolean | Promise<boolean>
-  onLoginSuccess?(user: User, request: FastifyRequest | null): void | Promise<void>
-  onLoginFailed?(credentials: Record<string, string>, request: FastifyRequest | null): void | Promise<void>
-  claims?(user: User, request: FastifyRequest | null): Claims | Promise<Claims>
-  /** SimpleJWT's JSON_ENCODER: the text of a token's claims. */
+  /** SimpleJWT's JSON_ENCODER: returns the JSON text of a token's claims. */
   jsonEncoder?(claims: Claims): string
-  /** SimpleJWT's TOKEN_USER_CLASS, for callers known only by token. */
+  /** SimpleJWT's TOKEN_USER_CLASS, the class of `request.user` for callers that are known only by token. */
   tokenUserClass?: typeof TokenUser
 }
 
-/** The settings, in camelCase; those of the server (`host`, `port`, `corsOrigins`, …) have no effect in a host app. */
+/** The settings in camelCase; those of the server (`host`, `port`, `corsOrigins`, …) have no effect in a host app. */
 export type LatchkeyOptions = Omit<SettingsInput, 'logLevel'> & LatchkeyCallables
 
+type Log = FastifyInstance['log']
+
 async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise<void> {
-  const { input, callables } = partsOf(options)
+  const { input, callables } = splitOptions(options)
   const settings = loadSettings(input)
   const applied = await migrate(settings.databaseUrl)
   const database = await openDatabase(settings.databaseUrl)
   app.addHook('onClose', () => database.$disconnect())
-  const keys = await openKeys(app, settings, database)
+  const keys = await openKeys(settings, database, app.log)
   app.addHook('onClose', async () => keys.close())
-  const failures = await createFailureThrottle(settings.loginRate)
-  const revocations = followRevocations(app, settings, database)
-  const auth = createAuth(settings, database, { log: app.log, keys, failures, revocations, callables })
+  const auth = await createAuth({ settings, database, keys, log: app.log, callables })
+  startBackgroundWork(app, auth)
   // As Django does after its migrations.
   if (applied.length > 0) await auth.permissions.syncPermissions(AUTH_MODELS)
   app.decorate('auth', auth)
+  app.decorate(AUTH_CORE, auth)
   decorateRequests(
     app,
     settings.authenticationSchemes.map((scheme) => auth.authenticators[scheme])
   )
 }
 
-/** `register` has options of its own, `prefix` and the like, and passes them on to the plugin. */
-function partsOf(options: LatchkeyOptions): { input: SettingsInput; callables: LatchkeyCallables } {
+/** Separates settings, callables, and the options that Fastify's `register` adds. */
+function splitOptions(options: LatchkeyOptions): { input: SettingsInput; callables: LatchkeyCallables } {
   const { prefix, logLevel, logSerializers, ...own } = options as LatchkeyOptions & Record<string, never>
   const { userAuthenticationRule, onLoginSuccess, onLoginFailed, jsonEncoder, tokenUserClass, ...others } = own
   const { claims, claimsIn, freshClaims, ...input } = others
-  const given = { userAuthenticationRule, onLoginSuccess, onLoginFailed, jsonEncoder, tokenUserClass }
-  const callables = Object.entries({ ...given, claims, claimsIn, freshClaims }).filter(
+  const functions = { userAuthenticationRule, onLoginSuccess, onLoginFailed, jsonEncoder, tokenUserClass }
+  const callables = Object.entries({ ...functions, claims, claimsIn, freshClaims }).filter(
     ([, value]) => value !== undefined
   )
   return { input, callables: Object.fromEntries(callables) }
 }
 
-async function openKeys({ log }: FastifyInstance, settings: Settings, database: Database): Promise<KeySet> {
+async function openKeys(settings: Settings, database: Database, log: Log): Promise<KeySet> {
   const onFault = (error: unknown) => log.warn(error, 'could not reload signing keys; continuing with cached keys')
   const own = await (settings.keyEncryptionKey === null
     ? loadConfiguredKeys(settings)
@@ -119,67 +142,120 @@ async function openKeys({ log }: FastifyInstance, settings: Settings, database: 
   return withRemoteKeys(own, new RemoteKeys(settings.jwkUrl, settings.algorithm, onFault))
 }
 
-/** From when the app is ready until it closes; a command line that only calls a domain has no use for it. */
-function followRevocations(app: FastifyInstance, settings: Settings, database: Database): Revocations {
-  const { log } = app
-  const revocations = new Revocations(settings, database, (error) =>
-    log.warn(error, 'the list of what was revoked cannot be read; what is known of it is refused all the same')
-  )
-  app.addHook('onReady', () => revocations.follow())
-  app.addHook('onClose', () => revocations.close())
-  if (settings.refreshStore === 'session') {
-    let end = () => {}
-    app.addHook('onReady', async () => {
-      end = keepFlushing(database, (error) => log.warn(error, 'expired sessions cannot be deleted'))
-    })
-    app.addHook('onClose', async () => end())
-  }
-  return revocations
+/** From `onReady` to `onClose`: commands that only use the domains need none of it. */
+function startBackgroundWork(app: FastifyInstance, { revocations, database }: Auth): void {
+  let stopCleanup = () => {}
+  app.addHook('onReady', async () => {
+    await revocations.start()
+    stopCleanup = startCleanup(database, (error) => app.log.warn(error, 'could not delete expired sessions'))
+  })
+  app.addHook('onClose', async () => {
+    stopCleanup()
+    await revocations.close()
+  })
 }
 
 interface Parts {
-  log: FastifyInstance['log']
+  settings: Settings
+  database: Database
   keys: KeySet
-  failures: FailureThrottle
-  revocations: Revocations
+  log: Log
   callables: LatchkeyCallables
 }
 
-function createAuth(settings: Settings, database: Database, parts: Parts): Auth {
-  const { log, keys, failures, revocations, callables } = parts
-  const jwt = new Jwt(settings, keys, callables.jsonEncoder)
+/** Builds all domains, each once. */
+async function createAuth({ settings, database, keys, log, callables }: Parts): Promise<Auth> {
+  const secrets = loadSecrets(settings)
+  const claims = new TokenClaims(settings, callables)
+  const revocations = new Revocations(settings, database, (error) =>
+    log.warn(error, 'could not read the revocation list; known revocations stay in force')
+  )
   const sessions = new Sessions(database, settings, revocations, {
     onReuse: (reuse) =>
-      log.warn({ event: 'refresh_reuse', ...reuse }, 'a refresh token was used again, and its session has ended'),
-    tellsRights: callables.claims !== undefined && new Mint(settings, callables).makesClaimsAtRefresh
+      log.warn({ event: 'refresh_reuse', ...reuse }, 'refresh token reuse detected; the login session was ended'),
+    hasRenewedClaims: claims.areRenewed
   })
-  const users = new Users(database, createHashers(settings), settings, sessions)
-  const changeRights = sessions.changeRights.bind(sessions)
-  const { refreshStore } = settings
-  const tokens = new Tokens(
-    settings,
-    jwt,
-    users,
-    {
-      blacklist: refreshStore === 'none' ? null : new Blacklist(database),
-      sessions: refreshStore === 'session' ? sessions : null,
-      revocations
-    },
-    callables
+  const passwords = new Passwords(settings, (reason) =>
+    log.warn({ reason }, 'could not look up breached passwords; the password was accepted without')
   )
+  const users = new Users(database, createHashers(settings), settings, sessions)
+  const permissions = new Permissions(database, users, sessions)
+  const groups = new Groups(database, sessions)
+  const jwt = new Jwt(settings, keys, callables.jsonEncoder)
+  const refreshStore = createRefreshStore(settings, database, { jwt, sessions, users })
+  const verifier = new TokenVerifier(settings, jwt, { revocations, store: refreshStore })
+  const tokens = new Tokens({ settings, jwt, verifier, claims, store: refreshStore, users }, callables)
   const authTokens = new AuthTokens(database)
-  const browserSessions = new BrowserSessions(database, users, loadSecrets(settings), settings)
+  const browserSessions = new BrowserSessions(database, users, secrets, settings)
+  const tokenCookies = new TokenCookies(settings)
+  const accounts = new Accounts({
+    settings,
+    users,
+    passwords,
+    authTokens,
+    refreshStore,
+    resetTokens: new ResetTokens(secrets, settings.passwordResetTimeout),
+    send: createSender(settings, log)
+  })
   return {
-    ...{ settings, database, users, tokens, sessions, revocations, authTokens, browserSessions, keys },
-    permissions: new Permissions(database, users, changeRights),
-    groups: new Groups(database, changeRights),
+    settings,
+    database,
+    users,
+    passwords,
+    permissions,
+    groups,
+    accounts,
+    admin: new AdminPolicy({ database, users, groups, permissions }),
+    verifier,
+    tokens,
+    refreshStore,
+    sessions,
+    revocations,
+    authTokens,
+    browserSessions,
+    tokenCookies,
+    loginThrottle: await createThrottle(settings.loginRate),
+    keys,
     authenticators: {
-      jwt: jwtAuthenticator(settings, tokens, users, callables.tokenUserClass),
-      basic: basicAuthenticator(users, failures),
+      jwt: jwtAuthenticator({
+        settings,
+        verifier,
+        users,
+        cookies: tokenCookies,
+        tokenUserClass: callables.tokenUserClass
+      }),
+      basic: basicAuthenticator(users, await createFailureThrottle(settings.loginRate)),
       token: tokenAuthenticator(authTokens),
       session: sessionAuthenticator(browserSessions, settings)
     }
   }
+}
+
+/** The only place that asks which store is in use. */
+function createRefreshStore(
+  settings: Settings,
+  database: Database,
+  { jwt, sessions, users }: { jwt: Jwt; sessions: Sessions; users: Users }
+): RefreshStore {
+  const encode = (claims: Claims) => jwt.encode(claims)
+  switch (settings.refreshStore) {
+    case 'session': {
+      const blacklist = new BlacklistStore(database, settings, users, encode)
+      return new SessionStore(settings, sessions, users, blacklist, encode)
+    }
+    case 'blacklist':
+      return new BlacklistStore(database, settings, users, encode)
+    case 'none':
+      return new NoStore(encode)
+  }
+}
+
+/** Sends emails after the response, so that response times do not reveal whether one is sent. */
+function createSender(settings: Settings, log: Log): (mail: Parameters<ReturnType<typeof createMailer>>[0]) => void {
+  const send = createMailer(settings, (path) =>
+    log.info({ path }, 'MAIL_URL is not set; the email was written to a file')
+  )
+  return (mail) => void setImmediate(() => send(mail).catch((error) => log.error(error, 'could not send an email')))
 }
 
 export default fp(latchkey, { name: 'latchkey', fastify: '5.x' })

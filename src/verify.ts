@@ -4,10 +4,11 @@
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { type Authenticator, decorateRequests } from './authentication/authenticate.ts'
+import { decorateRequests } from './authentication/authenticate.ts'
 import { jwtAuthenticator } from './authentication/jwt.ts'
 import { readVerifyingKey } from './crypto/jwa.ts'
 import { ImproperlyConfigured, ServiceUnavailable } from './errors.ts'
+import { AUTH_CORE, type AuthCore } from './guards/auth-core.ts'
 import { loadFallbackKeys } from './keys/configured-keys.ts'
 import type { KeySet, VerifyingKey } from './keys/key-set.ts'
 import { RemoteKeys, withRemoteKeys } from './keys/remote-jwks.ts'
@@ -16,7 +17,7 @@ import { TokenPermissions } from './permissions/token-permissions.ts'
 import { loadVerifierSettings } from './settings/load.ts'
 import type { Settings, SettingsInput } from './settings/schema.ts'
 import { Jwt } from './tokens/jwt.ts'
-import { NO_MEMORY, TokenReader } from './tokens/verifier.ts'
+import { TokenVerifier } from './tokens/verifier.ts'
 import type { TokenUser } from './users/token-user.ts'
 
 export { authenticateWith } from './authentication/authenticate.ts'
@@ -54,22 +55,21 @@ export interface VerifierOptions extends Pick<SettingsInput, (typeof NAMES)[numb
 async function verify(app: FastifyInstance, options: VerifierOptions): Promise<void> {
   const settings = settingsOf(options)
   const jwt = new Jwt(settings, await keysOf(app, settings))
-  const reader = new TokenReader(settings, jwt, NO_MEMORY)
-  const authenticator = jwtAuthenticator(settings, reader, null, options.tokenUserClass)
-  const authenticators: Record<string, Authenticator> = { jwt: authenticator }
-  const auth = { settings, tokens: reader, permissions: new TokenPermissions(), authenticators }
-  app.decorate('auth', auth as never)
+  const verifier = new TokenVerifier(settings, jwt)
+  const authenticator = jwtAuthenticator({ settings, verifier, tokenUserClass: options.tokenUserClass })
+  const core: AuthCore = {
+    settings,
+    verifier,
+    permissions: new TokenPermissions(),
+    authenticators: { jwt: authenticator }
+  }
+  app.decorate(AUTH_CORE, core)
   decorateRequests(app, [authenticator])
 }
 
 function settingsOf(options: VerifierOptions): Settings {
-  const {
-    tokenUserClass: _,
-    prefix: __,
-    logLevel: ___,
-    logSerializers: ____,
-    ...input
-  } = options as VerifierOptions & Record<string, never>
+  const { tokenUserClass, prefix, logLevel, logSerializers, ...input } = options as VerifierOptions &
+    Record<string, never>
   const known = new Set<string>([...NAMES, 'signingKey'])
   const unknown = Object.keys(input).filter((name) => !known.has(name))
   if (unknown.length > 0) throw new ImproperlyConfigured(unknown.map((name) => `${name}: there is no such setting`))

@@ -39,8 +39,25 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
       const { access } = await obtainPair(app, await addUser(app))
 
       t.strictSame(Object.keys(app.auth).toSorted(), [
-        ...['authTokens', 'authenticators', 'browserSessions', 'database', 'groups', 'keys', 'permissions'],
-        ...['revocations', 'sessions', 'settings', 'tokens', 'users']
+        'accounts',
+        'admin',
+        'authTokens',
+        'authenticators',
+        'browserSessions',
+        'database',
+        'groups',
+        'keys',
+        'loginThrottle',
+        'passwords',
+        'permissions',
+        'refreshStore',
+        'revocations',
+        'sessions',
+        'settings',
+        'tokenCookies',
+        'tokens',
+        'users',
+        'verifier'
       ])
       const headers = bearer(access)
       t.strictSame((await app.inject({ url: '/open/', headers })).json(), { user: null, auth: null })
@@ -52,7 +69,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
 
   t.test('the domains behind `auth` do without HTTP what the routes do with it', async (t) => {
     const { auth } = await build(t)
-    const { users, tokens, permissions } = auth
+    const { users, tokens, verifier, permissions } = auth
 
     const alice = await users.createSuperuser({ username: 'alice', email: 'a@EXAMPLE.com', password: PASSWORD })
     t.match(alice, { username: 'alice', email: 'a@example.com', isSuperuser: true })
@@ -60,10 +77,10 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.equal((await users.authenticate('alice', PASSWORD))?.id, alice.id)
     t.ok(await permissions.hasPerm(alice, 'blog.add_post'))
     const pair = await tokens.obtainPair({ username: 'alice', password: PASSWORD })
-    t.match(await tokens.authenticate(pair.access), { user_id: String(alice.id) })
+    t.match(await verifier.authenticate(pair.access), { user_id: String(alice.id) })
     const { refresh = '' } = await tokens.refresh(pair.refresh)
     await tokens.blacklist(refresh)
-    await t.rejects(tokens.verify(refresh), ValidationError)
+    await t.rejects(verifier.verify(refresh), ValidationError)
     t.equal(await tokens.flushExpiredTokens(), 0)
   })
 

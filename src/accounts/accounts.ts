@@ -1,22 +1,24 @@
-/** What people may do with their own accounts: djoser's rules, without their HTTP. */
+/** djoser's operations on accounts, without their HTTP: registration, activation, email address, username, password. */
 import type { User as UserRow } from '../database/open.ts'
 import { PermissionDenied, ValidationError } from '../errors.ts'
-import { faultsOfPassword, type PasswordRules } from '../passwords/validators.ts'
+import type { Passwords } from '../passwords/passwords.ts'
 import type { Settings } from '../settings/schema.ts'
+import type { AuthTokens } from '../tokens/auth-tokens.ts'
+import type { RefreshStore } from '../tokens/stores/refresh-store.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import { idOf, type ResetTokens } from './email-tokens.ts'
-import { type Event, linkLetter, noticeLetter, type Purpose } from './emails.ts'
+import { type Event, linkEmail, noticeEmail, type Purpose } from './emails.ts'
 import type { Mail } from './mailer.ts'
 
-/** What a link in a mail has shown. */
+/** The values in a link of an email. */
 export interface Link {
   uid: string
   token: string
 }
 
-/** What somebody wants to have, and what was typed the second time where that is asked for. */
-export interface Chosen {
+/** A new password or username, with its repetition where a setting asks for it. */
+export interface NewPassword {
   value: string
   again?: string | undefined
 }
@@ -24,18 +26,18 @@ export interface Chosen {
 export interface NewAccount {
   username: string
   email?: string
-  password: Chosen
+  password: NewPassword
 }
 
 export interface AccountsParts {
   settings: Settings
   users: Users
-  passwordRules: PasswordRules
+  passwords: Passwords
+  authTokens: AuthTokens
+  refreshStore: RefreshStore
   resetTokens: ResetTokens
-  /** Behind the answer, so that how long that takes tells nothing; it has to see to its own failures. */
+  /** Sends after the response, so that its time reveals nothing. Handles its own errors. */
   send: (mail: Mail) => void
-  /** Ends all logins of a user. */
-  logOut: (userId: number) => Promise<void>
 }
 
 export class Accounts {
@@ -49,7 +51,12 @@ export class Accounts {
     this.#parts = parts
   }
 
-  /** @throws {ValidationError} for a name that is malformed or taken, then for a password that is weak */
+  /** Lists all accounts for staff, or if `accountsHideUsers` is off; otherwise only the caller's. */
+  async list(caller: User): Promise<User[]> {
+    return this.#settings.accountsHideUsers && !caller.isStaff ? [caller] : this.#users.list()
+  }
+
+  /** @throws {ValidationError} for an invalid or taken username, then for a weak password */
   async create({ username, email = '', password }: NewAccount): Promise<User> {
     await this.#users.checkUsername(username)
     await this.#checkStrength('password', password, { username, email })
@@ -65,7 +72,7 @@ export class Accounts {
    * @returns the row with the new hash
    * @throws {ValidationError} if the current password is wrong, or the new one weak
    */
-  async setPassword(user: User, current: string, password: Chosen, sid: string | null): Promise<UserRow> {
+  async setPassword(user: User, current: string, password: NewPassword, sid: string | null): Promise<UserRow> {
     throwIfAny(await this.#faultsOfCurrent(user, current))
     await this.#checkStrength('new_password', password, user)
     const row = await this.#users.setPassword(user.id, password.value, sid)
@@ -74,7 +81,7 @@ export class Accounts {
   }
 
   /** @throws {ValidationError} if the password is wrong, or the name malformed or taken */
-  async setUsername(user: User, current: string, username: Chosen): Promise<void> {
+  async setUsername(user: User, current: string, username: NewPassword): Promise<void> {
     throwIfAny({ ...(await this.#faultsOfCurrent(user, current)), ...(await this.#faultsOfName(username.value)) })
     await this.#rename(user, username)
   }
@@ -129,7 +136,7 @@ export class Accounts {
   }
 
   /** The link first, and then the password, against the user whose it is. @throws {ValidationError} */
-  async confirmPasswordReset(link: Link, password: Chosen): Promise<void> {
+  async confirmPasswordReset(link: Link, password: NewPassword): Promise<void> {
     const user = await this.#ownerOf(link)
     await this.#checkStrength('new_password', password, withoutPassword(user))
     // Of links that are followed at once, one is in time.
@@ -138,7 +145,7 @@ export class Accounts {
   }
 
   /** @throws {ValidationError} for a link that is not good, then for a name that is malformed or taken */
-  async confirmUsernameReset(link: Link, username: Chosen): Promise<void> {
+  async confirmUsernameReset(link: Link, username: NewPassword): Promise<void> {
     const user = await this.#ownerOf(link)
     throwIfAny(await this.#faultsOfName(username.value))
     await this.#rename(user, username)
@@ -168,11 +175,11 @@ export class Accounts {
   }
 
   #mailLink(purpose: Purpose, user: UserRow): void {
-    this.#mail(linkLetter(purpose, user, this.#settings, this.#parts.resetTokens))
+    this.#mail(linkEmail(purpose, user, this.#settings, this.#parts.resetTokens))
   }
 
   #notify(event: Event, user: User): void {
-    this.#mail(noticeLetter(event, user, this.#settings))
+    this.#mail(noticeEmail(event, user, this.#settings))
   }
 
   #mail(mail: Mail): void {
@@ -181,12 +188,17 @@ export class Accounts {
 
   async #afterPassword(user: User): Promise<void> {
     const { accountsLogoutOnPasswordChange, accountsPasswordChangedEmailConfirmation } = this.#settings
-    if (accountsLogoutOnPasswordChange) await this.#parts.logOut(user.id)
+    if (accountsLogoutOnPasswordChange) await this.#logOut(user.id)
     if (accountsPasswordChangedEmailConfirmation) this.#notify('passwordChanged', user)
   }
 
-  /** Somebody else may take the name at this moment. */
-  async #rename(user: User, { value, again = value }: Chosen): Promise<void> {
+  async #logOut(userId: number): Promise<void> {
+    await this.#parts.authTokens.delete(userId)
+    await this.#parts.refreshStore.revokeAll(userId, 'logout')
+  }
+
+  /** A concurrent request may take the username. */
+  async #rename(user: User, { value, again = value }: NewPassword): Promise<void> {
     if (again !== value) throw mismatch('username')
     const username = await this.#users.setUsername(user.id, value).catch((error) => {
       throw new ValidationError(faultsOfName(error))
@@ -202,8 +214,8 @@ export class Accounts {
     return (await this.#users.checkPassword(user, password)) ? {} : { current_password: ['Invalid password.'] }
   }
 
-  async #checkStrength(field: string, { value, again = value }: Chosen, owner: Partial<User>): Promise<void> {
-    const faults = await faultsOfPassword(value, owner, this.#parts.passwordRules)
+  async #checkStrength(field: string, { value, again = value }: NewPassword, owner: Partial<User>): Promise<void> {
+    const faults = await this.#parts.passwords.faultsOf(value, owner)
     if (faults.length > 0) throw new ValidationError({ [field]: faults.map(({ message }) => message) })
     if (again !== value) throw mismatch('password')
   }

@@ -1,11 +1,11 @@
-/** What the mails say: a few lines in text and HTML, with a link or without. Never a password. */
+/** The emails: a few lines in text and HTML, with or without a link. They never contain a password. */
 import type { User as UserRow } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
 import type { User } from '../users/user.ts'
 import { type ResetTokens, uidOf } from './email-tokens.ts'
 import type { Mail } from './mailer.ts'
 
-interface Letter {
+interface EmailText {
   subject: (site: string) => string
   line: string
 }
@@ -27,7 +27,7 @@ const LINKS = {
     line: 'follow this link to choose a new name:',
     path: 'accountsUsernameResetUrl'
   }
-} satisfies Record<string, Letter & { path: keyof Settings }>
+} satisfies Record<string, EmailText & { path: keyof Settings }>
 
 /** Those that tell what has happened. */
 const NOTICES = {
@@ -43,29 +43,29 @@ const NOTICES = {
     subject: (site) => `${site} - Your username has been successfully changed!`,
     line: 'your name has been changed. If that was not you, ask for a new password at once.'
   }
-} satisfies Record<string, Letter>
+} satisfies Record<string, EmailText>
 
 export type Purpose = keyof typeof LINKS
 export type Event = keyof typeof NOTICES
 
 /** With a link that is good once. */
-export function linkLetter(purpose: Purpose, user: UserRow, settings: Settings, resetTokens: ResetTokens): Mail {
+export function linkEmail(purpose: Purpose, user: UserRow, settings: Settings, resetTokens: ResetTokens): Mail {
   const { subject, line, path } = LINKS[purpose]
   const filled = settings[path].replace('{uid}', uidOf(user)).replace('{token}', resetTokens.make(user))
   const link = `${settings.accountsSiteUrl.replace(/\/$/, '')}/${filled.replace(/^\//, '')}`
   const closing = 'If you did not ask for this, there is nothing to do.'
-  return letter(user, settings, subject, [line, link, closing])
+  return compose(user, settings, subject, [line, link, closing])
 }
 
-export function noticeLetter(event: Event, user: User, settings: Settings): Mail {
+export function noticeEmail(event: Event, user: User, settings: Settings): Mail {
   const { subject, line } = NOTICES[event]
-  return letter(user, settings, subject, [line])
+  return compose(user, settings, subject, [line])
 }
 
-function letter(
+function compose(
   { username, email }: User,
   { accountsSiteName: site }: Settings,
-  subject: Letter['subject'],
+  subject: EmailText['subject'],
   lines: string[]
 ): Mail {
   const parts = [`Hello ${username},`, ...lines, site]

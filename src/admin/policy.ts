@@ -1,8 +1,8 @@
 /**
- * What staff may do with users and groups: nobody gives what he does not hold, nor takes over who holds more.
+ * What staff may do with users and groups, beyond the model permissions that guards check: nobody can grant a permission
+ * that they do not hold (privilege escalation), nor take over the account of a user with more permissions.
  *
- * A superuser may do all of it. Others, whose model permissions the guards have asked for, may take away whatever they
- * like, but only from who is no superuser.
+ * A superuser may do everything.
  */
 import { isForeignKeyViolation } from '../database/errors.ts'
 import type { Database, Group } from '../database/open.ts'
@@ -22,27 +22,27 @@ interface Domains {
   permissions: Permissions
 }
 
-/** What a caller has to give. */
+/** The permissions of a caller, as the database has them now. */
 interface Rank {
   isSuperuser: boolean
   isStaff: boolean
   held: ReadonlySet<string>
 }
 
-/** What somebody is before there is somebody. */
-const NOBODY = { isStaff: false, isSuperuser: false, isActive: true, groups: [], userPermissions: [] }
+/** A new user before it has any permission. */
+const NEW_USER = { isStaff: false, isSuperuser: false, isActive: true, groups: [], userPermissions: [] }
 
-export class Management {
+export class AdminPolicy {
   readonly #domains: Domains
 
   constructor(domains: Domains) {
     this.#domains = domains
   }
 
-  /** @throws {PermissionDenied | ValidationError} for what the caller cannot give, or what is wrong with it */
+  /** @throws {PermissionDenied} for rights that the caller does not hold @throws {ValidationError} */
   async createUser(caller: Caller | null, user: NewUser): Promise<User> {
     const rank = await this.#rankOf(caller)
-    await this.#checkGiven(rank, NOBODY, user)
+    await this.#checkGiven(rank, NEW_USER, user)
     return this.#domains.users.createUser(user)
   }
 
@@ -65,7 +65,7 @@ export class Management {
   async deleteUser(caller: Caller | null, id: number): Promise<void> {
     const rank = await this.#rankOf(caller)
     const deletion = this.#domains.users.deleteUser(id, (user) => checkMayTouch(rank, user))
-    return unlessReferredTo(deletion, 'Other rows refer to this user, who can be deactivated instead.')
+    return unlessReferredTo(deletion, 'Other rows refer to this user. Deactivate the user instead.')
   }
 
   /** @throws {PermissionDenied | ValidationError} */
@@ -97,7 +97,7 @@ export class Management {
     return this.#domains.groups.removeFromGroup(user.id, groupId)
   }
 
-  /** Not what a token says: what a caller may give is what the database says now. */
+  /** Reads the caller's permissions from the database, never from its token. */
   async #rankOf(caller: Caller | null): Promise<Rank> {
     const { permissions } = this.#domains
     const row = await permissions.rowOf(caller)
@@ -109,16 +109,16 @@ export class Management {
   async #checkGiven(rank: Rank, user: Omit<UserWithKeys, keyof User> & Flags, changes: UserChanges): Promise<void> {
     if (rank.isSuperuser) return
     checkMayTouch(rank, user)
-    if (changes.isSuperuser) throw new PermissionDenied('Only a superuser may make somebody a superuser.')
+    if (changes.isSuperuser) throw new PermissionDenied('Only a superuser can make another user a superuser.')
     if (changes.isStaff && !user.isStaff && !rank.isStaff) {
-      throw new PermissionDenied('Only staff may make somebody staff.')
+      throw new PermissionDenied('Only staff can make another user staff.')
     }
     const groups = difference(user.groups, changes.groups ?? user.groups).added
     const own = difference(user.userPermissions, changes.userPermissions ?? user.userPermissions).added
     await this.#checkHolds(rank, groups, own)
   }
 
-  /** That the caller holds these permissions, and all those of these groups. */
+  /** @throws {PermissionDenied} unless the caller holds these permissions and those of these groups */
   async #checkHolds({ isSuperuser, held }: Rank, groups: readonly number[], permissions: readonly number[]) {
     if (isSuperuser || (groups.length === 0 && permissions.length === 0)) return
     const { permission, groupPermission } = this.#domains.database
@@ -128,22 +128,24 @@ export class Management {
     const rows = [...own, ...ofGroups.map(({ permission }) => permission)]
     const lacking = rows.map(nameOf).find((name) => !held.has(name))
     if (lacking !== undefined)
-      throw new PermissionDenied(`You cannot give a permission that you do not hold: ${lacking}.`)
+      throw new PermissionDenied(`You cannot grant a permission that you do not hold: ${lacking}.`)
   }
 
-  /** That the caller holds all that a user holds, or would if it were active. */
+  /** @throws {PermissionDenied} unless the caller holds every permission that the user has, or would have if active */
   async #checkOutranks(rank: Rank, user: UserWithKeys): Promise<void> {
     if (rank.isSuperuser) return
     const theirs = await this.#domains.permissions.getAllPermissions({ ...user, isActive: true })
     const isHigher = (user.isStaff && !rank.isStaff) || [...theirs].some((name) => !rank.held.has(name))
     if (isHigher)
-      throw new PermissionDenied('You cannot take over or activate the account of a user who holds more than you.')
+      throw new PermissionDenied(
+        'You cannot take over or activate the account of a user with permissions that you do not hold.'
+      )
   }
 }
 
 type Flags = Pick<User, 'isStaff' | 'isSuperuser' | 'isActive'>
 
-/** An app has tables of its own, of which nothing is known here. */
+/** Tables of the host app may refer to the row. */
 async function unlessReferredTo(deletion: Promise<void>, message: string): Promise<void> {
   try {
     await deletion
@@ -154,10 +156,10 @@ async function unlessReferredTo(deletion: Promise<void>, message: string): Promi
 }
 
 function checkMayTouch(rank: Rank, user: Flags): void {
-  if (user.isSuperuser && !rank.isSuperuser) throw new PermissionDenied('Only a superuser may change a superuser.')
+  if (user.isSuperuser && !rank.isSuperuser) throw new PermissionDenied('Only a superuser can change a superuser.')
 }
 
-/** With these the caller could become that user, or wakes up one who is asleep with all that it holds. */
+/** True for changes by which the caller could sign in as the user, or that reactivate the user's permissions. */
 function isTakeover(user: User, { password, email, username, isActive }: UserChanges): boolean {
   const isNew = (value: string | undefined, known: string) => value !== undefined && value !== known
   return (

@@ -1,74 +1,59 @@
-/** Who is calling: authenticators are tried in order, once a request, and only where somebody asks. */
+/** Authenticates requests: tries the authenticators in order, lazily and once for each request. */
 
 import type {} from '@fastify/jwt'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { varyBy } from '../drf/vary.ts'
 import { type AuthError, AuthenticationFailed, NotAuthenticated, PermissionDenied } from '../errors.ts'
+import { AUTH_CORE, type AuthCore, type Authenticator, type Scheme } from '../guards/auth-core.ts'
 import type { Guard } from '../guards/guards.ts'
 import type { Caller } from '../users/token-user.ts'
 
-/** A scheme by which a caller says who it is; DRF's authentication class. */
-export interface Authenticator {
-  /** What `WWW-Authenticate` says. A scheme without a challenge, tried first, makes 403 of every 401. */
-  readonly challenge?: string
-  /** The header that its credentials are in, for `Vary`, if they are not where caches look for them. */
-  readonly vary?: string
-  /**
-   * @returns the caller and what it showed, or null if the request has nothing of this scheme
-   * @throws {AuthenticationFailed} for credentials that are wrong
-   */
-  authenticate: (request: FastifyRequest) => Promise<{ user: Caller; auth: unknown } | null>
-}
-
-/** The schemes that have a name. */
-export type Scheme = 'jwt' | 'basic' | 'token' | 'session'
-
 declare module '@fastify/jwt' {
   interface FastifyJWT {
-    /** Who is calling, once `authenticate` has run; null for a caller without credentials. This is `request.user`. */
+    /** The type of `request.user`: the caller, once `authenticate` has run; null for an anonymous request. */
     user: Caller | null
   }
 }
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What the caller showed: the claims of a token, a key, a browser's session. */
+    /** The caller's credentials: the claims of a token, a key, or a browser session. */
     auth: unknown
-    /** What is tried, in order. */
+    /** The authenticators that are tried, in this order. */
     authenticators: readonly Authenticator[]
     /**
-     * Tries the authenticators in order, once a request.
+     * Tries the authenticators in order, once for each request.
      *
-     * @param reply whose `Vary` is to name what they look at
-     * @throws {AuthenticationFailed} for credentials that are wrong
+     * @param reply gets a `Vary` header for what the authenticators read
+     * @throws {AuthenticationFailed} for invalid credentials
      */
     authenticate: (reply?: FastifyReply) => Promise<void>
-    /** DRF's 401 or 403 for a caller who may not: an error to throw. */
+    /** Returns DRF's error for a caller without permission: 401 for an anonymous one, else 403. */
     permissionDenied: (message?: string) => AuthError
   }
 }
 
 const OUTCOME = Symbol('latchkey.outcome')
 const CHOSEN = Symbol('latchkey.authenticators')
-type Asked = FastifyRequest & { [OUTCOME]: Promise<void> | null; [CHOSEN]: readonly Authenticator[] | null }
+type DecoratedRequest = FastifyRequest & { [OUTCOME]: Promise<void> | null; [CHOSEN]: readonly Authenticator[] | null }
 
-/** Gives every request of the app the means to find out who is calling. */
+/** Decorates the requests of an app with `user`, `auth` and `authenticate`. */
 export function decorateRequests(app: FastifyInstance, authenticators: readonly Authenticator[]): void {
-  // A host's @fastify/jwt may have made the place already.
+  // The host's @fastify/jwt may have decorated requests with `user` before.
   if (!app.hasRequestDecorator('user')) app.decorateRequest('user', null)
   app.decorateRequest('auth', null)
   app.decorateRequest(OUTCOME, null)
   app.decorateRequest(CHOSEN, null)
   app.decorateRequest('authenticators', {
     getter(this: FastifyRequest) {
-      return (this as Asked)[CHOSEN] ?? authenticators
+      return (this as DecoratedRequest)[CHOSEN] ?? authenticators
     },
     setter(this: FastifyRequest, chosen: readonly Authenticator[]) {
-      ;(this as Asked)[CHOSEN] = chosen
+      ;(this as DecoratedRequest)[CHOSEN] = chosen
     }
   })
   app.decorateRequest('authenticate', function (this: FastifyRequest, reply?: FastifyReply) {
-    const request = this as Asked
+    const request = this as DecoratedRequest
     if (reply) for (const { vary } of request.authenticators) if (vary) varyBy(reply, vary)
     request[OUTCOME] ??= authenticate(request)
     return request[OUTCOME]
@@ -80,22 +65,29 @@ export function decorateRequests(app: FastifyInstance, authenticators: readonly 
 }
 
 /**
- * Names the schemes of a route, in place of the settings'.
+ * Returns a guard that authenticates with these schemes instead of those of the settings.
  *
- * @param schemes tried in this order; with none, every refusal is a 403
+ * @param schemes tried in this order; if empty, every rejected request gets a 403
  */
-export function authenticateWith(schemes: readonly (Scheme | Authenticator)[], asked: Guard): Guard {
+export function authenticateWith(schemes: readonly (Scheme | Authenticator)[], inner: Guard): Guard {
   async function checkPermission(request: FastifyRequest, reply?: FastifyReply): Promise<void> {
-    const { authenticators } = request.server.auth
-    request.authenticators = schemes.map((scheme) => (typeof scheme === 'string' ? authenticators[scheme] : scheme))
-    await asked(request, reply)
+    const { authenticators } = request.server[AUTH_CORE]
+    request.authenticators = schemes.map((scheme) => resolve(scheme, authenticators))
+    await inner(request, reply)
   }
-  return Object.assign(checkPermission, { permits: asked.permits })
+  return Object.assign(checkPermission, { permits: inner.permits })
+}
+
+function resolve(scheme: Scheme | Authenticator, known: AuthCore['authenticators']): Authenticator {
+  if (typeof scheme !== 'string') return scheme
+  const authenticator = known[scheme]
+  if (authenticator === undefined) throw new TypeError(`authenticateWith: this app has no scheme "${scheme}"`)
+  return authenticator
 }
 
 async function authenticate(request: FastifyRequest): Promise<void> {
   const { authenticators } = request
-  // Whoever a host's own plugin has put there has shown nothing to us.
+  // A user that the host's own plugin has set did not authenticate here.
   request.user = null
   for (const authenticator of authenticators) {
     try {
@@ -110,7 +102,7 @@ async function authenticate(request: FastifyRequest): Promise<void> {
   }
 }
 
-/** DRF: the first scheme decides whether it is a 401 with its challenge, or a 403. */
+/** As in DRF, the first authenticator decides between a 401 with its challenge and a 403. */
 function challenged<Kind extends AuthError>(error: Kind, [first]: readonly Authenticator[]): Kind {
   if (first?.challenge === undefined) error.statusCode = 403
   else error.headers['www-authenticate'] = first.challenge

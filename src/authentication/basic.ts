@@ -2,9 +2,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { FailureThrottle } from '../drf/throttle.ts'
 import { AuthenticationFailed } from '../errors.ts'
+import type { Authenticator } from '../guards/auth-core.ts'
 import { withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
-import type { Authenticator } from './authenticate.ts'
 import { wordsOf } from './header.ts'
 
 const MALFORMED = 'Invalid basic header. Credentials not correctly base64 encoded.'

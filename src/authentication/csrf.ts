@@ -5,6 +5,7 @@ import { ALPHANUMERIC, randomText } from '../crypto/random.ts'
 import { cookieOf, setCookie } from '../drf/cookies.ts'
 import { varyBy } from '../drf/vary.ts'
 import { PermissionDenied } from '../errors.ts'
+import { AUTH_CORE } from '../guards/auth-core.ts'
 
 const COOKIE = 'csrftoken'
 const FIELD = 'csrfmiddlewaretoken'
@@ -62,7 +63,7 @@ function faultOfReferer(request: FastifyRequest): string | undefined {
 
 function isTrusted({ server }: FastifyRequest, origin: string, byHost = false): boolean {
   const [scheme, host = ''] = origin.split('://')
-  return server.auth.settings.csrfTrustedOrigins.some((trusted) => {
+  return server[AUTH_CORE].settings.csrfTrustedOrigins.some((trusted) => {
     const [trustedScheme, pattern = ''] = trusted.split('://')
     if (!byHost && scheme !== trustedScheme) return false
     return pattern.startsWith('*.') ? `.${host}`.endsWith(pattern.slice(1)) : host === pattern

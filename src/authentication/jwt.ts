@@ -1,41 +1,42 @@
 /** SimpleJWT's JWTAuthentication and, without the user's row, its JWTStatelessUserAuthentication. */
 import type { FastifyRequest } from 'fastify'
 import { BadAuthorizationHeader, InvalidToken, PasswordChanged, UserInactive, UserNotFound } from '../errors.ts'
+import type { Authenticator } from '../guards/auth-core.ts'
 import type { Settings } from '../settings/schema.ts'
 import type { Claims } from '../tokens/jwt.ts'
-import type { TokenReader } from '../tokens/verifier.ts'
+import type { TokenVerifier } from '../tokens/verifier.ts'
 import { type Caller, TokenUser } from '../users/token-user.ts'
 import { isUserId, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
-import type { Authenticator } from './authenticate.ts'
 import { wordsOf } from './header.ts'
-import { TokenCookies } from './token-cookies.ts'
+import type { TokenCookies } from './token-cookies.ts'
 
-/**
- * @param users null where there are none, and callers are known only by token
- * @param TokenUserClass SimpleJWT's TOKEN_USER_CLASS, for such callers
- */
-export function jwtAuthenticator(
-  settings: Settings,
-  reader: TokenReader,
-  users: Users | null,
-  TokenUserClass: typeof TokenUser = TokenUser
-): Authenticator {
+export interface JwtAuthenticatorParts {
+  settings: Settings
+  verifier: TokenVerifier
+  /** Left out where no user table exists: then `request.user` is always a TokenUser. */
+  users?: Users
+  /** Left out where tokens are never in cookies. */
+  cookies?: TokenCookies
+  /** SimpleJWT's TOKEN_USER_CLASS. */
+  tokenUserClass?: typeof TokenUser | undefined
+}
+
+export function jwtAuthenticator(parts: JwtAuthenticatorParts): Authenticator & { readonly challenge: string } {
+  const { settings, verifier, users, cookies, tokenUserClass: TokenUserClass = TokenUser } = parts
   const { userIdClaim, userIdField } = settings
   const header = settings.authHeaderName.slice('HTTP_'.length).replaceAll('_', '-').toLowerCase()
-  // RFC 9110 §11.1: a scheme's name has no case, though the original's does.
+  // RFC 9110 §11.1: scheme names are case-insensitive, although the original compares them exactly.
   const schemes = new Set(settings.authHeaderTypes.map((scheme) => scheme.toLowerCase()))
 
-  const cookies = new TokenCookies(settings)
-
   async function authenticate(request: FastifyRequest) {
-    const token = tokenOf(wordsOf(request, header)) ?? cookies.accessOf(request)
+    const token = tokenOf(wordsOf(request, header)) ?? cookies?.accessOf(request)
     if (token === undefined) return null
-    const claims = await reader.authenticate(token)
+    const claims = await verifier.authenticate(token)
     return { user: await callerOf(claims), auth: claims }
   }
 
-  /** Null for another scheme's credentials, which another authenticator may know. */
+  /** @returns null for credentials of another scheme, which another authenticator may accept */
   function tokenOf([scheme, token, ...rest]: string[]): string | null {
     if (scheme === undefined || !schemes.has(scheme.toLowerCase())) return null
     if (token === undefined || rest.length > 0) throw new BadAuthorizationHeader()
@@ -45,8 +46,8 @@ export function jwtAuthenticator(
   async function callerOf(claims: Claims): Promise<Caller> {
     const id = claims[userIdClaim]
     if (id === undefined) throw new InvalidToken('Token contained no recognizable user identification')
-    if (settings.stateless || users === null) {
-      // What no user can have for an id is nobody's, even where nobody looks: `[1]` would read as 1.
+    if (settings.stateless || users === undefined) {
+      // A value that cannot be a user id is rejected without a query, too: `[1]` would become "1".
       if (!isUserId(userIdField, id)) throw new UserNotFound()
       return new TokenUserClass(id, userIdField, claims)
     }

@@ -2,9 +2,9 @@
 import { isUtf8 } from 'node:buffer'
 import type { FastifyRequest } from 'fastify'
 import { AuthenticationFailed } from '../errors.ts'
+import type { Authenticator } from '../guards/auth-core.ts'
 import type { AuthTokens } from '../tokens/auth-tokens.ts'
 import { withoutPassword } from '../users/user.ts'
-import type { Authenticator } from './authenticate.ts'
 import { wordsOf } from './header.ts'
 
 /** `request.auth` is the key. */

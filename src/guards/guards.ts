@@ -4,6 +4,7 @@
  * Answers are combined, never exceptions: were a refusal a throw, `not` would turn a database that is down into "allowed".
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import { AUTH_CORE } from './auth-core.ts'
 
 /** What a guard asks of a request. */
 export type Predicate = (request: FastifyRequest) => boolean | Promise<boolean>
@@ -41,7 +42,7 @@ export const isAuthenticated = guard(({ user }) => user !== null)
 
 /** Staff, as `is_staff` says. */
 export const isAdminUser = guard(
-  async ({ user, server }) => user !== null && (await server.auth.permissions.isStaff(user))
+  async ({ user, server }) => user !== null && (await server[AUTH_CORE].permissions.isStaff(user))
 )
 
 /** Everybody may read (GET, HEAD, OPTIONS), who is signed in may do the rest. */
@@ -51,7 +52,8 @@ export const isAuthenticatedOrReadOnly = guard(({ user, method }) => SAFE_METHOD
 export function hasPermission(...permissions: [string, ...string[]]): Guard {
   return guard(async ({ user, server }) => {
     if (user === null) return false
-    for (const permission of permissions) if (!(await server.auth.permissions.hasPerm(user, permission))) return false
+    for (const permission of permissions)
+      if (!(await server[AUTH_CORE].permissions.hasPerm(user, permission))) return false
     return true
   })
 }

@@ -1,6 +1,7 @@
 /** DRF's DjangoModelPermissions and DjangoObjectPermissions as guards. */
 import type { FastifyRequest } from 'fastify'
 import { MethodNotAllowed, NotFound, PermissionDenied } from '../errors.ts'
+import { AUTH_CORE } from './auth-core.ts'
 import { type Guard, guard } from './guards.ts'
 
 /** What a method asks for: actions such as `view`, or whole permissions such as `blog.publish_post`. */
@@ -68,7 +69,7 @@ function reader(model: string, map: PermissionMap = {}): (method: string) => rea
 
 async function holdsAll({ user, server }: FastifyRequest, permissions: readonly string[]): Promise<boolean> {
   for (const permission of permissions) {
-    if (user === null || !(await server.auth.permissions.hasPerm(user, permission))) return false
+    if (user === null || !(await server[AUTH_CORE].permissions.hasPerm(user, permission))) return false
   }
   return true
 }
@@ -86,4 +87,4 @@ async function holdsOnObject(
 
 /** An active superuser holds what nobody has ever made. */
 const isSuperuser = async ({ user, server }: FastifyRequest): Promise<boolean> =>
-  user !== null && server.auth.permissions.hasPerm(user, '.')
+  user !== null && server[AUTH_CORE].permissions.hasPerm(user, '.')

@@ -1,17 +1,11 @@
 /** Who is given which permissions: rows of `auth_user_user_permissions` and `auth_group_permissions`. */
-import type { Database, Prisma } from '../database/open.ts'
+import type { Database } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { isName } from '../users/user.ts'
 import { checkKey, NAME, nameOf, noSuchKey, noSuchName, noSuchPermissions, partsOf } from './names.ts'
 
 /** A primary key, as a number or as its text. */
 export type UserKey = number | string
-/** Makes a change to the rights of these users, and has the tokens renewed that tell of them. */
-export type ChangeRights = <Result>(users: Prisma.UserWhereInput, change: () => Promise<Result>) => Promise<Result>
-
-/** Where no token tells of rights. */
-export const justChange: ChangeRights = (_users, change) => change()
-
 /** A number is a group's primary key, a text its name, also if it looks like a number. */
 export type GroupKey = number | string
 

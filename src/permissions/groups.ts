@@ -3,18 +3,10 @@ import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, Group } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { NotFound, ValidationError } from '../errors.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { difference, missing } from '../users/changes.ts'
 import { isName } from '../users/user.ts'
-import {
-  type ChangeRights,
-  findGroup,
-  findUser,
-  type GroupKey,
-  grantToGroup,
-  justChange,
-  revokeFromGroup,
-  type UserKey
-} from './grants.ts'
+import { findGroup, findUser, type GroupKey, grantToGroup, revokeFromGroup, type UserKey } from './grants.ts'
 import { checkKey, checkText } from './names.ts'
 
 /** A number is a primary key, a text a name. */
@@ -38,11 +30,11 @@ export interface GroupChanges {
 
 export class Groups {
   readonly #database: Database
-  readonly #changeRights: ChangeRights
+  readonly #sessions: Sessions
 
-  constructor(database: Database, changeRights: ChangeRights = justChange) {
+  constructor(database: Database, sessions: Sessions) {
     this.#database = database
-    this.#changeRights = changeRights
+    this.#sessions = sessions
   }
 
   /** Django's get_by_natural_key. */
@@ -108,14 +100,14 @@ export class Groups {
           ...(data.length > 0 ? [database.groupPermission.createMany({ data })] : [])
         ])
       })
-    return permissions === undefined ? change() : this.#changeRights(membersOf(id), change)
+    return permissions === undefined ? change() : this.#sessions.changeRights(membersOf(id), change)
   }
 
   /** Deletes a group with what hangs on it, at once; one that is gone is no error. */
   async deleteGroup(groupId: number): Promise<void> {
     const [database, id] = [this.#database, checkKey('group', groupId)]
     // Django's keys are checked at the end. With the group gone first, nobody is let in meanwhile who would keep it.
-    await this.#changeRights(membersOf(id), () =>
+    await this.#sessions.changeRights(membersOf(id), () =>
       database.$transaction([
         database.group.deleteMany({ where: { id } }),
         database.groupPermission.deleteMany({ where: { groupId: id } }),
@@ -129,12 +121,12 @@ export class Groups {
    * @throws {ValidationError} for a group or permissions that do not exist; then nothing is given
    */
   async grantGroup(group: GroupKey, ...permissions: string[]): Promise<void> {
-    return this.#changeRights(membersOf(group), () => grantToGroup(this.#database, group, permissions))
+    return this.#sessions.changeRights(membersOf(group), () => grantToGroup(this.#database, group, permissions))
   }
 
   /** @throws {ValidationError} for a group or permissions that do not exist; then nothing is taken */
   async revokeGroup(group: GroupKey, ...permissions: string[]): Promise<void> {
-    return this.#changeRights(membersOf(group), () => revokeFromGroup(this.#database, group, permissions))
+    return this.#sessions.changeRights(membersOf(group), () => revokeFromGroup(this.#database, group, permissions))
   }
 
   /**
@@ -148,12 +140,12 @@ export class Groups {
       const known = await userGroup.findUnique({ where: { userId_groupId: data }, select: { id: true } })
       if (known === null) await userGroup.createMany({ data })
     }
-    return this.#changeRights({ id: checkKey('user', user) }, () => retryOnConflict(change))
+    return this.#sessions.changeRights({ id: checkKey('user', user) }, () => retryOnConflict(change))
   }
 
   /** @throws {ValidationError} for a user or a group that does not exist */
   async removeFromGroup(user: UserKey, group: GroupKey): Promise<void> {
-    await this.#changeRights({ id: checkKey('user', user) }, async () =>
+    await this.#sessions.changeRights({ id: checkKey('user', user) }, async () =>
       this.#database.userGroup.deleteMany({ where: await this.#membership(user, group) })
     )
   }

@@ -1,10 +1,11 @@
 /** Django's permissions: what a user holds, directly and through groups, as `app_label.codename`. */
 import type { ContentType, Database, Permission } from '../database/open.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import { type Caller, TokenUser } from '../users/token-user.ts'
 import type { User } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import { type ModelDefinition, syncPermissions } from './content-types.ts'
-import { type ChangeRights, grantToUser, justChange, revokeFromUser, type UserKey } from './grants.ts'
+import { grantToUser, revokeFromUser, type UserKey } from './grants.ts'
 import { checkKey, MAX_LABEL, NAME, nameOf, partsOf, textFault } from './names.ts'
 
 export interface WithPermOptions {
@@ -26,16 +27,16 @@ const NOTHING: Held = { all: new Set(), own: new Set() }
 export class Permissions {
   readonly #database: Database
   readonly #users: Users
-  readonly #changeRights: ChangeRights
+  readonly #sessions: Sessions
   // As in Django, what was found out about a caller lasts as long as that object: one request.
   readonly #rows = new WeakMap<TokenUser, Promise<User | null>>()
   readonly #held = new WeakMap<Caller, Promise<Held>>()
   readonly #byGroup = new WeakMap<Caller, Promise<Names>>()
 
-  constructor(database: Database, users: Users, changeRights: ChangeRights = justChange) {
+  constructor(database: Database, users: Users, sessions: Sessions) {
     this.#database = database
     this.#users = users
-    this.#changeRights = changeRights
+    this.#sessions = sessions
   }
 
   /**
@@ -114,7 +115,9 @@ export class Permissions {
    * @throws {ValidationError} for a user or permissions that do not exist, which it names
    */
   async grant(userId: UserKey, ...permissions: string[]): Promise<void> {
-    return this.#changeRights({ id: checkKey('user', userId) }, () => grantToUser(this.#database, userId, permissions))
+    return this.#sessions.changeRights({ id: checkKey('user', userId) }, () =>
+      grantToUser(this.#database, userId, permissions)
+    )
   }
 
   /**
@@ -123,7 +126,7 @@ export class Permissions {
    * @throws {ValidationError} for a user or permissions that do not exist, which it names
    */
   async revoke(userId: UserKey, ...permissions: string[]): Promise<void> {
-    return this.#changeRights({ id: checkKey('user', userId) }, () =>
+    return this.#sessions.changeRights({ id: checkKey('user', userId) }, () =>
       revokeFromUser(this.#database, userId, permissions)
     )
   }

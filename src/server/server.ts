@@ -9,8 +9,8 @@ import Fastify, { type FastifyHttpOptions, type FastifyInstance, type FastifyReq
 import { errorHandler, notFoundHandler } from '../drf/error-handler.ts'
 import { ParseError, ServiceUnavailable } from '../errors.ts'
 import latchkey from '../plugin.ts'
-import { wellKnownRoutes } from '../routes/api/token.ts'
 import { accountRoutes, authRoutes } from '../routes/routes.ts'
+import { wellKnownRoutes } from '../routes/well-known/jwks.ts'
 import type { Settings } from '../settings/schema.ts'
 import { version } from '../version.ts'
 
@@ -124,7 +124,7 @@ function health(app: FastifyInstance, isClosing: () => boolean): void {
       throw new ServiceUnavailable(undefined, { cause })
     })
     const { revocations, settings } = app.auth
-    if (revocations.silence > settings.revocationMaxLag) {
+    if (revocations.secondsSinceSync > settings.revocationMaxLag) {
       throw new ServiceUnavailable('What was revoked elsewhere cannot be heard of.')
     }
     return { status: 'ok' }

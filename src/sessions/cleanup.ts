@@ -1,32 +1,33 @@
-/** What is left of sessions that are over, and how it goes: in small batches, so that others get their turns. */
+/** Deletes expired sessions and revocations, in small batches so that other statements are not delayed. */
 import type { Database } from '../database/open.ts'
 
-const BATCH = 500
-/** Between two looks, and between two batches while there is more; in milliseconds. */
-const PAUSES = { idle: 60_000, busy: 1000 }
+const BATCH_SIZE = 500
+const INTERVAL_MS = 60_000
+/** Between two batches while there is more to delete. */
+const BATCH_INTERVAL_MS = 1000
 
-/** Deletes all sessions whose last token has expired, and the revocations that no token is left for. @returns how many sessions */
-export async function flushExpired(database: Database): Promise<number> {
-  let flushed = 0
-  for (let batch = BATCH; batch === BATCH; flushed += batch) batch = await flushBatch(database)
-  return flushed
+/** Deletes all sessions whose last token has expired, and expired revocations. @returns the number of sessions */
+export async function deleteExpired(database: Database): Promise<number> {
+  let deleted = 0
+  for (let batch = BATCH_SIZE; batch === BATCH_SIZE; deleted += batch) batch = await deleteBatch(database)
+  return deleted
 }
 
 /**
- * Does the same beside everything else, as long as the process lives.
+ * Does the same in the background until it is stopped.
  *
- * @param onFault told of what cannot be deleted now, and will be later
- * @returns ends it
+ * @param onFault called with an error; the next attempt follows
+ * @returns stops it
  */
-export function keepFlushing(database: Database, onFault: (error: unknown) => void): () => void {
-  let timer = setTimeout(flush, PAUSES.idle).unref()
+export function startCleanup(database: Database, onFault: (error: unknown) => void): () => void {
+  let timer = setTimeout(run, INTERVAL_MS).unref()
   let isClosed = false
-  async function flush() {
-    const batch = await flushBatch(database).catch((error) => {
+  async function run() {
+    const batch = await deleteBatch(database).catch((error) => {
       if (!isClosed) onFault(error)
       return 0
     })
-    if (!isClosed) timer = setTimeout(flush, batch === BATCH ? PAUSES.busy : PAUSES.idle).unref()
+    if (!isClosed) timer = setTimeout(run, batch === BATCH_SIZE ? BATCH_INTERVAL_MS : INTERVAL_MS).unref()
   }
   return () => {
     isClosed = true
@@ -34,11 +35,11 @@ export function keepFlushing(database: Database, onFault: (error: unknown) => vo
   }
 }
 
-async function flushBatch({ session, revocation }: Database): Promise<number> {
+async function deleteBatch({ session, revocation }: Database): Promise<number> {
   const now = new Date()
   const where = { idleExpiresAt: { lt: now } }
-  const expired = await session.findMany({ where, select: { id: true }, take: BATCH })
-  // Again with the condition: one may have been refreshed meanwhile.
+  const expired = await session.findMany({ where, select: { id: true }, take: BATCH_SIZE })
+  // The condition again: a session may have been refreshed meanwhile.
   if (expired.length > 0) await session.deleteMany({ where: { ...where, id: { in: expired.map(({ id }) => id) } } })
   await revocation.deleteMany({ where: { expiresAt: { lt: now } } })
   return expired.length

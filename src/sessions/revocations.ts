@@ -1,22 +1,22 @@
 /**
- * What access tokens are refused before they expire. Every process keeps the list in memory, so that a request asks no
- * database, and follows it: by a notice where the database gives one, and by looking again every now and then.
+ * The list of revoked access tokens. Every process keeps it in memory, so that a request causes no query, and keeps it up
+ * to date by PostgreSQL's notifications and by polling.
  */
 import type { Database } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
 
-/** How long a row may be under way behind one with a higher id, in milliseconds: longer than any transaction takes. */
-const SETTLED = 15_000
-const PRUNING = 60_000
+/** Longer than any transaction: after this time no row with a lower id can appear. */
+const SETTLED_AFTER_MS = 15_000
+const PRUNE_INTERVAL_MS = 60_000
 
 /** The PostgreSQL channel that a trigger on `latchkey_revocation` notifies. */
 const CHANNEL = 'latchkey_revocation'
 
-/** What of a token's claims is looked at. */
+/** The claims of a token. */
 type Claims = Readonly<Record<string, unknown>>
 
-interface Older {
-  /** Whole seconds: tokens that were made in it, or before, are refused. */
+interface Cutoff {
+  /** Whole seconds: tokens that were issued in this second or before are revoked. */
   revokedAt: number
   until: number
 }
@@ -27,13 +27,13 @@ export class Revocations {
   readonly #onFault: (error: unknown) => void
   /** Until when, in milliseconds, by `sid`. */
   readonly #sessions = new Map<string, number>()
-  readonly #subjects = new Map<string, Older>()
-  /** Sessions that go on, but whose older access tokens tell of rights that are others now. */
-  readonly #stale = new Map<string, Older>()
-  /** Ids and when they were first seen: below the oldest that is not settled, nothing new can come. */
+  readonly #subjects = new Map<string, Cutoff>()
+  /** Active sessions whose older access tokens have outdated claims. */
+  readonly #outdated = new Map<string, Cutoff>()
+  /** Ids and when they were first seen: no row can appear below the oldest id that is not settled. */
   #recent: { id: bigint; seenAt: number }[] = []
   #settled = 0n
-  #lastHeard = Number.NEGATIVE_INFINITY
+  #lastSync = Number.NEGATIVE_INFINITY
   #isFaulty = false
   #reading: Promise<void> | null = null
   #queued: Promise<void> | null = null
@@ -42,23 +42,23 @@ export class Revocations {
   #close: (() => Promise<void>) | null = null
   #isClosed = false
 
-  /** @param onFault told once when the list cannot be read; what is known is refused all the same */
+  /** @param onFault called once per outage when the list cannot be read; the known revocations stay in force */
   constructor(settings: Settings, database: Database, onFault: (error: unknown) => void = () => {}) {
     this.#settings = settings
     this.#database = database
     this.#onFault = onFault
   }
 
-  /** Reads the list, and follows it from now on. */
-  async follow(): Promise<void> {
+  /** Reads the list and keeps it up to date until `close`. */
+  async start(): Promise<void> {
     await this.#read()
     const { revocationPoll } = this.#settings
-    this.#close = await this.#database.listen(CHANNEL, () => void this.hear())
-    const look = async () => {
-      await this.hear()
-      if (!this.#isClosed) this.#timer = setTimeout(look, revocationPoll * 1000).unref()
+    this.#close = await this.#database.listen(CHANNEL, () => void this.sync())
+    const poll = async () => {
+      await this.sync()
+      if (!this.#isClosed) this.#timer = setTimeout(poll, revocationPoll * 1000).unref()
     }
-    this.#timer = setTimeout(look, revocationPoll * 1000).unref()
+    this.#timer = setTimeout(poll, revocationPoll * 1000).unref()
   }
 
   async close(): Promise<void> {
@@ -67,24 +67,24 @@ export class Revocations {
     await this.#close?.()
   }
 
-  /** Is a token with these claims refused, though nothing else is wrong with it? */
-  refuses(claims: Claims): boolean {
+  /** True if a token with these claims was revoked. */
+  isRevoked(claims: Claims): boolean {
     const { sid } = claims
     if (typeof sid === 'string') {
-      return (this.#sessions.get(sid) ?? 0) > Date.now() || isOlder(claims, this.#stale.get(sid))
+      return (this.#sessions.get(sid) ?? 0) > Date.now() || isBefore(claims, this.#outdated.get(sid))
     }
-    // Where the user's row is read, that says more.
+    // Where every request reads the user's row, that decides.
     if (this.#subjects.size === 0 || !this.#settings.stateless) return false
-    return isOlder(claims, this.#subjects.get(String(claims[this.#settings.userIdClaim])))
+    return isBefore(claims, this.#subjects.get(String(claims[this.#settings.userIdClaim])))
   }
 
-  /** For how many seconds the list could not be read; Infinity before it was for the first time. */
-  get silence(): number {
-    return (performance.now() - this.#lastHeard) / 1000
+  /** Seconds since the list was last read; Infinity before the first time. */
+  get secondsSinceSync(): number {
+    return (performance.now() - this.#lastSync) / 1000
   }
 
-  /** Reads what is new, beginning after this call; of many callers at once, one reads for all. Never throws. */
-  hear(): Promise<void> {
+  /** Reads new rows, starting after this call; concurrent calls share one query. Never throws. */
+  sync(): Promise<void> {
     if (this.#queued !== null) return this.#queued
     this.#queued = (this.#reading ?? Promise.resolve()).then(() => {
       this.#queued = null
@@ -108,36 +108,36 @@ export class Revocations {
       orderBy: { id: 'asc' }
     })
     for (const { sid, subject, revokedAt, expiresAt } of rows) {
-      const older = { revokedAt: Math.floor(revokedAt.getTime() / 1000), until: expiresAt.getTime() }
-      if (sid === null) this.#subjects.set(subject as string, older)
-      else if (subject === null) this.#sessions.set(sid, older.until)
-      else this.#stale.set(sid, older)
+      const cutoff = { revokedAt: Math.floor(revokedAt.getTime() / 1000), until: expiresAt.getTime() }
+      if (sid === null) this.#subjects.set(subject as string, cutoff)
+      else if (subject === null) this.#sessions.set(sid, cutoff.until)
+      else this.#outdated.set(sid, cutoff)
     }
-    this.#lastHeard = performance.now()
+    this.#lastSync = performance.now()
     this.#settle(rows.map(({ id }) => id))
-    if (this.#lastHeard - this.#prunedAt > PRUNING) this.#prune()
+    if (this.#lastSync - this.#prunedAt > PRUNE_INTERVAL_MS) this.#prune()
   }
 
-  /** A transaction that has taken its id before another may end after it. */
+  /** A transaction can commit after another one that took a higher id. */
   #settle(ids: readonly bigint[]): void {
-    const now = this.#lastHeard
+    const now = this.#lastSync
     const known = new Set(this.#recent.map(({ id }) => id))
     for (const id of ids) if (!known.has(id)) this.#recent.push({ id, seenAt: now })
-    const settled = this.#recent.filter(({ seenAt }) => now - seenAt > SETTLED)
+    const settled = this.#recent.filter(({ seenAt }) => now - seenAt > SETTLED_AFTER_MS)
     for (const { id } of settled) if (id > this.#settled) this.#settled = id
     this.#recent = this.#recent.filter(({ id }) => id > this.#settled)
   }
 
   #prune(): void {
-    this.#prunedAt = this.#lastHeard
+    this.#prunedAt = this.#lastSync
     const now = Date.now()
     for (const [sid, until] of this.#sessions) if (until <= now) this.#sessions.delete(sid)
-    for (const older of [this.#subjects, this.#stale]) {
-      for (const [name, { until }] of older) if (until <= now) older.delete(name)
+    for (const cutoffs of [this.#subjects, this.#outdated]) {
+      for (const [name, { until }] of cutoffs) if (until <= now) cutoffs.delete(name)
     }
   }
 }
 
-/** Was this token made before that, or in the same second? */
-const isOlder = ({ iat }: Claims, than: Older | undefined): boolean =>
-  than !== undefined && than.until > Date.now() && !(Number(iat) > than.revokedAt)
+/** True if the token was issued before the cutoff, or in the same second. */
+const isBefore = ({ iat }: Claims, cutoff: Cutoff | undefined): boolean =>
+  cutoff !== undefined && cutoff.until > Date.now() && !(Number(iat) > cutoff.revokedAt)

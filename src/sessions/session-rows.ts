@@ -1,33 +1,34 @@
-/** The statements by which sessions begin and end, which a Prisma model cannot say in one piece. */
+/** Rows and statements of `latchkey_session` and `latchkey_revocation`: those that Prisma's API cannot express as one statement. */
 import { createHash } from 'node:crypto'
 import { uuidHex } from '../crypto/random.ts'
 import type { Database, Prisma, SessionRow } from '../database/open.ts'
 import { empty, join, sql } from '../database/sql.ts'
 import type { Settings } from '../settings/schema.ts'
 
-/** How long a revoked token may be refused after it has expired, in milliseconds: clocks differ. */
-const MARGIN = 60_000
+/** Revocations outlive the tokens that they concern by this much, since the clocks of processes differ. */
+const CLOCK_SKEW_MS = 60_000
 
-/** A refresh token as its session knows it. Times are whole seconds. */
-export interface Turn {
+/** The refresh token that a session currently accepts. Times are whole seconds. */
+export interface TokenState {
   jti: string
   issuedAt: Date
   expiresAt: Date
 }
 
-/** Where a login comes from. */
+/** The client of a login. */
 export interface Device {
   userAgent: string
   address: string
 }
 
-type Change = Prisma.PrismaPromise<unknown>
+type Statement = Prisma.PrismaPromise<unknown>
 
 /**
- * Records a session, if the user is still there, with this password and (if asked) active. On PostgreSQL the user's row is
- * locked against those who are about to change that: they will see the session, and end it.
+ * Inserts a session unless the user was deleted, deactivated or given another password since it was read. On PostgreSQL the
+ * user's row is locked, so that a transaction that is about to change it sees the new session and ends it.
  *
- * @returns how many rows, 0 or 1
+ * @param isActive true to require an active user
+ * @returns the number of rows, 0 or 1
  */
 export function insertSession(
   database: Database,
@@ -42,76 +43,94 @@ export function insertSession(
     FROM auth_user WHERE id = ${row.userId} AND password = ${password} ${active} ${database.forShare}`
 }
 
-/** Ends the sessions of this kind, and has their access tokens refused. The first result is the one of the update. */
-export function endingOf(
+/** Returns the statements that end sessions and revoke their access tokens. The first one returns how many have ended. */
+export function endStatements(
   database: Database,
   settings: Settings,
   where: Prisma.SessionWhereInput & { endedAt: null },
   reason: string
-): [Prisma.PrismaPromise<{ count: number }>, Change] {
+): [Prisma.PrismaPromise<{ count: number }>, Statement] {
   const endedAt = new Date()
   const { id, userId } = where
   const column = typeof id === 'string' ? sql`id = ${id}` : sql`user_id = ${userId}`
   return [
     database.session.updateMany({ where, data: { endedAt, endReason: reason } }),
-    // Those that the update has just ended: whatever else happens, they are the ones with this time.
+    // The sessions that the update has just ended are identified by the time that it wrote.
     database.$executeRaw`
       INSERT INTO "latchkey_revocation" (sid, revoked_at, expires_at)
-      SELECT id, ended_at, ${forgottenAt(settings, endedAt)} FROM "latchkey_session" WHERE ${column} AND ended_at = ${endedAt}`
+      SELECT id, ended_at, ${revocationEnd(settings, endedAt)} FROM "latchkey_session" WHERE ${column} AND ended_at = ${endedAt}`
   ]
 }
 
 /**
- * Ends a user's sessions. Tokens that name no session are refused as well once the user is inactive or gone.
+ * Returns the statements that end a user's sessions. Access tokens without `sid` are revoked as well if the user is
+ * deactivated or deleted.
  *
- * @param except a session that stays
+ * @param except id of a session that stays
  */
-export function endingsOfUser(
+export function endStatementsForUser(
   database: Database,
   settings: Settings,
   userId: number,
   reason: string,
   except: string | null
-): Change[] {
+): Statement[] {
   const where = { userId, endedAt: null, ...(except !== null && { id: { not: except } }) }
-  const endings = endingOf(database, settings, where, reason)
-  if (reason !== 'inactive' && reason !== 'deleted') return endings
+  const statements = endStatements(database, settings, where, reason)
+  if (reason !== 'inactive' && reason !== 'deleted') return statements
   const revokedAt = new Date()
   const subject = settings.userIdField === 'username' ? sql`username` : sql`CAST(id AS varchar(150))`
   return [
-    ...endings,
+    ...statements,
     database.$executeRaw`
       INSERT INTO "latchkey_revocation" (subject, revoked_at, expires_at)
-      SELECT ${subject}, ${revokedAt}, ${forgottenAt(settings, revokedAt)} FROM auth_user WHERE id = ${userId}`
+      SELECT ${subject}, ${revokedAt}, ${revocationEnd(settings, revokedAt)} FROM auth_user WHERE id = ${userId}`
   ]
 }
 
-/** A row by which the access tokens that a session has now are refused, and those that it gets are not. */
-export function staleClaims(settings: Settings, sid: string) {
+/** Returns the row that revokes the access tokens which a session has now, but not those that it gets later. */
+export function outdatedClaimsRow(settings: Settings, sid: string) {
   const revokedAt = new Date()
-  return { sid, subject: '', revokedAt, expiresAt: forgottenAt(settings, revokedAt) }
+  return { sid, subject: '', revokedAt, expiresAt: revocationEnd(settings, revokedAt) }
 }
 
-function forgottenAt({ accessTokenLifetime, slidingTokenLifetime, leeway }: Settings, from: Date): Date {
-  return new Date(from.getTime() + (Math.max(accessTokenLifetime, slidingTokenLifetime) + leeway) * 1000 + MARGIN)
+function revocationEnd({ accessTokenLifetime, slidingTokenLifetime, leeway }: Settings, from: Date): Date {
+  return new Date(
+    from.getTime() + (Math.max(accessTokenLifetime, slidingTokenLifetime) + leeway) * 1000 + CLOCK_SKEW_MS
+  )
 }
 
 export const newSid = (): string => uuidHex()
 
-/** A token without a session is adopted once, whoever tries: its session's name follows from its own. */
+/** The id of the session that a token without `sid` becomes: derived from its jti, so that it can be adopted only once. */
 export const adoptedSid = (jti: string): string =>
   createHash('sha256').update(`adopted ${jti}`).digest('hex').slice(0, 32)
 
 export const isSid = (value: unknown): value is string => typeof value === 'string' && /^[0-9a-f]{32}$/.test(value)
 
-export const newRow = (id: string, userId: number, { jti, issuedAt, expiresAt }: Turn, end: Date): SessionRow => ({
-  ...{ id, userId, jti, previousJti: null, createdAt: issuedAt, refreshedAt: issuedAt },
-  ...{ idleExpiresAt: expiresAt < end ? expiresAt : end, expiresAt: end, label: '', userAgent: '', address: '' },
-  ...{ endedAt: null, endReason: null }
+export const newRow = (
+  id: string,
+  userId: number,
+  { jti, issuedAt, expiresAt }: TokenState,
+  end: Date
+): SessionRow => ({
+  id,
+  userId,
+  jti,
+  previousJti: null,
+  createdAt: issuedAt,
+  refreshedAt: issuedAt,
+  idleExpiresAt: expiresAt < end ? expiresAt : end,
+  expiresAt: end,
+  label: '',
+  userAgent: '',
+  address: '',
+  endedAt: null,
+  endReason: null
 })
 
-/** What a client says of itself, as far as the columns hold it. */
-export const boundedOf = ({ userAgent, address }: Device): Device => ({
+/** Cuts what a client reports to the length of the columns. */
+export const truncateDevice = ({ userAgent, address }: Device): Device => ({
   userAgent: [...userAgent.replaceAll('\0', '').toWellFormed().slice(0, 510)].slice(0, 255).join(''),
   address: address.slice(0, 45)
 })

@@ -1,27 +1,27 @@
 /**
- * Logins and their lives: one row each, which decides every race. The jti that may be used next is swapped by one
- * conditional statement; who comes second with the same token is given the same successor, and who comes with an older
- * one has ended the session.
+ * Login sessions: one row of `latchkey_session` for each login, which decides every race. A refresh swaps the jti that may be
+ * used next by one conditional statement. A concurrent or repeated use of the same token gets the same successor; use of an
+ * older token is reuse, and ends the session.
  */
 import type { Database, Prisma, SessionRow } from '../database/open.ts'
 import { AuthenticationFailed, InvalidToken, ServiceUnavailable, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings/schema.ts'
-import { flushExpired } from './cleanup.ts'
+import { deleteExpired } from './cleanup.ts'
 import type { Revocations } from './revocations.ts'
 import {
   adoptedSid,
-  boundedOf,
   type Device,
-  endingOf,
-  endingsOfUser,
+  endStatements,
+  endStatementsForUser,
   insertSession,
   isSid,
   newRow,
-  staleClaims,
-  type Turn
+  outdatedClaimsRow,
+  type TokenState,
+  truncateDevice
 } from './session-rows.ts'
 
-/** Why a session has ended; `reuse` of the token before (without grace), or of an older one; `staff` has ended it. */
+/** Why a session ended. `reuse_previous`: the rotated token was used again without a grace period; `staff`: ended by staff. */
 export type EndReason =
   | 'logout'
   | 'staff'
@@ -32,22 +32,28 @@ export type EndReason =
   | 'reuse_previous'
   | 'reuse_older'
 
-/** A session as its user sees it. */
+/** A session as shown to its user. */
 export type SessionSummary = Pick<
   SessionRow,
   'id' | 'label' | 'userAgent' | 'address' | 'createdAt' | 'refreshedAt' | 'expiresAt'
 >
 
-/** Told of a refresh token that was used again by another than its owner, or by its owner after somebody else. */
+/** Called when reuse of a refresh token is detected. */
 export type OnReuse = (reuse: { sid: string; userId: number; kind: 'previous' | 'older' }) => void
 
 const NO_ACCOUNT = 'No active account found for the given token.'
-const MOST = 500
+const MAX_LISTED = 500
 const MAX_ATTEMPTS = 5
-const NOWHERE: Device = { userAgent: '', address: '' }
+const UNKNOWN_DEVICE: Device = { userAgent: '', address: '' }
 
 const SUMMARY = {
-  ...{ id: true, label: true, userAgent: true, address: true, createdAt: true, refreshedAt: true, expiresAt: true }
+  id: true,
+  label: true,
+  userAgent: true,
+  address: true,
+  createdAt: true,
+  refreshedAt: true,
+  expiresAt: true
 } as const
 
 export class Sessions {
@@ -55,40 +61,40 @@ export class Sessions {
   readonly #settings: Settings
   readonly #revocations: Revocations
   readonly #onReuse: OnReuse
-  readonly #tellsRights: boolean
+  readonly #hasRenewedClaims: boolean
 
-  /** @param tellsRights whether access tokens have claims that a refresh makes afresh */
+  /** @param hasRenewedClaims true if access tokens have custom claims that each refresh renews; they may name rights */
   constructor(
     database: Database,
     settings: Settings,
     revocations: Revocations,
-    { onReuse = () => {}, tellsRights = false }: { onReuse?: OnReuse; tellsRights?: boolean } = {}
+    { onReuse = () => {}, hasRenewedClaims = false }: { onReuse?: OnReuse; hasRenewedClaims?: boolean } = {}
   ) {
-    this.#tellsRights = tellsRights
+    this.#hasRenewedClaims = hasRenewedClaims
     this.#database = database
     this.#settings = settings
     this.#revocations = revocations
     this.#onReuse = onReuse
   }
 
-  /** When a session that begins now ends at the latest. */
-  endOf(now: Date): Date {
+  /** When a session that starts now ends at the latest. */
+  expiryOf(now: Date): Date {
     return new Date(now.getTime() + this.#settings.sessionMaxAge * 1000)
   }
 
   /**
-   * Begins a session, unless the user has been deactivated, deleted or given another password since it was read.
+   * Starts a session, unless the user was deactivated, deleted or given another password since it was read.
    *
-   * @param user with the stored password that was found right
-   * @returns whether it has begun
+   * @param user with the password hash that the credentials were checked against
+   * @returns whether it was started
    */
   async start(
     sid: string,
     user: { id: number; password: string },
-    turn: Turn,
-    device: Device = NOWHERE
+    state: TokenState,
+    device: Device = UNKNOWN_DEVICE
   ): Promise<boolean> {
-    const row = { ...newRow(sid, user.id, turn, this.endOf(turn.issuedAt)), ...boundedOf(device) }
+    const row = { ...newRow(sid, user.id, state, this.expiryOf(state.issuedAt)), ...truncateDevice(device) }
     const password = user.password
     const isActive = this.#settings.checkUserIsActive
     if ((await insertSession(this.#database, row, { password, isActive })) === 0) {
@@ -99,44 +105,44 @@ export class Sessions {
   }
 
   /**
-   * A session for a refresh token that was made without one, by SimpleJWT or before there were sessions.
+   * Creates the session of a refresh token without `sid`, issued by SimpleJWT or before sessions were in use.
    *
-   * @param alongside what else is to happen, or nothing of it
-   * @throws a unique violation if it was adopted already
+   * @param alongside statements of the same transaction
+   * @throws a unique violation if the token was adopted before
    */
   async adopt(
     userId: number,
     jti: string,
-    turn: Turn,
+    state: TokenState,
     alongside: Prisma.PrismaPromise<unknown>[],
-    device: Device = NOWHERE
+    device: Device = UNKNOWN_DEVICE
   ): Promise<void> {
-    const row = newRow(adoptedSid(jti), userId, turn, this.endOf(turn.issuedAt))
-    const data = { ...row, ...boundedOf(device), previousJti: jti }
+    const row = newRow(adoptedSid(jti), userId, state, this.expiryOf(state.issuedAt))
+    const data = { ...row, ...truncateDevice(device), previousJti: jti }
     await this.#database.$transaction([this.#database.session.create({ data, select: { id: true } }), ...alongside])
   }
 
-  /** True if a token that names no session has one since it was adopted. */
+  /** True if a token without `sid` was adopted into a session. */
   async isAdopted(jti: string): Promise<boolean> {
     const where = { id: adoptedSid(jti) }
     return (await this.#database.session.findUnique({ where, select: { id: true } })) !== null
   }
 
   /**
-   * Exchanges the token for the next one, in one statement. Of parallel uses one makes the next, and the others get the same.
+   * Exchanges the current token for the next one, in one statement. Concurrent calls with the same token get the same result.
    *
-   * @param next what the next one is to be; it ends with the session at the latest
-   * @returns what it is
-   * @throws {InvalidToken} if the session has ended, or ends here since the token is an older one
-   * @throws {AuthenticationFailed} if its user is gone or inactive
+   * @param next the proposed next token; its lifetime is cut to that of the session
+   * @returns the token that is valid from now on
+   * @throws {InvalidToken} if the session has ended, or ends here because of reuse
+   * @throws {AuthenticationFailed} if its user was deleted or is inactive
    */
-  async rotate(sid: string, jti: string, next: Turn): Promise<Turn> {
+  async rotate(sid: string, jti: string, next: TokenState): Promise<TokenState> {
     for (let attempts = 0; attempts < MAX_ATTEMPTS; attempts++) {
       const change = { previousJti: jti, jti: next.jti, refreshedAt: next.issuedAt, idleExpiresAt: next.expiresAt }
       if (await this.#swap({ id: sid, jti, expiresAt: { gte: next.expiresAt } }, change)) return next
-      const row = await this.#live(sid)
-      if (row.jti !== jti) return this.#answerAgain(row, jti)
-      // In the last days of the session.
+      const row = await this.#findActive(sid)
+      if (row.jti !== jti) return this.#handleUsedToken(row, jti)
+      // The session ends before the next token would: a shorter token is tried.
       if (row.expiresAt <= next.issuedAt) throw new InvalidToken('Token is expired')
       if (row.expiresAt < next.expiresAt) next = { ...next, expiresAt: row.expiresAt }
     }
@@ -144,89 +150,91 @@ export class Sessions {
   }
 
   /**
-   * The same for a token that stays as it is: only the time of its last use is noted.
+   * Records the use of a token that is not rotated.
    *
    * @throws as rotate
    */
   async touch(sid: string, jti: string, now: Date): Promise<void> {
     if (await this.#swap({ id: sid, jti, expiresAt: { gt: now } }, { refreshedAt: now })) return
-    const row = await this.#live(sid)
-    if (row.jti !== jti) await this.#answerAgain(row, jti)
+    const row = await this.#findActive(sid)
+    if (row.jti !== jti) await this.#handleUsedToken(row, jti)
     if (row.expiresAt <= now) throw new InvalidToken('Token is expired')
   }
 
-  /** Would this refresh token be good for anything? */
-  async isLive(sid: string, jti: string): Promise<boolean> {
+  /** True if `rotate` would accept this refresh token. */
+  async isActive(sid: string, jti: string): Promise<boolean> {
     const row = await this.#database.session.findUnique({ where: { id: sid } })
     if (row === null || row.endedAt !== null) return false
     return row.jti === jti || (row.previousJti === jti && this.#settings.rotationGrace > 0)
   }
 
   /**
-   * Ends a session: its refresh token is good no more, its access tokens are refused everywhere within a second.
+   * Ends a session: its refresh token becomes invalid, its access tokens are revoked in all processes within a second.
    *
-   * @param userId only if it is this user's
-   * @returns false if there is none that has not ended
+   * @param userId if given, the session must be of this user
+   * @returns false if there is no such active session
    */
   async end(sid: string, reason: EndReason, userId?: number): Promise<boolean> {
     const where = { id: sid, endedAt: null, ...(userId !== undefined && { userId }) }
-    const [{ count }] = await this.#database.$transaction(endingOf(this.#database, this.#settings, where, reason))
-    if (count === 1) await this.#revocations.hear()
+    const [{ count }] = await this.#database.$transaction(endStatements(this.#database, this.#settings, where, reason))
+    if (count === 1) await this.#revocations.sync()
     return count === 1
   }
 
-  /** Ends a user's sessions. @param except the one that stays */
+  /** Ends a user's sessions. @param except id of the one that stays */
   async endAll(userId: number, reason: EndReason, except: string | null = null): Promise<void> {
-    await this.#database.$transaction(this.endings(userId, reason, except))
-    await this.hear()
+    await this.#database.$transaction(this.endStatements(userId, reason, except))
+    await this.sync()
   }
 
   /**
-   * The same for the transaction of somebody else's change to the user; behind it, so that no login slips in, and before the
-   * user is deleted. Call hear when that is done.
+   * Returns the statements of endAll, for a transaction that changes the user. They come after the change of the user's row,
+   * whose lock keeps concurrent logins out, and before its deletion. Call `sync` after the commit.
    */
-  endings(userId: number, reason: EndReason, except: string | null = null): Prisma.PrismaPromise<unknown>[] {
-    return endingsOfUser(this.#database, this.#settings, userId, reason, except)
+  endStatements(userId: number, reason: EndReason, except: string | null = null): Prisma.PrismaPromise<unknown>[] {
+    return endStatementsForUser(this.#database, this.#settings, userId, reason, except)
   }
 
   /**
-   * Makes a change to the rights of these users; access tokens from before it, which may tell of other rights, are refused
-   * from now on, and renewed by a refresh.
+   * Runs a change of these users' rights. If access tokens have renewed claims, those issued before the change are revoked,
+   * so that clients refresh them.
    */
   async changeRights<Result>(users: Prisma.UserWhereInput, change: () => Promise<Result>): Promise<Result> {
-    if (!this.#tellsRights) return change()
+    if (!this.#hasRenewedClaims) return change()
     const before = await this.#sidsOf(users)
     const result = await change()
-    // Who was in a group, and who is.
+    // Users before and after the change, which may be one of group membership.
     const sids = new Set([...before, ...(await this.#sidsOf(users))])
-    const data = [...sids].map((sid) => staleClaims(this.#settings, sid))
+    const data = [...sids].map((sid) => outdatedClaimsRow(this.#settings, sid))
     if (data.length > 0) await this.#database.revocation.createMany({ data })
-    await this.hear()
+    await this.sync()
     return result
   }
 
-  /** Has what has just ended refused here, too. */
-  hear(): Promise<void> {
-    return this.#revocations.hear()
+  /** Reads the revocation list, so that this process enforces what it has just committed. */
+  sync(): Promise<void> {
+    return this.#revocations.sync()
   }
 
-  /** Those that have not ended, the one used last first. At most 500. */
+  /** Lists the active sessions of a user, the one used last first; at most 500. */
   async list(userId: number): Promise<SessionSummary[]> {
     const where = { userId, endedAt: null, idleExpiresAt: { gt: new Date() } }
     return this.#database.session.findMany({
-      ...{ where, select: SUMMARY, take: MOST },
+      where,
+      select: SUMMARY,
+      take: MAX_LISTED,
       orderBy: [{ refreshedAt: 'desc' }, { id: 'asc' }]
     })
   }
 
-  /** @returns null if the user has no such session that has not ended */
+  /** @returns null if the user has no such active session */
   async get(userId: number, sid: string): Promise<SessionSummary | null> {
     if (!isSid(sid)) return null
     const where = { id: sid, userId, endedAt: null, idleExpiresAt: { gt: new Date() } }
     return this.#database.session.findFirst({ where, select: SUMMARY })
   }
 
-  /** @param label at most 100 characters, by which the user knows the device */
+  /** @param label at most 100 characters, the user's name for the device */
   async rename(userId: number, sid: string, label: string): Promise<void> {
     if ([...label].length > 100 || label.includes('\0') || !label.isWellFormed()) {
       throw new ValidationError({ label: ['Ensure this field has no more than 100 characters.'] })
@@ -234,9 +242,9 @@ export class Sessions {
     await this.#database.session.updateMany({ where: { id: sid, userId, endedAt: null }, data: { label } })
   }
 
-  /** Deletes what has expired; how many sessions were. */
-  flushExpired(): Promise<number> {
-    return flushExpired(this.#database)
+  /** Deletes expired sessions and revocations. @returns the number of sessions */
+  deleteExpired(): Promise<number> {
+    return deleteExpired(this.#database)
   }
 
   async #sidsOf(users: Prisma.UserWhereInput): Promise<string[]> {
@@ -246,12 +254,12 @@ export class Sessions {
 
   async #swap(where: Prisma.SessionWhereInput, data: Partial<SessionRow>): Promise<boolean> {
     const user = this.#settings.checkUserIsActive ? { isActive: true } : {}
-    const live = { ...where, endedAt: null, user: { is: user } }
-    return (await this.#database.session.updateMany({ where: live, data })).count === 1
+    const active = { ...where, endedAt: null, user: { is: user } }
+    return (await this.#database.session.updateMany({ where: active, data })).count === 1
   }
 
-  /** Why the statement has found nothing to change, if the session cannot be gone on with. */
-  async #live(sid: string): Promise<SessionRow> {
+  /** Finds out why the swap changed nothing. @throws if the session has ended or its user cannot sign in */
+  async #findActive(sid: string): Promise<SessionRow> {
     const row = await this.#database.session.findUnique({ where: { id: sid } })
     if (row === null || row.endedAt !== null) throw new InvalidToken('Token is blacklisted')
     const user = await this.#database.user.findUnique({ where: { id: row.userId }, select: { isActive: true } })
@@ -261,23 +269,26 @@ export class Sessions {
     return row
   }
 
-  /** The same successor for the token before; an older one has been used by two, and nobody can tell which is the thief. */
-  async #answerAgain(row: SessionRow, jti: string): Promise<Turn> {
+  /** The previous token gets the same successor again. An older one is reuse: of two clients one has a stolen token. */
+  async #handleUsedToken(row: SessionRow, jti: string): Promise<TokenState> {
     const isPrevious = row.previousJti === jti
     if (isPrevious && this.#settings.rotationGrace > 0) {
       return { jti: row.jti, issuedAt: row.refreshedAt, expiresAt: row.idleExpiresAt }
     }
     const kind = isPrevious ? 'previous' : 'older'
-    // Committed by itself: the error that reports it must not take it back.
+    // A transaction of its own: the error that follows must not roll it back.
     if (await this.end(row.id, `reuse_${kind}`)) this.#onReuse({ sid: row.id, userId: row.userId, kind })
     throw new InvalidToken('Token is blacklisted')
   }
 
-  /** The oldest go. After each login's own row is there: whichever of parallel logins comes here last sees them all. */
+  /** Ends the oldest sessions beyond the limit. It runs after the insert, so that the last of concurrent logins sees all rows. */
   async #endBeyond(userId: number, limit: number): Promise<void> {
     const where = { userId, endedAt: null, idleExpiresAt: { gt: new Date() } }
     const beyond = await this.#database.session.findMany({
-      ...{ where, select: { id: true }, skip: limit, take: MOST },
+      where,
+      select: { id: true },
+      skip: limit,
+      take: MAX_LISTED,
       orderBy: [{ createdAt: 'desc' }, { id: 'desc' }]
     })
     for (const { id } of beyond) await this.end(id, 'limit')

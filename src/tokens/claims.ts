@@ -1,53 +1,57 @@
-/** What goes into a token, and what is recorded of it. */
+/** The claims of new tokens, as SimpleJWT writes them. All times that come in are in milliseconds. */
 import { uuidHex } from '../crypto/random.ts'
 import type { User as UserRow } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
 import { fingerprintOf } from '../users/rehash.ts'
+import { type User, withoutPassword } from '../users/user.ts'
 import type { Claims } from './jwt.ts'
-import type { TokenRecord } from './stores/blacklist-store.ts'
+import type { RequestInfo } from './request-info.ts'
 
-export type TokenKind = 'access' | 'refresh' | 'sliding'
+export type TokenType = 'access' | 'refresh' | 'sliding'
 
-/** Which tokens have the claims of one's own, and whether a refresh makes them afresh. */
 export interface CustomClaimsOptions {
-  /** By default `both`. */
+  /** Returns additional claims for a user, such as `{ plan: 'pro' }`. */
+  claims?(user: User, request: RequestInfo | null): Claims | Promise<Claims>
+  /** Which tokens have them; by default `both`. */
   claimsIn?: 'both' | 'access' | 'refresh'
-  /** By default they stay as they were at the login. */
+  /** True: `claims` is called again at each refresh. By default they stay as they were at login. */
   freshClaims?: boolean
 }
 
-/** All times are in milliseconds. */
-export class Mint {
+export class TokenClaims {
   readonly #settings: Settings
+  readonly #claims: CustomClaimsOptions['claims']
   readonly #claimsIn: 'both' | 'access' | 'refresh'
   readonly #freshClaims: boolean
-  /** What an access token does not take over from its refresh token. */
-  readonly #ownClaims: Set<string | null>
-  /** What no claim of one's own may be called. */
+  /** Claims that an access token does not take over from its refresh token. */
+  readonly #perToken: Set<string | null>
+  /** Claims that an access token takes over in any case. */
+  readonly #identity: Set<string>
+  /** Names that custom claims cannot have. */
   readonly #reserved: Set<string | null>
-  /** What an access token takes over whatever else it does not. */
-  readonly #always: Set<string>
 
-  constructor(settings: Settings, { claimsIn = 'both', freshClaims = false }: CustomClaimsOptions) {
+  constructor(settings: Settings, { claims, claimsIn = 'both', freshClaims = false }: CustomClaimsOptions) {
     const { tokenTypeClaim, jtiClaim, userIdClaim, revokeTokenClaim, slidingTokenRefreshExpClaim } = settings
     this.#settings = settings
+    this.#claims = claims
     this.#claimsIn = claimsIn
     this.#freshClaims = freshClaims
-    this.#ownClaims = new Set([tokenTypeClaim, jtiClaim, 'jti', 'exp', 'iat'])
+    this.#perToken = new Set([tokenTypeClaim, jtiClaim, 'jti', 'exp', 'iat'])
+    this.#identity = new Set([userIdClaim, revokeTokenClaim, 'sid'])
     const others = ['nbf', 'aud', 'iss', slidingTokenRefreshExpClaim]
-    this.#always = new Set([userIdClaim, revokeTokenClaim, ...(settings.refreshStore === 'session' ? ['sid'] : [])])
-    this.#reserved = new Set([...this.#ownClaims, ...others, ...this.#always])
+    this.#reserved = new Set([...this.#perToken, ...this.#identity, ...others])
   }
 
-  /** True if a refresh has to make the claims of one's own, which the refresh token does not have or has from before. */
-  get makesClaimsAtRefresh(): boolean {
-    return this.#freshClaims || this.#claimsIn === 'access'
+  /** True if a refresh calls `claims` again, because the refresh token lacks custom claims or has outdated ones. */
+  get areRenewed(): boolean {
+    return this.#claims !== undefined && (this.#freshClaims || this.#claimsIn === 'access')
   }
 
-  /** @throws {TypeError} for a claim that is not one's own */
-  checkCustom(custom: Claims): Claims {
+  /** Calls `claims`. @throws {TypeError} if it returns a reserved name */
+  async customFor(user: UserRow, request: RequestInfo | null): Promise<Claims> {
+    const custom = (await this.#claims?.(withoutPassword(user), request)) ?? {}
     const taken = Object.keys(custom).find((name) => this.#reserved.has(name))
-    if (taken !== undefined) throw new TypeError(`claims: "${taken}" is not a claim of one's own`)
+    if (taken !== undefined) throw new TypeError(`claims: "${taken}" is a reserved claim`)
     return custom
   }
 
@@ -61,53 +65,47 @@ export class Mint {
     return { ...this.#newClaims('sliding', now), ...end, ...this.#userClaims(user), ...custom }
   }
 
-  /** What else a token has stays, in its place. */
+  /** The claims of a rotated refresh token: other claims keep their values and their order. */
   successorOf(claims: Claims, now: number, custom: Claims): Claims {
     if (!this.#freshClaims) return { ...claims, ...this.#times('refresh', now), ...this.#newId() }
-    return { ...this.#newClaims('refresh', now), ...this.#handedOn(claims), ...(this.#claimsIn !== 'access' && custom) }
+    return {
+      ...this.#newClaims('refresh', now),
+      ...this.#inherited(claims),
+      ...(this.#claimsIn !== 'access' && custom)
+    }
   }
 
-  /** The same token for a while longer: its id stays, and so does the end of its renewals. */
+  /** The claims of a renewed sliding token: its id and the end of its renewals stay. */
   renewed(sliding: Claims, now: number, custom: Claims): Claims {
     return { ...sliding, ...this.#times('sliding', now), ...(this.#freshClaims && custom) }
   }
 
+  /** The claims of an access token for this refresh token. */
   accessOf(refresh: Claims, now: number, custom: Claims): Claims {
     return {
       ...this.#newClaims('access', now),
-      ...this.#handedOn(refresh),
+      ...this.#inherited(refresh),
       ...(this.#claimsIn !== 'refresh' && custom)
     }
   }
 
-  recordOf(token: string, claims: Claims, userId: number | null, now: number): TokenRecord {
-    const expiresAt = new Date(Math.trunc(claims.exp as number) * 1000)
-    return {
-      token,
-      jti: claims[this.#settings.jtiClaim as string] as string,
-      userId,
-      createdAt: new Date(now),
-      expiresAt
-    }
+  /** Without the custom claims where they are outdated or not for access tokens. */
+  #inherited(claims: Claims): Claims {
+    const isIdentityOnly = this.#freshClaims || this.#claimsIn === 'refresh'
+    const isInherited = (name: string) => (isIdentityOnly ? this.#identity.has(name) : !this.#perToken.has(name))
+    return Object.fromEntries(Object.entries(claims).filter(([name]) => isInherited(name)))
   }
 
-  /** All that is not a token's own; where claims of one's own may be stale or are not to be seen, only whose it is. */
-  #handedOn(claims: Claims): Claims {
-    const isPicky = this.#freshClaims || this.#claimsIn === 'refresh'
-    const goesOn = (name: string) => (isPicky ? this.#always.has(name) : !this.#ownClaims.has(name))
-    return Object.fromEntries(Object.entries(claims).filter(([name]) => goesOn(name)))
-  }
-
-  #newClaims(kind: TokenKind, now: number): Claims {
+  #newClaims(type: TokenType, now: number): Claims {
     const { tokenTypeClaim } = this.#settings
-    return { ...(tokenTypeClaim !== null && { [tokenTypeClaim]: kind }), ...this.#times(kind, now), ...this.#newId() }
+    return { ...(tokenTypeClaim !== null && { [tokenTypeClaim]: type }), ...this.#times(type, now), ...this.#newId() }
   }
 
-  #times(kind: TokenKind, now: number): Claims {
+  #times(type: TokenType, now: number): Claims {
     const { accessTokenLifetime, refreshTokenLifetime, slidingTokenLifetime } = this.#settings
     const lifetimes = { access: accessTokenLifetime, refresh: refreshTokenLifetime, sliding: slidingTokenLifetime }
     const iat = Math.floor(now / 1000)
-    return { exp: iat + lifetimes[kind], iat }
+    return { exp: iat + lifetimes[type], iat }
   }
 
   #newId(): Claims {

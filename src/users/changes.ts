@@ -3,7 +3,8 @@ import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { NotFound, PermissionDenied, ValidationError } from '../errors.ts'
 import { isPasswordUsable } from '../passwords/hashers.ts'
-import { faultsOfPassword, type PasswordRules } from '../passwords/validators.ts'
+import type { Passwords } from '../passwords/passwords.ts'
+import type { EndReason } from '../sessions/sessions.ts'
 import type { User } from './user.ts'
 import { cleanUsername, normalizeEmail, normalizeUsername, TAKEN } from './usernames.ts'
 import type { UserChanges } from './users.ts'
@@ -18,22 +19,6 @@ export type UserWithKeys = User & { groups: number[]; userPermissions: number[] 
 
 /** Asked whether a user, as it is, may be changed; says no by throwing. */
 export type Permit = (user: UserWithKeys) => void | Promise<void>
-
-/** Why a change ends a user's logins. */
-export type EndingReason = 'password' | 'inactive' | 'deleted'
-
-/** What ends with a user's standing or password. */
-export interface Logins {
-  /**
-   * What ends a user's logins but one, for the transaction of the change that ends them: behind a change of the user's row,
-   * which keeps logins out that are under way, and before that row is deleted.
-   */
-  endings: (userId: number, reason: EndingReason, except?: string | null) => Prisma.PrismaPromise<unknown>[]
-  /** To be called when that is done. */
-  hear: () => Promise<void>
-  /** Makes a change to the rights of these users, and has the tokens renewed that tell of them. */
-  changeRights: <Result>(users: Prisma.UserWhereInput, change: () => Promise<Result>) => Promise<Result>
-}
 
 type Columns = Partial<Omit<UserRow, 'id'>>
 type Statement = Prisma.PrismaPromise<unknown>
@@ -64,13 +49,13 @@ export const linksOf = ({ groups = [], userPermissions = [] }: Keys) => ({
 
 /**
  * @param changes with the password encoded
- * @param endings what has to end along with the change
+ * @param endStatements ends the user's sessions in the same transaction
  */
 export function changeUser(
   database: Database,
   id: number,
   changes: Omit<UserChanges, 'password'> & { password?: string },
-  { permit, endings }: { permit: Permit | undefined; endings: (reason: EndingReason) => Statement[] }
+  { permit, endStatements }: { permit: Permit | undefined; endStatements: (reason: EndReason) => Statement[] }
 ): Promise<UserWithKeys> {
   const { groups, userPermissions } = changes
   const data = columnsOf(changes)
@@ -81,9 +66,9 @@ export function changeUser(
       throw new ValidationError({ username: [TAKEN] })
     }
     await checkKeys(database, changes)
-    const reason = endingReasonOf(user, data)
+    const reason = endReasonOf(user, data)
     await commit(database, user, data, () => [
-      ...(reason === null ? [] : endings(reason)),
+      ...(reason === null ? [] : endStatements(reason)),
       ...regroup(database, user, groups),
       ...regrant(database, user, userPermissions)
     ])
@@ -101,7 +86,7 @@ export function changeUser(
 export const hasRights = ({ isStaff, isSuperuser, groups, userPermissions }: UserChanges): boolean =>
   [isStaff, isSuperuser, groups, userPermissions].some((right) => right !== undefined)
 
-function endingReasonOf(user: UserRow, { isActive, password }: Columns): EndingReason | null {
+function endReasonOf(user: UserRow, { isActive, password }: Columns): EndReason | null {
   if (isActive === false && user.isActive) return 'inactive'
   return password === undefined ? null : 'password'
 }
@@ -148,7 +133,7 @@ export async function commit(database: Database, user: Found, data: Columns, oth
   await database.$transaction([change, ...others(), remaining], { isolationLevel: 'Serializable' })
 }
 
-const LAST = 'The last superuser who can sign in has to stay one.'
+const LAST = 'The last superuser who can sign in must remain one.'
 
 /** Other superusers who can sign in, if this one can. */
 const peersOf = ({ id, password }: UserRow) => ({
@@ -220,13 +205,13 @@ export function missing(field: string, wanted: readonly number[], rows: readonly
  */
 export async function faultsOfChanges(
   database: Database,
-  rules: PasswordRules,
+  passwords: Passwords,
   changes: UserChanges,
   user: User | null
 ): Promise<Faults> {
   const { username, password } = changes
   const owner = { ...user, ...changes }
-  const weak = typeof password === 'string' ? await faultsOfPassword(password, owner, rules) : []
+  const weak = typeof password === 'string' ? await passwords.faultsOf(password, owner) : []
   return {
     ...(username !== undefined && { username: await faultsOfUsername(database, username, user) }),
     ...(await faultsOfKeys(database, changes)),

@@ -7,17 +7,17 @@ import { commit, find, type Permit, publicOf } from './changes.ts'
 type Statement = Prisma.PrismaPromise<unknown>
 
 /**
- * @param endings what ends the user's logins
+ * @param endStatements ends the user's sessions in the same transaction
  * @param permit as of Users.deleteUser
  */
 export async function deleteUser(
   database: Database,
   id: number,
-  endings: () => Statement[],
+  endStatements: () => Statement[],
   permit?: Permit
 ): Promise<void> {
   const isLogged = await hasAdminLog(database)
-  const statements = () => [...endings(), ...cascadeOf(database, id, isLogged)]
+  const statements = () => [...endStatements(), ...cascadeOf(database, id, isLogged)]
   if (permit === undefined) {
     // First of all, so that nobody signs in meanwhile.
     const shutOut = database.user.updateMany({ where: { id }, data: { isActive: false } })

@@ -1,13 +1,13 @@
-/** Hashes that were renewed at a login, so that what goes by a hash takes the new one for the same password. */
+/** Records of passwords that were rehashed at login, so that a fingerprint of the old hash still matches the same password. */
 import { createHash } from 'node:crypto'
 import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, User as UserRow } from '../database/open.ts'
 
-/** SimpleJWT's fingerprint of a stored password. MD5 is no protection here, only a short name for what it was. */
+/** SimpleJWT's fingerprint of a stored password. MD5 protects nothing here; it is what SimpleJWT writes. */
 export const fingerprintOf = (encoded: string): string => createHash('md5').update(encoded).digest('hex').toUpperCase()
 
-/** @returns the row as it is now: a hash that was changed meanwhile stays */
-export async function renewPassword(database: Database, user: UserRow, renewed: string): Promise<UserRow> {
+/** Stores the new hash of the same password, unless the password was changed meanwhile. @returns the row as it is now */
+export async function rehashPassword(database: Database, user: UserRow, renewed: string): Promise<UserRow> {
   const { id, password } = user
   const renewal = { userId: id, before: fingerprintOf(password), after: fingerprintOf(renewed), renewedAt: new Date() }
   try {
@@ -17,13 +17,13 @@ export async function renewPassword(database: Database, user: UserRow, renewed: 
     ])
     return count === 1 ? { ...user, password: renewed } : user
   } catch (error) {
-    // Another login of the same user renews it at this moment, too.
+    // A concurrent login of the same user rehashes it, too.
     if (isUniqueViolation(error)) return user
     throw error
   }
 }
 
-/** Is this fingerprint, of a token, of the password that the user has now? */
+/** True if the fingerprint in a token is of the user's current password. */
 export async function isOfCurrentPassword(database: Database, user: UserRow, fingerprint: unknown): Promise<boolean> {
   const current = fingerprintOf(user.password)
   for (let known = fingerprint, steps = 0; typeof known === 'string' && steps < 10; steps++) {
@@ -35,6 +35,6 @@ export async function isOfCurrentPassword(database: Database, user: UserRow, fin
 }
 
 /** @param lifetime of tokens, in seconds */
-export async function forgetRenewals({ renewedPassword }: Database, lifetime: number): Promise<void> {
+export async function deleteRehashRecords({ renewedPassword }: Database, lifetime: number): Promise<void> {
   await renewedPassword.deleteMany({ where: { renewedAt: { lt: new Date(Date.now() - 1000 * lifetime) } } })
 }

@@ -1,23 +1,24 @@
-/** Django's users: who they are, how they are made, and whether a password is theirs. */
+/** Django's users: creates, reads, changes and authenticates them. */
 import { isMissingRow } from '../database/errors.ts'
 import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { ServiceUnavailable, ValidationError } from '../errors.ts'
 import { type Hashers, makeUnusablePassword } from '../passwords/hashers.ts'
+import type { EndReason, Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
 import { withEmail } from './addresses.ts'
 import {
   changeUser,
   checkKeys,
-  type EndingReason,
   hasRights,
-  type Logins,
   linksOf,
   type Permit,
-  type UserWithKeys
+  type UserWithKeys,
+  WITH_KEYS,
+  withKeys
 } from './changes.ts'
 import { deleteUser } from './deletion.ts'
-import { fingerprintOf, forgetRenewals, isOfCurrentPassword, renewPassword } from './rehash.ts'
+import { deleteRehashRecords, fingerprintOf, isOfCurrentPassword, rehashPassword } from './rehash.ts'
 import { isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
 import { cleanUsername, existing, named, normalizeEmail, TAKEN } from './usernames.ts'
 
@@ -38,26 +39,23 @@ export interface NewUser {
   userPermissions?: readonly number[]
 }
 
-/** What is left out stays as it is; groups and permissions take the place of those there are. */
+/** Properties that are left out stay unchanged; groups and permissions replace the current ones. */
 export type UserChanges = Partial<NewUser>
 
 export class Users {
   readonly #database: Database
   readonly #hashers: Hashers
   readonly #settings: Settings
-  readonly #logins: Logins
+  readonly #sessions: Sessions
 
-  constructor(database: Database, hashers: Hashers, settings: Settings, logins: Logins) {
+  constructor(database: Database, hashers: Hashers, settings: Settings, sessions: Sessions) {
     this.#database = database
     this.#hashers = hashers
     this.#settings = settings
-    this.#logins = logins
+    this.#sessions = sessions
   }
 
-  /**
-   * @throws {ValidationError} for a name that is missing, malformed or taken, an address as of setEmail, or a group or
-   *   permission that is not there
-   */
+  /** @throws {ValidationError} for an invalid or taken username, a taken email address, unknown groups or permissions */
   async createUser({ password, ...user }: NewUser): Promise<User> {
     const email = normalizeEmail(user.email ?? '')
     await this.#assertOwn(email)
@@ -80,16 +78,16 @@ export class Users {
     })
   }
 
-  /** createUser, with is_staff and is_superuser. */
+  /** Django's create_superuser. */
   createSuperuser(user: NewUser): Promise<User> {
     return this.createUser({ ...user, isStaff: true, isSuperuser: true })
   }
 
   /**
-   * Django's authenticate. Takes as long for a name that does not exist as for a wrong password.
+   * Django's authenticate. An unknown user takes as long as a wrong password.
    *
-   * @param username or the address, where users sign in with that
-   * @returns the user, or null for any reason why these credentials are not good
+   * @param username the value of `loginField`
+   * @returns the user, or null if these credentials do not authenticate one
    */
   async authenticate(username: string, password: string): Promise<UserRow | null> {
     const user = await this.#named(username)
@@ -99,15 +97,26 @@ export class Users {
     }
     const { correct, outdated } = await this.#hashers.checkPassword(password, user.password)
     if (!correct || !(user.isActive || this.#acceptsInactive())) return null
-    return outdated ? this.#renew(user, password) : user
+    return outdated ? this.#rehash(user, password) : user
   }
 
-  /** By primary key or username as a token writes it; null also for what can be neither. */
+  /** Finds a user by primary key or username as a token has it; null also for a value that can be neither. */
   async get(field: UserIdField, value: unknown): Promise<UserRow | null> {
     const { user } = this.#database
     if (field === 'username') return isName(value) ? user.findUnique({ where: { username: value } }) : null
     const id = primaryKeyOf(value)
     return id === null ? null : user.findUnique({ where: { id } })
+  }
+
+  /** Returns a user with the primary keys of its groups and permissions. */
+  async getWithKeys(id: number): Promise<UserWithKeys | null> {
+    const row = await this.#database.user.findUnique({ where: { id }, ...WITH_KEYS })
+    return row && withKeys(row)
+  }
+
+  /** Returns all users in the order of their ids. */
+  list(): Promise<User[]> {
+    return this.#database.user.findMany({ orderBy: { id: 'asc' }, omit: { password: true } })
   }
 
   /** Django's get_by_natural_key. */
@@ -116,21 +125,21 @@ export class Users {
   }
 
   /**
-   * A new password, which ends the user's sessions.
+   * Sets a new password, which ends the user's sessions.
    *
-   * @param password null makes it unusable
-   * @param sid the session that stays: the one whose user changes its own password
+   * @param password null sets an unusable password
+   * @param sid id of the session that stays
    * @returns the row with the new hash
    */
   async setPassword(id: number, password: string | null, sid: string | null = null): Promise<UserRow> {
     const data = { password: await this.#encode(password) }
     const change = this.#database.user.update({ where: { id }, data })
-    return existing(this.#ending(change, id, 'password', sid))
+    return existing(this.#changeAndEnd(change, id, 'password', sid))
   }
 
   /**
-   * @returns the name as it is stored
-   * @throws {ValidationError} `{ username: […] }` for a name that is malformed or taken
+   * @returns the username as it is stored
+   * @throws {ValidationError} `{ username: […] }` for an invalid or taken username
    */
   async setUsername(id: number, username: string): Promise<string> {
     const data = { username: cleanUsername(username) }
@@ -138,29 +147,29 @@ export class Users {
     return (await existing(named(changed))).username
   }
 
-  /** @throws {ValidationError} `{ username: […] }` for a name that nobody can take, or somebody has */
+  /** @throws {ValidationError} `{ username: […] }` for an invalid or taken username */
   async checkUsername(username: string): Promise<void> {
     if ((await this.get('username', cleanUsername(username))) !== null) throw new ValidationError({ username: [TAKEN] })
   }
 
   /**
-   * @param isActive if left out, it stays as it is
-   * @throws {ValidationError} `{ email: […] }` where users sign in with an address, for one that somebody else has
+   * @param isActive if left out, it stays unchanged
+   * @throws {ValidationError} `{ email: […] }` with `loginField: 'email'`, if another user has the address
    */
   async setEmail(id: number, email: string, isActive?: boolean): Promise<void> {
     await this.#assertOwn(email, id)
     const data = { email, ...(isActive !== undefined && { isActive }) }
     const change = this.#database.user.updateMany({ where: { id }, data })
-    await (isActive === false ? this.#ending(change, id, 'inactive') : change)
+    await (isActive === false ? this.#changeAndEnd(change, id, 'inactive') : change)
   }
 
-  /** Who has this address, whatever the case of its letters; several may. At most fifty. */
+  /** Finds the users with this email address, in any case; at most fifty. */
   withEmail(email: string): Promise<UserRow[]> {
     return withEmail(this.#database, email)
   }
 
   /**
-   * A new password and a login, for who has shown a link; nothing if the password has changed since the row was read.
+   * Sets a new password and `last_login`, unless the password was changed since the row was read.
    *
    * @returns whether it was set
    */
@@ -168,7 +177,7 @@ export class Users {
     const data = { password: await this.#encode(password), lastLogin: new Date() }
     const change = this.#database.user.update({ where: { id, password: before }, data, select: { id: true } })
     try {
-      await this.#ending(change, id, 'password')
+      await this.#changeAndEnd(change, id, 'password')
       return true
     } catch (error) {
       if (isMissingRow(error)) return false
@@ -176,19 +185,19 @@ export class Users {
     }
   }
 
-  /** @returns whether the user was not active before */
+  /** @returns whether the user was inactive before */
   async activate(id: number): Promise<boolean> {
     const data = { isActive: true }
     return (await this.#database.user.updateMany({ where: { id, isActive: false }, data })).count === 1
   }
 
-  /** The user can sign in no more, and its sessions end. */
+  /** Deactivates a user and ends its sessions. */
   async deactivate(id: number): Promise<void> {
     const change = this.#database.user.updateMany({ where: { id }, data: { isActive: false } })
-    await this.#ending(change, id, 'inactive')
+    await this.#changeAndEnd(change, id, 'inactive')
   }
 
-  /** Django's check_password; a hash that is outdated stays. */
+  /** Django's check_password; it does not rehash. */
   async checkPassword({ id }: Pick<User, 'id'>, password: string): Promise<boolean> {
     const user = await this.get('id', id)
     return user !== null && (await this.#hashers.checkPassword(password, user.password)).correct
@@ -200,72 +209,71 @@ export class Users {
   }
 
   /**
-   * Changes a user in one transaction, but never so that no superuser is left who can sign in.
+   * Changes a user in one transaction.
    *
-   * @param permit asked with the user as it is; what it throws is thrown. The change is made to just that, or permit is
-   *   asked again.
-   * @param sid the session that stays where the change ends the others: the one by which it is made
-   * @throws {NotFound} if there is no such user
+   * @param permit called with the current user, and again if a concurrent change intervenes; rejects by throwing
+   * @param sid id of the session that stays if the change ends the user's sessions
+   * @throws {NotFound} if the user does not exist
    * @throws {ValidationError} as createUser
-   * @throws {PermissionDenied} for the last superuser
+   * @throws {PermissionDenied} if no superuser who can sign in would remain
    */
   async updateUser(id: number, changes: UserChanges, permit?: Permit, sid?: string | null): Promise<UserWithKeys> {
     const { password, ...others } = changes
     const encoded = password === undefined ? {} : { password: await this.#encode(password) }
-    const endings = (reason: EndingReason) => this.#logins.endings(id, reason, sid)
-    const change = () => changeUser(this.#database, id, { ...others, ...encoded }, { permit, endings })
-    const user = await (hasRights(changes) ? this.#logins.changeRights({ id }, change) : change())
-    await this.#logins.hear()
+    const endStatements = (reason: EndReason) => this.#sessions.endStatements(id, reason, sid)
+    const change = () => changeUser(this.#database, id, { ...others, ...encoded }, { permit, endStatements })
+    const user = await (hasRights(changes) ? this.#sessions.changeRights({ id }, change) : change())
+    await this.#sessions.sync()
     return user
   }
 
   /**
-   * Deletes a user with what hangs on it, in Django's order, at once.
+   * Deletes a user and its related rows in Django's order, in one transaction.
    *
-   * @param permit as of updateUser; with it, the last superuser stays, and a user who is not there is a NotFound
+   * @param permit as of updateUser; with it, the last superuser must remain, and a missing user is a NotFound
    */
   async deleteUser(id: number, permit?: Permit): Promise<void> {
-    await deleteUser(this.#database, id, () => this.#logins.endings(id, 'deleted'), permit)
-    await this.#logins.hear()
+    await deleteUser(this.#database, id, () => this.#sessions.endStatements(id, 'deleted'), permit)
+    await this.#sessions.sync()
   }
 
-  /** True unless tokens die with a change of password, and this fingerprint, of a token, is from before it. */
+  /** False if `checkRevokeToken` is on and the fingerprint in a token is of an earlier password. */
   async isOfCurrentPassword(user: UserRow, fingerprint: unknown): Promise<boolean> {
     return !this.#settings.checkRevokeToken || isOfCurrentPassword(this.#database, user, fingerprint)
   }
 
-  /** The row as it is now, if it still has the password that it had when it was read, though under another hash. */
-  async renewalOf(user: UserRow): Promise<UserRow | null> {
+  /** Reads the row again; null unless it still has the same password, possibly rehashed. */
+  async findRehashed(user: UserRow): Promise<UserRow | null> {
     const now = await this.get('id', user.id)
     const isSame = now !== null && (await isOfCurrentPassword(this.#database, now, fingerprintOf(user.password)))
     return isSame ? now : null
   }
 
-  /** Forgets renewals of hashes that no token can be from before; how long those live is in seconds. */
-  forgetRenewals(lifetime: number): Promise<void> {
-    return forgetRenewals(this.#database, lifetime)
+  /** Deletes records of rehashed passwords that no valid token refers to. @param lifetime of tokens, in seconds */
+  deleteRehashRecords(lifetime: number): Promise<void> {
+    return deleteRehashRecords(this.#database, lifetime)
   }
 
-  /** A change of the user's row, and what it ends, at once. @returns what the change has returned */
-  async #ending<Row>(
+  /** Runs a change of the user's row and ends the user's sessions in one transaction. */
+  async #changeAndEnd<Row>(
     change: Prisma.PrismaPromise<Row>,
     id: number,
-    reason: EndingReason,
+    reason: EndReason,
     except: string | null = null
   ): Promise<Row> {
-    const [row] = await this.#database.$transaction([change, ...this.#logins.endings(id, reason, except)])
-    await this.#logins.hear()
+    const [row] = await this.#database.$transaction([change, ...this.#sessions.endStatements(id, reason, except)])
+    await this.#sessions.sync()
     return row as Row
   }
 
-  /** An address that several users have is nobody's: it cannot be told who is meant. */
+  /** An email address that several users have identifies none of them. */
   async #named(login: string): Promise<UserRow | null> {
     if (this.#settings.loginField === 'username') return this.get('username', login)
     const [user, another] = await this.withEmail(login)
     return user !== undefined && another === undefined ? user : null
   }
 
-  /** Or else whoever takes somebody's address would lock both of them out. */
+  /** Two users with one address could both no longer sign in. */
   async #assertOwn(email: string, id?: number): Promise<void> {
     if (this.#settings.loginField === 'username') return
     if ((await this.withEmail(email)).every((user) => user.id === id)) return
@@ -276,10 +284,10 @@ export class Users {
     return this.#settings.authenticationBackends.includes('AllowAllUsersModelBackend')
   }
 
-  /** An outdated hash stays where there is no time to renew it. */
-  async #renew(user: UserRow, password: string): Promise<UserRow> {
+  /** Keeps the outdated hash if the hash queue is full. */
+  async #rehash(user: UserRow, password: string): Promise<UserRow> {
     try {
-      return await renewPassword(this.#database, user, await this.#hashers.makePassword(password))
+      return await rehashPassword(this.#database, user, await this.#hashers.makePassword(password))
     } catch (error) {
       if (error instanceof ServiceUnavailable) return user
       throw error

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import type { ValidationError } from '../../src/errors.ts'
-import { Groups } from '../../src/permissions/groups.ts'
+import type { Groups } from '../../src/permissions/groups.ts'
 import { TokenUser } from '../../src/users/token-user.ts'
 import { onEachDatabase, type TestWorld } from '../support/build.ts'
 import { addUser } from '../support/journeys.ts'
@@ -14,7 +14,7 @@ const NAMES = ['blog.add_post', 'blog.change_post', 'blog.delete_post', 'blog.vi
 
 async function withNames(app: FastifyInstance): Promise<Groups> {
   for (const name of NAMES) await permissionNamed(app, name)
-  return new Groups(app.auth.database)
+  return app.auth.groups
 }
 
 /** Returns the permissions that a user has in the next request. */
@@ -59,7 +59,7 @@ onEachDatabase(t, (t, world) => {
     const { database } = app.auth
     const { id } = await addUser(app)
     const { id: editors } = await all.createGroup('editors')
-    const groups = apps.map(({ auth }) => new Groups(auth.database))
+    const groups = apps.map(({ auth }) => auth.groups)
     const group = (at: number) => groups[at % groups.length] as Groups
 
     await atOnce(apps, ({ auth }, at) =>
@@ -85,7 +85,7 @@ onEachDatabase(t, (t, world) => {
   t.test('of 20 concurrent creations of one group name exactly one succeeds', async (t) => {
     const apps = await twoApps(t, world)
     const made = await atOnce(apps, ({ auth }) =>
-      new Groups(auth.database).createGroup('editors').then(
+      auth.groups.createGroup('editors').then(
         () => 'made',
         ({ body }: ValidationError) => JSON.stringify(body)
       )
@@ -101,9 +101,9 @@ onEachDatabase(t, (t, world) => {
     const { database } = app.auth
     const users = await Promise.all(Array.from({ length: RIVALS }, (_, at) => addUser(app, { username: `user${at}` })))
     for (let round = 0; round < 5; round++) {
-      const { id } = await new Groups(database).createGroup(`round ${round}`)
+      const { id } = await app.auth.groups.createGroup(`round ${round}`)
       const ends = await atOnce(apps, async ({ auth }, at) => {
-        const groups = new Groups(auth.database)
+        const groups = auth.groups
         if (at % 5 === 4) return groups.deleteGroup(id)
         const change = at % 2 ? groups.addToGroup(users[at]?.id ?? 0, id) : groups.grantGroup(id, NAMES[at % 5] ?? '')
         return change.catch((error: ValidationError) => JSON.stringify(error.body ?? error))

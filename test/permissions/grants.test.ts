@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { ValidationError } from '../../src/errors.ts'
-import { Groups } from '../../src/permissions/groups.ts'
+import type { Groups } from '../../src/permissions/groups.ts'
 import { TokenUser } from '../../src/users/token-user.ts'
 import { onEachDatabase } from '../support/build.ts'
 import { addUser } from '../support/journeys.ts'
@@ -12,7 +12,7 @@ const NAMES = ['blog.add_post', 'blog.change_post', 'blog.delete_post', 'blog.vi
 
 async function withNames(app: FastifyInstance): Promise<Groups> {
   for (const name of NAMES) await permissionNamed(app, name)
-  return new Groups(app.auth.database)
+  return app.auth.groups
 }
 
 /** Returns the permissions that a user has in the next request. */

@@ -109,14 +109,14 @@ function refused(error: unknown): void {
 async function check(t: Test, world: World): Promise<void> {
   for (const client of world.clients) {
     for (const at of [0, 1]) {
-      const { tokens, sessions, revocations } = world.authOf(at)
-      await revocations.hear()
-      const isIn = await tokens.authenticate(client.access).then(
+      const { verifier, sessions, revocations } = world.authOf(at)
+      await revocations.sync()
+      const isIn = await verifier.authenticate(client.access).then(
         () => true,
         () => false
       )
       if (isIn === client.isOver) throw new Error(`access token ${isIn ? 'valid after the end' : 'rejected'}`)
-      const isLive = await sessions.isLive(client.sid, String(claimsOf(client.refresh).jti))
+      const isLive = await sessions.isActive(client.sid, String(claimsOf(client.refresh).jti))
       if (isLive === client.isOver) throw new Error(`refresh token ${isLive ? 'valid after the end' : 'invalid'}`)
     }
   }

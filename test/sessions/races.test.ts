@@ -27,7 +27,7 @@ onEachDatabase(t, (t, world) => {
       t.strictSame([...new Set(answers.map(({ statusCode }) => statusCode))], [200])
       const successors = new Set(answers.map((answer) => answer.json().refresh))
       t.equal(successors.size, 1, 'byte for byte the same')
-      for (const answer of answers) await apps[1].auth.tokens.authenticate(answer.json().access)
+      for (const answer of answers) await apps[1].auth.verifier.authenticate(answer.json().access)
       refresh = [...successors][0]
     }
     t.equal(await apps[0].auth.database.session.count(), 1)

@@ -91,13 +91,13 @@ onEachDatabase(t, (t, world) => {
       ...{ id, sid, revokedAt: new Date(), expiresAt: new Date(Date.now() + 60_000) }
     })
     await database.revocation.create({ data: row(7n, 'later') })
-    await revocations.hear()
+    await revocations.sync()
     await database.revocation.create({ data: row(5n, 'earlier') })
-    await Promise.all([revocations.hear(), revocations.hear()])
+    await Promise.all([revocations.sync(), revocations.sync()])
 
-    t.ok(revocations.refuses({ sid: 'later' }))
-    t.ok(revocations.refuses({ sid: 'earlier' }))
-    t.notOk(revocations.refuses({ sid: 'other' }))
+    t.ok(revocations.isRevoked({ sid: 'later' }))
+    t.ok(revocations.isRevoked({ sid: 'earlier' }))
+    t.notOk(revocations.isRevoked({ sid: 'other' }))
     await revocations.close()
   })
 })
@@ -132,28 +132,28 @@ t.test('failing polls are reported once per outage, and known revocations stay i
         : Reflect.get(target, name)
   }) as Database
   const revocations = new Revocations(settings, failing, (error) => faults.push(error))
-  t.equal(revocations.silence, Number.POSITIVE_INFINITY)
+  t.equal(revocations.secondsSinceSync, Number.POSITIVE_INFINITY)
   const expiresAt = new Date(Date.now() + 60_000)
   await database.revocation.create({ data: { sid: 'known', revokedAt: new Date(), expiresAt } })
-  await revocations.hear()
+  await revocations.sync()
   isDown = true
-  await revocations.hear()
-  await revocations.hear()
+  await revocations.sync()
+  await revocations.sync()
 
   t.equal(faults.length, 1)
-  t.ok(revocations.refuses({ sid: 'known' }))
-  t.ok(revocations.silence < 60)
+  t.ok(revocations.isRevoked({ sid: 'known' }))
+  t.ok(revocations.secondsSinceSync < 60)
   isDown = false
-  await revocations.hear()
+  await revocations.sync()
   isDown = true
-  await revocations.hear()
+  await revocations.sync()
   t.equal(faults.length, 2, 'the next outage is reported again')
 })
 
 t.test('the readiness check returns 503 if revocations were last read before revocationMaxLag', async (t) => {
   const { app, origin } = await listening(t, { revocationMaxLag: 1 })
   t.equal((await fetch(`${origin}/health/ready`)).status, 200)
-  t.intercept(app.auth.revocations, 'silence', { value: 1.5 })
+  t.intercept(app.auth.revocations, 'secondsSinceSync', { value: 1.5 })
   const answer = await fetch(`${origin}/health/ready`)
 
   t.equal(answer.status, 503)
@@ -170,14 +170,14 @@ t.test('a revocation is forgotten when the tokens that it concerns have expired'
       { subject: '7', ...times }
     ]
   })
-  await revocations.hear()
+  await revocations.sync()
   const claims = { user_id: '7', iat: secondsNow() - 1 }
-  t.strictSame([revocations.refuses({ sid: 'x' }), revocations.refuses(claims)], [true, true])
-  t.notOk(revocations.refuses({ ...claims, iat: secondsNow() + 1 }), 'a token issued later is valid')
+  t.strictSame([revocations.isRevoked({ sid: 'x' }), revocations.isRevoked(claims)], [true, true])
+  t.notOk(revocations.isRevoked({ ...claims, iat: secondsNow() + 1 }), 'a token issued later is valid')
 
   const clock = Date.now
   t.intercept(Date, 'now', { value: () => clock() + 61_000 })
   t.intercept(performance, 'now', { value: () => clock() })
-  await revocations.hear()
-  t.strictSame([revocations.refuses({ sid: 'x' }), revocations.refuses(claims)], [false, false])
+  await revocations.sync()
+  t.strictSame([revocations.isRevoked({ sid: 'x' }), revocations.isRevoked(claims)], [false, false])
 })

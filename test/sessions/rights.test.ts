@@ -40,7 +40,7 @@ onEachDatabase(t, (t, { build }) => {
       for (const [what, change] of changes) {
         t.equal(await statusOf(app, access), 200, what)
         await change()
-        await other.auth.revocations.hear()
+        await other.auth.revocations.sync()
         t.strictSame([await statusOf(app, access), await statusOf(other, access)], [401, 401], what)
         // iat has a resolution of one second.
         mock.timers.setTime(Date.now() + 2000)

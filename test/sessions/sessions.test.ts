@@ -124,7 +124,7 @@ onEachDatabase(t, (t, { build }) => {
 
   t.test('inactive users cannot refresh (401), and deactivating or deleting a user ends all sessions', async (t) => {
     const app = await build(t)
-    const { users, database, tokens } = app.auth
+    const { users, database, tokens, verifier } = app.auth
     const [alice, bob] = [await addUser(app), await addUser(app, { username: 'bob' })]
     const [one, two] = [await obtainPair(app), await obtainPair(app, bob)]
     const other = await obtainPair(app)
@@ -137,16 +137,20 @@ onEachDatabase(t, (t, { build }) => {
     await users.activate(alice.id)
     for (const { refresh, access } of [one, other]) {
       t.strictSame(bodyOf(await refusalOf(tokens.refresh(refresh))), ENDED)
-      t.match(await refusalOf(tokens.authenticate(access)), { statusCode: 401 })
+      t.match(await refusalOf(verifier.authenticate(access)), { statusCode: 401 })
     }
     t.match(await rowOf(app, other.refresh), { endReason: 'inactive' })
-    t.match(await tokens.authenticate((await obtainPair(app)).access), { user_id: '1' }, 'a new login is a new session')
+    t.match(
+      await verifier.authenticate((await obtainPair(app)).access),
+      { user_id: '1' },
+      'a new login is a new session'
+    )
     await users.deleteUser(bob.id)
     t.strictSame(bodyOf(await refusalOf(tokens.refresh(two.refresh))), ENDED)
-    t.match(await refusalOf(tokens.authenticate(two.access)), { statusCode: 401 })
+    t.match(await refusalOf(verifier.authenticate(two.access)), { statusCode: 401 })
     t.equal(await database.session.count({ where: { userId: bob.id } }), 0)
     const elsewhere = mint({ claims: { token_type: 'access', user_id: String(bob.id), iat: secondsNow() - 1 } })
-    t.match(await refusalOf(tokens.authenticate(elsewhere)), { statusCode: 401 }, 'also a token without sid')
+    t.match(await refusalOf(verifier.authenticate(elsewhere)), { statusCode: 401 }, 'also a token without sid')
   })
 
   t.test('a new password ends all sessions but the current one, and a password reset ends all', async (t) => {
@@ -199,18 +203,18 @@ onEachDatabase(t, (t, { build }) => {
     const { refresh, access } = await obtainPair(app)
     const successor = await successorOf(app, refresh)
 
-    await app.auth.tokens.verify(successor)
-    await app.auth.tokens.verify(refresh)
+    await app.auth.verifier.verify(successor)
+    await app.auth.verifier.verify(refresh)
     await app.auth.tokens.blacklist(refresh)
 
     t.strictSame(bodyOf(await refusalOf(app.auth.tokens.blacklist(successor))), ENDED)
     for (const token of [successor, refresh, access]) {
-      t.strictSame(bodyOf(await refusalOf(app.auth.tokens.verify(token))), {
+      t.strictSame(bodyOf(await refusalOf(app.auth.verifier.verify(token))), {
         non_field_errors: ['Token is blacklisted']
       })
     }
     t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(successor))), ENDED)
-    t.match(await refusalOf(app.auth.tokens.authenticate(access)), { message: /not valid for any token type/ })
+    t.match(await refusalOf(app.auth.verifier.authenticate(access)), { message: /not valid for any token type/ })
     t.equal((await refreshWith(app, mint({ claims: { sid: 'f'.repeat(32) } }))).statusCode, 401, 'unknown session')
   })
 
@@ -238,7 +242,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(+(await rowOf(app, token)).idleExpiresAt, 1000 * Number(claimsOf(token).refresh_exp))
     await app.auth.sessions.end(sidOf(token), 'logout')
     t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refreshSliding(renewed.token))), ENDED)
-    t.match(await refusalOf(app.auth.tokens.authenticate(renewed.token)), { statusCode: 401 })
+    t.match(await refusalOf(app.auth.verifier.authenticate(renewed.token)), { statusCode: 401 })
   })
 
   t.test('flushing deletes expired sessions and revocations, and keeps ended sessions until they expire', async (t) => {

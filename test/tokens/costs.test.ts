@@ -52,15 +52,15 @@ onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) =
   t.test('with login sessions a retry takes three statements, a logout one transaction and a guard none', async (t) => {
     const statementsOf = watchStatements(t)
     const app = await buildWithSessions(t, { revocationPoll: 60 })
-    const { tokens } = app.auth
+    const { tokens, verifier } = app.auth
     await addUser(app)
     const { refresh, access } = await tokens.obtainPair(ALICE)
     await tokens.refresh(refresh)
 
     t.strictSame(await statementsOf(() => tokens.refresh(refresh)), [TURN, ...LOOK])
     t.strictSame(await statementsOf(() => app.inject({ url: '/api/protected/', headers: bearer(access) })), [])
-    t.strictSame(await statementsOf(() => tokens.verify(access)), [])
-    t.strictSame(await statementsOf(() => tokens.verify(refresh)), ['SELECT latchkey_session'])
+    t.strictSame(await statementsOf(() => verifier.verify(access)), [])
+    t.strictSame(await statementsOf(() => verifier.verify(refresh)), ['SELECT latchkey_session'])
     t.strictSame(await statementsOf(() => tokens.blacklist(refresh)), END)
     t.strictSame(await statementsOf(() => outcomeOf(tokens.refresh(refresh))), [TURN, 'SELECT latchkey_session'])
   })
@@ -110,7 +110,7 @@ onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) =
     const { refresh, access } = await app.auth.tokens.obtainPair(ALICE)
     const get = () => app.inject({ url: '/api/protected/', headers: bearer(access) })
 
-    t.strictSame(await statementsOf(() => app.auth.tokens.verify(access)), [BLACKLIST])
+    t.strictSame(await statementsOf(() => app.auth.verifier.verify(access)), [BLACKLIST])
     t.strictSame(await statementsOf(() => app.auth.tokens.blacklist(refresh)), [BLACKLIST, USER, KNOWN, ENTER])
     t.strictSame(await statementsOf(get), [])
     t.equal((await get()).statusCode, 200)
@@ -125,6 +125,6 @@ onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) =
 
     t.strictSame(await statementsOf(get), [USER])
     t.equal((await get()).statusCode, 200)
-    t.strictSame(await statementsOf(() => app.auth.tokens.verify(access)), [])
+    t.strictSame(await statementsOf(() => app.auth.verifier.verify(access)), [])
   })
 })

@@ -1,6 +1,5 @@
-import type { FastifyRequest } from 'fastify'
 import t from 'tap'
-import { isAuthenticated, TokenUser } from '../../src/index.ts'
+import { isAuthenticated, type RequestInfo, TokenUser } from '../../src/index.ts'
 import { onEachDatabase } from '../support/build.ts'
 import { addUser, bearer, obtainPair, refreshWith } from '../support/journeys.ts'
 import { claimsOf } from '../support/tokens.ts'
@@ -8,7 +7,7 @@ import { claimsOf } from '../support/tokens.ts'
 /** Returns a `claims` option whose plan changes with each call, and whose path is the URL of the request. */
 function plans() {
   let count = 0
-  return (user: { username: string }, request: FastifyRequest | null) => ({
+  return (user: { username: string }, request: RequestInfo | null) => ({
     plan: `${user.username}-${++count}`,
     path: request?.url
   })

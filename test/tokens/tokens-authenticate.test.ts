@@ -11,20 +11,24 @@ onEachDatabase(t, (t, { build }) => {
     await app.auth.database.outstandingToken.create({
       data: { token, jti: String(jtiOf(token)), userId: null, createdAt: new Date(), expiresAt: new Date() }
     })
-    t.match(await app.auth.tokens.authenticate(token), { token_type: 'sliding' })
+    t.match(await app.auth.verifier.authenticate(token), { token_type: 'sliding' })
     await app.auth.database.blacklistedToken.create({ data: { tokenId: 1n, blacklistedAt: new Date() } })
 
-    const refusal = await refusalOf(app.auth.tokens.authenticate(token))
+    const refusal = await refusalOf(app.auth.verifier.authenticate(token))
 
     t.match(refusal.body, { messages: [{ message: 'Token is blacklisted' }, { message: 'Token has wrong type' }] })
-    t.match(await app.auth.tokens.authenticate(accessOf(token)), { token_type: 'access' }, 'the access token is valid')
+    t.match(
+      await app.auth.verifier.authenticate(accessOf(token)),
+      { token_type: 'access' },
+      'the access token is valid'
+    )
   })
 })
 
 t.test('tokens of authTokenClasses are accepted, others return 401 with one message for each class', async (t) => {
   const { build } = worldOf('sqlite')
-  const one = (await build(t)).auth.tokens
-  const two = (await build(t, { authTokenClasses: ['AccessToken', 'SlidingToken'] })).auth.tokens
+  const one = (await build(t)).auth.verifier
+  const two = (await build(t, { authTokenClasses: ['AccessToken', 'SlidingToken'] })).auth.verifier
   const claims = { token_type: 'access' }
   const cases: [token: string, asAccess: string, asSliding: string][] = [
     ['x', 'Token is invalid', 'Token is invalid'],
@@ -58,5 +62,5 @@ t.test('a database failure is raised as such and not as an invalid token', async
     }
   })
 
-  await t.rejects(app.auth.tokens.authenticate(mint({ claims: { token_type: 'sliding' } })), /^down$/)
+  await t.rejects(app.auth.verifier.authenticate(mint({ claims: { token_type: 'sliding' } })), /^down$/)
 })

@@ -129,20 +129,20 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
 
   t.test('verify accepts valid tokens of any type and user, and rejects invalid and expired ones', async (t) => {
     const app = await build(t)
-    const { tokens } = app.auth
+    const { verifier } = app.auth
     const odd = [undefined, null, '1', 77, 'nobody', []].map((user_id) => mint({ claims: { user_id } }))
     const kinds = [undefined, null, 'access', 'refresh', 'sliding', 'odd'].map((token_type) =>
       mint({ claims: { token_type } })
     )
 
-    for (const token of [...kinds, ...odd]) t.equal(await tokens.verify(token), undefined)
-    t.strictSame(bodyOf(await refusalOf(tokens.verify('x'))), tokenError('Token is invalid'))
-    t.strictSame(bodyOf(await refusalOf(tokens.verify(mint({ claims: { exp: 1 } })))), tokenError('Token is expired'))
+    for (const token of [...kinds, ...odd]) t.equal(await verifier.verify(token), undefined)
+    t.strictSame(bodyOf(await refusalOf(verifier.verify('x'))), tokenError('Token is invalid'))
+    t.strictSame(bodyOf(await refusalOf(verifier.verify(mint({ claims: { exp: 1 } })))), tokenError('Token is expired'))
     t.strictSame(
-      bodyOf(await refusalOf(tokens.verify(mint({ omit: ['exp', 'jti'] })))),
+      bodyOf(await refusalOf(verifier.verify(mint({ omit: ['exp', 'jti'] })))),
       tokenError("Token has no 'exp' claim")
     )
-    t.strictSame(bodyOf(await refusalOf(tokens.verify(mint({ omit: ['jti'] })))), tokenError('Token has no id'))
+    t.strictSame(bodyOf(await refusalOf(verifier.verify(mint({ omit: ['jti'] })))), tokenError('Token has no id'))
   })
 
   t.test('verify rejects blacklisted tokens (400) only with blacklistAfterRotation', async (t) => {
@@ -154,12 +154,12 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     const { refresh } = await asking.auth.tokens.obtainPair(ALICE)
     await asking.auth.tokens.blacklist(refresh)
 
-    const refusal = await refusalOf(asking.auth.tokens.verify(refresh))
+    const refusal = await refusalOf(asking.auth.verifier.verify(refresh))
 
     t.equal(refusal.statusCode, 400)
     t.strictSame(refusal.body, { non_field_errors: ['Token is blacklisted'] })
-    t.equal(await trusting.auth.tokens.verify(refresh), undefined)
-    t.equal(await forgetful.auth.tokens.verify(refresh), undefined)
+    t.equal(await trusting.auth.verifier.verify(refresh), undefined)
+    t.equal(await forgetful.auth.verifier.verify(refresh), undefined)
   })
 
   t.test('blacklisting also records tokens issued elsewhere and tokens without an existing user', async (t) => {

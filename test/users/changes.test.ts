@@ -10,7 +10,7 @@ import { onEachDatabase, type TestWorld } from '../support/build.ts'
 import { addUser } from '../support/journeys.ts'
 import { watchStatements } from '../tokens/statements.ts'
 
-const LAST = { name: 'PermissionDenied', message: 'The last superuser who can sign in has to stay one.' }
+const LAST = { name: 'PermissionDenied', message: 'The last superuser who can sign in must remain one.' }
 const GONE = { name: 'NotFound', message: 'No User matches the given query.' }
 
 const addRoot = (app: FastifyInstance, username: string, more: object = {}) =>

@@ -1,40 +1,47 @@
-/** Who is in a group, for staff: for groups that are too large to be changed user by user. */
+/** `/groups/:id/users/`: the members of a group, for groups too large to be changed as a whole. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { Management } from '../../admin/policy.ts'
 import { PrimaryKey } from '../../drf/fields.ts'
 import { PageOf } from '../../drf/pagination.ts'
+import { NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound, ValidationError } from '../../errors.ts'
 import { missing } from '../../users/changes.ts'
-import { groupOf, type Paginate, Refusals, SIGNED_IN } from './groups.ts'
+import { getGroupOr404 } from './groups.ts'
 import {
-  type Asked,
-  conditionsOf,
+  AUTHENTICATED,
+  ERRORS,
+  getUserOr404,
   NO_USER,
-  rowsOf,
+  type Paginate,
   type StaffRoutesOptions,
-  shown,
+  toJson,
   UserQuery,
-  UserShape,
-  userOf,
-  userWith
+  type UserRequest,
+  UserSchema,
+  userListQuery,
+  userRows
 } from './users.ts'
 
-/** List, add and remove the members of a group, below `/groups/:id/users/`. */
-export function memberRoutes(app: FastifyInstance, { before, paginate }: StaffRoutesOptions): void {
-  const common = { before, tags: ['groups'], challenge: `${app.auth.settings.authHeaderTypes[0]} realm="api"` }
+export function groupUserRoutes(app: FastifyInstance, { before, paginate }: StaffRoutesOptions): void {
+  const common = { before, tags: ['groups'], challenge: app.auth.authenticators.jwt.challenge }
   view(app, '/groups/:id/users/', {
-    ...{ ...common, name: 'Group Users', description: 'The members of a group.' },
+    ...common,
+    name: 'Group Users',
+    description: 'The members of a group.',
     methods: {
       GET: {
-        ...{ summary: 'List the members of a group', security: SIGNED_IN, query: UserQuery },
-        response: { 200: PageOf(UserShape), ...Refusals },
+        summary: 'List the members of a group',
+        security: AUTHENTICATED,
+        query: UserQuery,
+        response: { 200: PageOf(UserSchema), ...ERRORS },
         handler: (request) => list(request, paginate)
       },
       POST: {
-        ...{ summary: 'Put a user into a group', security: SIGNED_IN, body: Type.Object({ user: PrimaryKey() }) },
-        response: { 201: UserShape, ...Refusals },
+        summary: 'Add a user to a group',
+        security: AUTHENTICATED,
+        body: Type.Object({ user: PrimaryKey() }),
+        response: { 201: UserSchema, ...ERRORS },
         handler: async (request, reply) => {
           reply.code(201)
           return add(request, request.body.user)
@@ -43,10 +50,14 @@ export function memberRoutes(app: FastifyInstance, { before, paginate }: StaffRo
     }
   })
   view(app, '/groups/:id/users/:user/', {
-    ...{ ...common, name: 'Group User', description: 'One member of a group.' },
+    ...common,
+    name: 'Group User',
+    description: 'One member of a group.',
     methods: {
       DELETE: {
-        ...{ summary: 'Take a user out of a group', security: SIGNED_IN, response: { 204: Type.Null(), ...Refusals } },
+        summary: 'Remove a user from a group',
+        security: AUTHENTICATED,
+        response: { 204: NoContent, ...ERRORS },
         handler: remove
       }
     }
@@ -54,22 +65,23 @@ export function memberRoutes(app: FastifyInstance, { before, paginate }: StaffRo
 }
 
 async function list(request: FastifyRequest, paginate: Paginate): Promise<unknown> {
-  const { id } = await groupOf(request)
-  return paginate(request, rowsOf(request, [...(await conditionsOf(request)), { groups: { some: { groupId: id } } }]))
+  const { id } = await getGroupOr404(request)
+  return paginate(request, userRows(request, { ...(await userListQuery(request)), memberOf: id }))
 }
 
-async function add(request: Asked, key: number): Promise<object | null> {
-  const { id } = await groupOf(request)
-  const user = await userWith(request, key)
+async function add(request: UserRequest, key: number): Promise<object | null> {
+  const { users, admin } = request.server.auth
+  const { id } = await getGroupOr404(request)
+  const user = await users.getWithKeys(key)
   if (user === null) throw new ValidationError(missing('user', [key], []))
-  await new Management(request.server.auth).addToGroup(request.user, user, id)
-  return shown(await userWith(request, key))
+  await admin.addToGroup(request.user, user, id)
+  return toJson(await users.getWithKeys(key))
 }
 
 async function remove(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
-  const { id } = await groupOf(request)
-  const user = await userOf(request, 'user')
+  const { id } = await getGroupOr404(request)
+  const user = await getUserOr404(request, 'user')
   if (!user.groups.includes(id)) throw new NotFound(NO_USER)
-  await new Management(request.server.auth).removeFromGroup(request.user, user, id)
+  await request.server.auth.admin.removeFromGroup(request.user, user, id)
   return reply.code(204).send()
 }

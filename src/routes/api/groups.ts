@@ -1,67 +1,71 @@
-/** Groups as DRF's ModelViewSet serves them. */
+/** `/groups/`: DRF's ModelViewSet of groups. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type, { type TSchema } from 'typebox'
-import { Management } from '../../admin/policy.ts'
-import type { Group } from '../../database/open.ts'
+import { type GroupWithPermissions, getGroup, listGroups } from '../../admin/group-list.ts'
 import { CharField, PrimaryKeys } from '../../drf/fields.ts'
 import { type Direction, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
-import { PageOf, type Rows } from '../../drf/pagination.ts'
+import { PageOf } from '../../drf/pagination.ts'
+import { NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound } from '../../errors.ts'
 import type { Guard } from '../../guards/guards.ts'
 import { primaryKeyOf } from '../../users/user.ts'
+import { AUTHENTICATED, ERRORS, type Paginate } from './users.ts'
 
-const GroupShape = Type.Object({ id: Type.Integer(), name: Type.String() })
-const WithPermissions = Type.Object({ ...GroupShape.properties, permissions: Type.Array(Type.Integer()) })
-const Detail = Type.Object({ detail: Type.String() })
-export const Refusals = {
-  400: Type.Record(Type.String(), Type.Array(Type.String())),
-  ...{ 401: Detail, 403: Detail, 404: Detail }
-}
-export const SIGNED_IN = [{ jwt: [] }]
+const GroupSchema = Type.Object({ id: Type.Integer(), name: Type.String() })
+const GroupWithPermissionsSchema = Type.Object({
+  ...GroupSchema.properties,
+  permissions: Type.Array(Type.Integer())
+})
 const NAME = { maxLength: 150 }
 const PERMISSIONS = { permissions: PrimaryKeys({ required: false }) }
-
-/** What a list is answered with. */
-export type Paginate = (request: FastifyRequest, rows: Rows<object>) => Promise<unknown>
+const ORDERINGS = { id: (id: Direction) => ({ id }), name: (name: Direction) => ({ name }) }
 
 export interface GroupRoutesOptions {
   before: Guard[]
-  /** Without it a list is answered with all rows. */
+  /** If left out, a list returns all rows. */
   paginate?: Paginate
-  /** A group tells and takes its `permissions` as well. */
+  /** True: `permissions` is in requests and responses. */
   withPermissions?: boolean
 }
 
-/** List, create, read, update and delete groups below this URL. */
+/** Adds the routes of groups below `url`. */
 export function groupRoutes(app: FastifyInstance, url: `/${string}/`, options: GroupRoutesOptions): void {
   listView(app, url, options)
   instanceView(app, `${url}:id/`, options)
 }
 
 const common = ({ auth }: FastifyInstance, { before }: GroupRoutesOptions) => ({
-  ...{ tags: ['groups'], before },
-  challenge: `${auth.settings.authHeaderTypes[0]} realm="api"`
+  tags: ['groups'],
+  before,
+  challenge: auth.authenticators.jwt.challenge
 })
 
-const shapeOf = ({ withPermissions }: GroupRoutesOptions) => (withPermissions ? WithPermissions : GroupShape)
+const schemaOf = ({ withPermissions }: GroupRoutesOptions) =>
+  withPermissions ? GroupWithPermissionsSchema : GroupSchema
 
-/** What a body may hold, of which the name is needed or not. */
+/** The fields of a request body. */
 const fieldsOf = <const Name extends TSchema>({ withPermissions }: GroupRoutesOptions, name: Name) =>
   Type.Object({ name, ...((withPermissions ? PERMISSIONS : {}) as typeof PERMISSIONS) })
 
 function listView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutesOptions): void {
-  const Shape = shapeOf(options)
+  const schema = schemaOf(options)
   view(app, url, {
-    ...{ ...common(app, options), name: 'Group List', description: 'Groups, whose members hold what they hold.' },
+    ...common(app, options),
+    name: 'Group List',
+    description: 'Groups. Their members have their permissions.',
     methods: {
       GET: {
-        ...{ summary: 'List groups', security: SIGNED_IN, query: ListQuery({}) },
-        response: { 200: options.paginate ? PageOf(Shape) : Type.Array(Shape), ...Refusals },
+        summary: 'List groups',
+        security: AUTHENTICATED,
+        query: ListQuery({}),
+        response: { 200: options.paginate ? PageOf(schema) : Type.Array(schema), ...ERRORS },
         handler: (request) => list(request, options)
       },
       POST: {
-        ...{ summary: 'Make a group', security: SIGNED_IN, response: { 201: Shape, ...Refusals } },
+        summary: 'Create a group',
+        security: AUTHENTICATED,
+        response: { 201: schema, ...ERRORS },
         body: fieldsOf(options, CharField(NAME)),
         faults: (given: Body) => app.auth.groups.faultsOf(given),
         handler: async (request, reply) => {
@@ -74,19 +78,23 @@ function listView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutes
 }
 
 function instanceView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutesOptions): void {
-  const one = { security: SIGNED_IN, response: { 200: shapeOf(options), ...Refusals } }
+  const one = { security: AUTHENTICATED, response: { 200: schemaOf(options), ...ERRORS } }
   const change = {
-    ...{ ...one, summary: 'Change a group' },
-    faults: async (given: Body, request: Asked) => app.auth.groups.faultsOf(given, (await groupOf(request)).id),
-    handler: async (request: Asked & { body: Body }) => update(request, request.body)
+    ...one,
+    summary: 'Change a group',
+    faults: async (given: Body, request: GroupRequest) =>
+      app.auth.groups.faultsOf(given, (await getGroupOr404(request)).id),
+    handler: async (request: GroupRequest & { body: Body }) => update(request, request.body)
   }
   view(app, url, {
-    ...{ ...common(app, options), name: 'Group Instance', description: 'One group.' },
+    ...common(app, options),
+    name: 'Group Instance',
+    description: 'One group.',
     methods: {
-      GET: { summary: 'Read a group', ...one, handler: groupOf },
+      GET: { ...one, summary: 'Read a group', handler: getGroupOr404 },
       PUT: { ...change, body: fieldsOf(options, CharField(NAME)) },
       PATCH: { ...change, body: fieldsOf(options, CharField({ ...NAME, required: false })) },
-      DELETE: { ...one, summary: 'Delete a group', response: { 204: Type.Null(), ...Refusals }, handler: remove }
+      DELETE: { ...one, summary: 'Delete a group', response: { 204: NoContent, ...ERRORS }, handler: remove }
     }
   })
 }
@@ -96,45 +104,36 @@ interface Body {
   permissions?: number[]
 }
 
-type Asked = Pick<FastifyRequest, 'params' | 'server' | 'user'>
-
-const HELD = { permissions: { select: { permissionId: true }, orderBy: { permissionId: 'asc' } } } as const
-
-const shown = ({ permissions, ...group }: Group & { permissions: { permissionId: number }[] }) => ({
-  ...group,
-  permissions: permissions.map(({ permissionId }) => permissionId)
-})
-
-const ORDERED = { id: (id: Direction) => ({ id }), name: (name: Direction) => ({ name }) }
+type GroupRequest = Pick<FastifyRequest, 'params' | 'server' | 'user'>
 
 async function list(request: FastifyRequest, { paginate }: GroupRoutesOptions): Promise<unknown> {
-  const { database } = request.server.auth
-  const where = { AND: searchTerms(request).map((term) => ({ name: database.containing(term) })) }
-  const orderBy = [...orderingOf<object>(request, ORDERED), { id: 'asc' as const }]
-  const find = async (range: object) =>
-    (await database.group.findMany({ ...range, where, orderBy, include: HELD })).map(shown)
-  return paginate ? paginate(request, { count: () => database.group.count({ where }), find }) : find({})
+  const query = { terms: searchTerms(request), order: orderingOf<object>(request, ORDERINGS) }
+  const rows = listGroups(request.server.auth.database, query)
+  return paginate ? paginate(request, rows) : rows.find({})
 }
 
-/** @throws {NotFound} in Django's words, which differ for what can be no id */
-export async function groupOf({ params, server }: Asked): Promise<Group & { permissions: number[] }> {
+/** @throws {NotFound} in Django's words, which differ for a value that cannot be a primary key */
+export async function getGroupOr404({ params, server }: GroupRequest): Promise<GroupWithPermissions> {
   const id = primaryKeyOf((params as { id?: string }).id)
-  const group = id === null ? null : await server.auth.database.group.findUnique({ where: { id }, include: HELD })
-  if (group !== null) return shown(group)
+  const group = id === null ? null : await getGroup(server.auth.database, id)
+  if (group !== null) return group
   throw new NotFound(id === null ? undefined : 'No Group matches the given query.')
 }
 
-async function create({ user, server }: Asked, { name, permissions = [] }: Body & { name: string }): Promise<object> {
-  const group = await new Management(server.auth).createGroup(user, name, permissions)
+async function create(
+  { user, server }: GroupRequest,
+  { name, permissions = [] }: Body & { name: string }
+): Promise<object> {
+  const group = await server.auth.admin.createGroup(user, name, permissions)
   return { ...group, permissions: permissions.toSorted((a, b) => a - b) }
 }
 
-async function update(request: Asked, changes: Body): Promise<object> {
-  await new Management(request.server.auth).updateGroup(request.user, (await groupOf(request)).id, changes)
-  return groupOf(request)
+async function update(request: GroupRequest, changes: Body): Promise<object> {
+  await request.server.auth.admin.updateGroup(request.user, (await getGroupOr404(request)).id, changes)
+  return getGroupOr404(request)
 }
 
-async function remove(request: Asked, reply: FastifyReply): Promise<unknown> {
-  await new Management(request.server.auth).deleteGroup((await groupOf(request)).id)
+async function remove(request: GroupRequest, reply: FastifyReply): Promise<unknown> {
+  await request.server.auth.admin.deleteGroup((await getGroupOr404(request)).id)
   return reply.code(204).send()
 }

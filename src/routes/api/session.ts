@@ -1,65 +1,62 @@
-/** Sign-in for browsers: who is signed in, login and logout, by a cookie that no script can read. */
+/** `/session/`: login, logout and the current user for browsers, with Django's session cookie (HttpOnly) and CSRF checks. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { csrfProtect, csrfToken } from '../../authentication/csrf.ts'
 import { login, logout } from '../../authentication/session.ts'
 import { CharField } from '../../drf/fields.ts'
+import { errorResponses, NoContent } from '../../drf/responses.ts'
 import type { Throttle } from '../../drf/throttle.ts'
 import { varyBy } from '../../drf/vary.ts'
 import { view } from '../../drf/view.ts'
 import { ValidationError } from '../../errors.ts'
 import type { User } from '../../users/user.ts'
+import { UNABLE_TO_LOG_IN } from './api-token-auth.ts'
 
-const Detail = Type.Object({ detail: Type.String() })
 const SignedIn = Type.Object({
   user: Type.Union([
     Type.Object({ id: Type.Integer(), username: Type.String(), email: Type.String(), is_staff: Type.Boolean() }),
     Type.Null()
   ])
 })
-const refusals = { 403: Detail, 503: Detail }
+const ERRORS = errorResponses(403, 503)
 
-/** @param throttle of logins */
-export function sessionRoutes(app: FastifyInstance, throttle: Throttle): void {
-  const { users, settings, authenticators } = app.auth
+export function browserSessionRoutes(app: FastifyInstance): void {
+  const { users, settings, authenticators, loginThrottle } = app.auth
   const { loginField } = settings
   view(app, '/session/', {
     name: 'Session',
     description:
-      'Sign-in for browsers. What changes something needs the `csrftoken` cookie, and its text in `X-CSRFToken`.',
+      'Browser login. Unsafe methods need the `csrftoken` cookie and the same token in the `X-CSRFToken` header.',
     tags: ['session'],
-    before: [varyByCookie, checkSource, limited(throttle)],
+    before: [varyByCookie, checkSource, limited(loginThrottle)],
     methods: {
       GET: {
-        summary: 'See who is signed in, and get a CSRF token',
-        response: { 200: SignedIn, 503: Detail },
+        summary: 'Read the current user and get a CSRF token',
+        response: { 200: SignedIn, ...errorResponses(503) },
         handler: async (request, reply) => {
           csrfToken(request, reply)
           const found = await authenticators.session.authenticate(request)
-          return { user: found && shown(found.user as User) }
+          return { user: found && toJson(found.user as User) }
         }
       },
       POST: {
-        summary: 'Sign in with a name and a password',
+        summary: 'Log in',
         body: Type.Object({
           [loginField as 'username']: CharField({}),
           password: CharField({ trim: false, writeOnly: true })
         }),
-        response: {
-          ...{ 200: SignedIn, 400: Type.Record(Type.String(), Type.Array(Type.String())), 429: Detail },
-          ...refusals
-        },
+        response: { 200: SignedIn, ...errorResponses(400, 403, 429, 503) },
         handler: async (request, reply) => {
           const body = request.body as Record<string, string>
           const user = await users.authenticate(body[loginField] as string, body.password as string)
-          if (!user?.isActive) throw new ValidationError({ non_field_errors: [UNABLE] })
+          if (!user?.isActive) throw new ValidationError({ non_field_errors: [UNABLE_TO_LOG_IN] })
           await login(request, reply, user)
-          return { user: shown(user) }
+          return { user: toJson(user) }
         }
       },
       DELETE: {
-        summary: 'Sign out',
-        response: { 204: Type.Null(), ...refusals },
+        summary: 'Log out',
+        response: { 204: NoContent, ...ERRORS },
         handler: async (request, reply) => {
           await logout(request, reply)
           return reply.code(204).send()
@@ -69,13 +66,11 @@ export function sessionRoutes(app: FastifyInstance, throttle: Throttle): void {
   })
 }
 
-const UNABLE = 'Unable to log in with provided credentials.'
-
 async function varyByCookie(_request: FastifyRequest, reply: FastifyReply): Promise<void> {
   varyBy(reply, 'Cookie')
 }
 
-/** Also of who is not signed in yet: else another's page could sign a browser in as somebody else. */
+/** Also for anonymous requests: prevents login CSRF, by which another site logs a browser in as its own user. */
 async function checkSource(request: FastifyRequest): Promise<void> {
   if (request.method === 'POST' || request.method === 'DELETE') await csrfProtect(request)
 }
@@ -84,4 +79,4 @@ const limited = (throttle: Throttle) => async (request: FastifyRequest) => {
   if (request.method === 'POST') await throttle(request)
 }
 
-const shown = ({ id, username, email, isStaff }: User) => ({ id, username, email, is_staff: isStaff })
+const toJson = ({ id, username, email, isStaff }: User) => ({ id, username, email, is_staff: isStaff })

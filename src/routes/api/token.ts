@@ -1,42 +1,32 @@
-/** SimpleJWT's six views. */
+/** `/token/…`: SimpleJWT's six views. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { TokenCookies } from '../../authentication/token-cookies.ts'
+import { requestInfoOf } from '../../authentication/caller.ts'
+import type { TokenCookies } from '../../authentication/token-cookies.ts'
 import { CharField } from '../../drf/fields.ts'
-import type { Throttle } from '../../drf/throttle.ts'
+import { errorResponses } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { AuthenticationFailed, NotAuthenticated } from '../../errors.ts'
-import { JWKS_MAX_AGE_MS } from '../../keys/key-set.ts'
 
 const Token = (description: string) => Type.String({ description })
-const Detail = Type.Object({ detail: Type.String(), code: Type.Optional(Type.String()) })
-const FieldErrors = Type.Record(Type.String(), Type.Array(Type.String()))
-const refusals = { 400: FieldErrors, 401: Detail }
-const loginRefusals = { ...refusals, 429: Detail, 503: Detail }
+const ERRORS = errorResponses(400, 401)
+const LOGIN_ERRORS = errorResponses(400, 401, 429, 503)
 
-/** @param throttle of logins */
-export function tokenRoutes(app: FastifyInstance, throttle: Throttle): void {
-  obtainView(app, throttle)
+export function tokenRoutes(app: FastifyInstance): void {
+  obtainView(app)
   refreshView(app)
   verifyView(app)
   blacklistView(app)
-  obtainSlidingView(app, throttle)
+  obtainSlidingView(app)
   refreshSlidingView(app)
-}
-
-/** djoser's names for three of them. @param throttle of logins */
-export function jwtRoutes(app: FastifyInstance, throttle: Throttle): void {
-  obtainView(app, throttle, '/jwt/create/')
-  refreshView(app, '/jwt/refresh/')
-  verifyView(app, '/jwt/verify/')
 }
 
 const common = ({ auth }: FastifyInstance) => ({
   tags: ['token'],
-  challenge: `${auth.settings.authHeaderTypes[0]} realm="api"`
+  challenge: auth.authenticators.jwt.challenge
 })
 
-/** What is asked for is called as Django calls it: after the field that users sign in with. */
+/** The field of the name is called after `loginField`, as in Django. */
 const credentials = ({ auth }: FastifyInstance) => {
   const password = CharField({ trim: auth.settings.passwordTrim, writeOnly: true })
   return Type.Object({ [auth.settings.loginField as 'username']: CharField({}), password })
@@ -49,29 +39,30 @@ const credentialsOf = ({ settings }: Auth, body: { username: string; password: s
 
 type Auth = FastifyInstance['auth']
 
-function obtainView(app: FastifyInstance, throttle: Throttle, url: `/${string}/` = '/token/'): void {
-  const cookies = new TokenCookies(app.auth.settings)
+export function obtainView(app: FastifyInstance, url: `/${string}/` = '/token/'): void {
+  const { tokenCookies: cookies } = app.auth
   view(app, url, {
     ...common(app),
     name: 'Token Obtain Pair',
-    description: 'A name and a password become a pair of tokens: one to show, one to renew it with.',
-    before: [throttle],
+    description: 'Takes a username and a password and returns an access and a refresh token.',
+    before: [app.auth.loginThrottle],
     methods: {
       POST: {
-        summary: 'Exchange a name and a password for a pair of tokens',
+        summary: 'Obtain an access and a refresh token',
         body: credentials(app),
         response: {
           200: Type.Object({
-            refresh: Type.Optional(Token('Lives for a day by default; in cookie mode it is in a cookie')),
-            // Left out by nobody; but what may be left out comes after what may not, and this order is the original's.
-            access: Type.Optional(Token('Lives for five minutes by default'))
+            refresh: Type.Optional(Token('Valid for one day by default; in cookie mode it is set as a cookie instead')),
+            // Always present. Declared optional because the serializer writes required properties first, and the original's
+            // order has `refresh` first.
+            access: Type.Optional(Token('Valid for five minutes by default'))
           }),
-          ...loginRefusals
+          ...LOGIN_ERRORS
         },
         handler: async (request, reply) => {
           const isInCookies = cookies.isAsked(request)
           if (isInCookies) cookies.check(request)
-          const pair = await app.auth.tokens.obtainPair(credentialsOf(app.auth, request.body), request)
+          const pair = await app.auth.tokens.obtainPair(credentialsOf(app.auth, request.body), requestInfoOf(request))
           return isInCookies ? cookies.give(request, reply, pair) : pair
         }
       }
@@ -79,25 +70,32 @@ function obtainView(app: FastifyInstance, throttle: Throttle, url: `/${string}/`
   })
 }
 
-function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/refresh/'): void {
-  const cookies = new TokenCookies(app.auth.settings)
+export function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/refresh/'): void {
+  const { tokenCookies: cookies } = app.auth
   view(app, url, {
     ...common(app),
     name: 'Token Refresh',
-    description: 'A refresh token that is still good becomes a new access token.',
+    description: 'Takes a valid refresh token and returns a new access token.',
     methods: {
       POST: {
-        summary: 'Exchange a refresh token for an access token and, with rotation, its successor',
+        summary: 'Exchange a refresh token for an access token and, with rotation, a new refresh token',
         body: Type.Object({ refresh: CharField({}), access: CharField({ readOnly: true }) }),
         response: {
-          200: Type.Object({ access: Token('A new one'), refresh: Type.Optional(Token('In place of the one sent')) }),
-          ...refusals
+          200: Type.Object({
+            access: Token('The new access token'),
+            refresh: Type.Optional(Token('Replaces the token in the request'))
+          }),
+          ...ERRORS
         },
         bodyOf: (request) => bodyOf(cookies, request),
         handler: async (request, reply) => {
-          if (!cookies.isAsked(request)) return app.auth.tokens.refresh(request.body.refresh, request)
+          if (!cookies.isAsked(request)) return app.auth.tokens.refresh(request.body.refresh, requestInfoOf(request))
           try {
-            return cookies.give(request, reply, await app.auth.tokens.refresh(request.body.refresh, request))
+            return cookies.give(
+              request,
+              reply,
+              await app.auth.tokens.refresh(request.body.refresh, requestInfoOf(request))
+            )
           } catch (error) {
             if (error instanceof AuthenticationFailed) cookies.clear(request, reply)
             throw error
@@ -109,9 +107,9 @@ function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/refresh/
 }
 
 /**
- * In cookie mode the refresh token is in a cookie, unless a page that is changing over to it still shows its own.
+ * In cookie mode the refresh token is in a cookie, unless the body has one: a page may be switching to cookies.
  *
- * @throws {NotAuthenticated} if there is none, which is no fault in the body
+ * @throws {NotAuthenticated} if neither has one
  */
 function bodyOf(cookies: TokenCookies, request: FastifyRequest, otherwise?: string): unknown {
   const { body } = request
@@ -124,18 +122,18 @@ function bodyOf(cookies: TokenCookies, request: FastifyRequest, otherwise?: stri
   return { refresh }
 }
 
-function verifyView(app: FastifyInstance, url: `/${string}/` = '/token/verify/'): void {
+export function verifyView(app: FastifyInstance, url: `/${string}/` = '/token/verify/'): void {
   view(app, url, {
     ...common(app),
     name: 'Token Verify',
-    description: 'Says whether a token is good, of whatever kind it is and whoever it is of.',
+    description: 'Checks whether a token of any type is valid.',
     methods: {
       POST: {
-        summary: 'Say whether a token, of whatever kind, is good',
+        summary: 'Check whether a token is valid',
         body: Type.Object({ token: CharField({ writeOnly: true }) }),
-        response: { 200: Type.Object({}), ...refusals },
+        response: { 200: Type.Object({}), ...ERRORS },
         handler: async ({ body }) => {
-          await app.auth.tokens.verify(body.token)
+          await app.auth.verifier.verify(body.token)
           return {}
         }
       }
@@ -144,22 +142,22 @@ function verifyView(app: FastifyInstance, url: `/${string}/` = '/token/verify/')
 }
 
 function blacklistView(app: FastifyInstance): void {
-  const cookies = new TokenCookies(app.auth.settings)
+  const { tokenCookies: cookies } = app.auth
   view(app, '/token/blacklist/', {
     ...common(app),
     name: 'Token Blacklist',
-    description: 'Makes a refresh token unusable from now on.',
+    description: 'Blacklists a refresh token.',
     methods: {
       POST: {
-        summary: 'Make a refresh token unusable: a logout',
+        summary: 'Blacklist a refresh token: log out',
         body: Type.Object({ refresh: CharField({ writeOnly: true }) }),
-        response: { 200: Type.Object({}), ...refusals },
-        // Who has no cookie is signed out, too.
+        response: { 200: Type.Object({}), ...ERRORS },
+        // A page without the cookie is already logged out, which is not an error.
         bodyOf: (request) => bodyOf(cookies, request, '-'),
         handler: async (request, reply) => {
           const ended = app.auth.tokens.blacklist(request.body.refresh)
           if (!cookies.isAsked(request)) return ended.then(() => ({}))
-          // Whatever has become of it: the page is signed out.
+          // The cookies are cleared whether or not the token was still valid.
           cookies.clear(request, reply)
           await ended.catch((error) => {
             if (!(error instanceof AuthenticationFailed)) throw error
@@ -171,18 +169,19 @@ function blacklistView(app: FastifyInstance): void {
   })
 }
 
-function obtainSlidingView(app: FastifyInstance, throttle: Throttle): void {
+function obtainSlidingView(app: FastifyInstance): void {
   view(app, '/token/sliding/', {
     ...common(app),
     name: 'Token Obtain Sliding',
-    description: 'A name and a password become one token, which is shown and renewed.',
-    before: [throttle],
+    description: 'Takes a username and a password and returns a sliding token.',
+    before: [app.auth.loginThrottle],
     methods: {
       POST: {
-        summary: 'Exchange a name and a password for a sliding token',
+        summary: 'Obtain a sliding token',
         body: credentials(app),
-        response: { 200: Type.Object({ token: Token('Lives for five minutes by default') }), ...loginRefusals },
-        handler: (request) => app.auth.tokens.obtainSliding(credentialsOf(app.auth, request.body), request)
+        response: { 200: Type.Object({ token: Token('Valid for five minutes by default') }), ...LOGIN_ERRORS },
+        handler: (request) =>
+          app.auth.tokens.obtainSliding(credentialsOf(app.auth, request.body), requestInfoOf(request))
       }
     }
   })
@@ -192,31 +191,14 @@ function refreshSlidingView(app: FastifyInstance): void {
   view(app, '/token/sliding/refresh/', {
     ...common(app),
     name: 'Token Refresh Sliding',
-    description: 'A sliding token that is still good is good for a while longer.',
+    description: 'Takes a valid sliding token and returns it with a later expiry.',
     methods: {
       POST: {
-        summary: 'Renew a sliding token before it expires',
+        summary: 'Refresh a sliding token',
         body: Type.Object({ token: CharField({}) }),
-        response: { 200: Type.Object({ token: Token('With a later end') }), ...refusals },
-        handler: (request) => app.auth.tokens.refreshSliding(request.body.token, request)
+        response: { 200: Type.Object({ token: Token('The same token with a later expiry') }), ...ERRORS },
+        handler: (request) => app.auth.tokens.refreshSliding(request.body.token, requestInfoOf(request))
       }
     }
-  })
-}
-
-/**
- * `GET /jwks.json`: the public keys, by which others verify tokens. Register it where they look for it:
- * `app.register(wellKnownRoutes, { prefix: '/.well-known' })`.
- */
-export async function wellKnownRoutes(app: FastifyInstance): Promise<void> {
-  const answer = Type.Object({ keys: Type.Array(Type.Record(Type.String(), Type.Unknown())) })
-  const schema = {
-    summary: 'See the public keys',
-    description: 'By these, others verify tokens. Secrets are not among them.',
-    ...{ tags: ['token'], response: { 200: answer } }
-  }
-  app.get('/jwks.json', { schema }, async (_request, reply) => {
-    reply.header('cache-control', `public, max-age=${JWKS_MAX_AGE_MS / 1000}`).type('application/jwk-set+json')
-    return { keys: app.auth.keys.published() }
   })
 }

@@ -1,55 +1,79 @@
-/** Users, for staff. */
+/** `/users/`: staff lists, creates, reads, changes and deletes users. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { Management } from '../../admin/policy.ts'
+import { firstUnknownGroup, listUsers, type UserFilters, type UserListQuery } from '../../admin/user-list.ts'
 import { sidOf } from '../../authentication/caller.ts'
 import { BooleanField, CharField, type Faults, PrimaryKey, PrimaryKeys } from '../../drf/fields.ts'
 import { type Direction, filtersOf, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
-import { PageOf } from '../../drf/pagination.ts'
+import { PageOf, type Rows } from '../../drf/pagination.ts'
+import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound, ValidationError } from '../../errors.ts'
 import type { Guard } from '../../guards/guards.ts'
-import type { PasswordRules } from '../../passwords/validators.ts'
-import { faultsOfChanges, type UserWithKeys, WITH_KEYS, withKeys } from '../../users/changes.ts'
+import { faultsOfChanges, type UserWithKeys } from '../../users/changes.ts'
 import { primaryKeyOf } from '../../users/user.ts'
 import type { NewUser, UserChanges } from '../../users/users.ts'
-import { type Paginate, Refusals, SIGNED_IN } from './groups.ts'
 
 const Time = Type.String({ format: 'date-time' })
 const Keys = Type.Array(Type.Integer())
-export const UserShape = Type.Object({
-  ...{ id: Type.Integer(), username: Type.String(), email: Type.String() },
-  ...{ first_name: Type.String(), last_name: Type.String() },
-  ...{ is_active: Type.Boolean(), is_staff: Type.Boolean(), is_superuser: Type.Boolean() },
-  ...{ date_joined: Time, last_login: Type.Union([Time, Type.Null()]), groups: Keys, user_permissions: Keys }
+export const UserSchema = Type.Object({
+  id: Type.Integer(),
+  username: Type.String(),
+  email: Type.String(),
+  first_name: Type.String(),
+  last_name: Type.String(),
+  is_active: Type.Boolean(),
+  is_staff: Type.Boolean(),
+  is_superuser: Type.Boolean(),
+  date_joined: Time,
+  last_login: Type.Union([Time, Type.Null()]),
+  groups: Keys,
+  user_permissions: Keys
 })
 const FILTERS = {
-  ...{ is_active: Type.Boolean(), is_staff: Type.Boolean(), is_superuser: Type.Boolean() },
-  ...{ username: Type.String({ maxLength: 150 }), email: Type.String({ maxLength: 254 }), groups: Keys }
+  is_active: Type.Boolean(),
+  is_staff: Type.Boolean(),
+  is_superuser: Type.Boolean(),
+  username: Type.String({ maxLength: 150 }),
+  email: Type.String({ maxLength: 254 }),
+  groups: Keys
 }
 export const UserQuery = ListQuery(FILTERS)
-const SEARCHED = ['username', 'first_name', 'last_name', 'email'] as const
 
-/** Django's name of each column. */
-const COLUMNS = {
-  ...{ id: 'id', username: 'username', email: 'email', first_name: 'firstName', last_name: 'lastName' },
-  ...{ is_active: 'isActive', is_staff: 'isStaff', is_superuser: 'isSuperuser' },
-  ...{ date_joined: 'dateJoined', last_login: 'lastLogin' }
+/** The columns that a list can be ordered by, under Django's names. */
+const ORDERED_COLUMNS = {
+  id: 'id',
+  username: 'username',
+  email: 'email',
+  first_name: 'firstName',
+  last_name: 'lastName',
+  is_active: 'isActive',
+  is_staff: 'isStaff',
+  is_superuser: 'isSuperuser',
+  date_joined: 'dateJoined',
+  last_login: 'lastLogin'
 } as const
-const ORDERED = Object.fromEntries(
-  Object.entries(COLUMNS).map(([name, column]) => [name, (direction: Direction) => ({ [column]: direction })])
+const ORDERINGS = Object.fromEntries(
+  Object.entries(ORDERED_COLUMNS).map(([name, column]) => [name, (direction: Direction) => ({ [column]: direction })])
 )
+
+export const AUTHENTICATED = [{ jwt: [] }]
+export const ERRORS = errorResponses(400, 401, 403, 404)
 
 const optional = { required: false } as const
 const text = (maxLength: number) => CharField({ ...optional, allowBlank: true, maxLength })
 
 const fieldsOf = ({ auth }: FastifyInstance) => ({
   email: CharField({ ...optional, allowBlank: true, maxLength: 254, format: 'email' }),
-  ...{ first_name: text(150), last_name: text(150) },
-  ...{ is_active: BooleanField(optional), is_staff: BooleanField(optional), is_superuser: BooleanField(optional) },
+  first_name: text(150),
+  last_name: text(150),
+  is_active: BooleanField(optional),
+  is_staff: BooleanField(optional),
+  is_superuser: BooleanField(optional),
   date_joined: CharField({ readOnly: true, format: 'date-time' }),
   last_login: CharField({ readOnly: true, format: 'date-time' }),
-  ...{ groups: PrimaryKeys(optional), user_permissions: PrimaryKeys(optional) },
+  groups: PrimaryKeys(optional),
+  user_permissions: PrimaryKeys(optional),
   password: CharField({ ...optional, writeOnly: true, maxBytes: 1024, trim: auth.settings.passwordTrim })
 })
 const id = PrimaryKey({ readOnly: true })
@@ -67,39 +91,44 @@ interface Body {
   password?: string
 }
 
+/** Answers a list request with one page of rows. */
+export type Paginate = (request: FastifyRequest, rows: Rows<object>) => Promise<unknown>
+
 export interface StaffRoutesOptions {
   before: Guard[]
   paginate: Paginate
 }
 
-export interface UserRoutesOptions extends StaffRoutesOptions {
-  passwordRules: PasswordRules
-}
-
-/** List, create, read, update and delete users below `/users/`. */
-export function managedUserRoutes(app: FastifyInstance, options: UserRoutesOptions): void {
+export function userRoutes(app: FastifyInstance, options: StaffRoutesOptions): void {
   listView(app, options)
   instanceView(app, options)
 }
 
-const common = ({ auth }: FastifyInstance, { before }: UserRoutesOptions) => ({
-  ...{ tags: ['users'], before },
-  challenge: `${auth.settings.authHeaderTypes[0]} realm="api"`
+const common = ({ auth }: FastifyInstance, { before }: StaffRoutesOptions) => ({
+  tags: ['users'],
+  before,
+  challenge: auth.authenticators.jwt.challenge
 })
 
-function listView(app: FastifyInstance, options: UserRoutesOptions): void {
+function listView(app: FastifyInstance, options: StaffRoutesOptions): void {
   view(app, '/users/', {
-    ...{ ...common(app, options), name: 'User List', description: 'Users, for staff.' },
+    ...common(app, options),
+    name: 'User List',
+    description: 'Users, for staff.',
     methods: {
       GET: {
-        ...{ summary: 'List users', security: SIGNED_IN, query: UserQuery },
-        response: { 200: PageOf(UserShape), ...Refusals },
-        handler: async (request) => options.paginate(request, rowsOf(request, await conditionsOf(request)))
+        summary: 'List users',
+        security: AUTHENTICATED,
+        query: UserQuery,
+        response: { 200: PageOf(UserSchema), ...ERRORS },
+        handler: async (request) => options.paginate(request, userRows(request, await userListQuery(request)))
       },
       POST: {
-        ...{ summary: 'Make a user', security: SIGNED_IN, response: { 201: UserShape, ...Refusals } },
+        summary: 'Create a user',
+        security: AUTHENTICATED,
+        response: { 201: UserSchema, ...ERRORS },
         body: Type.Object({ id, username: CharField({ maxLength: 150 }), ...fieldsOf(app) }),
-        faults: (given: Body, request) => faultsOf(request, given, null, options),
+        faults: (given: Body, request) => findFaults(request, given, null),
         handler: async (request, reply) => {
           reply.code(201)
           return create(request, request.body)
@@ -109,127 +138,116 @@ function listView(app: FastifyInstance, options: UserRoutesOptions): void {
   })
 }
 
-function instanceView(app: FastifyInstance, options: UserRoutesOptions): void {
+function instanceView(app: FastifyInstance, options: StaffRoutesOptions): void {
   const fields = fieldsOf(app)
-  const one = { security: SIGNED_IN, response: { 200: UserShape, ...Refusals } }
+  const one = { security: AUTHENTICATED, response: { 200: UserSchema, ...ERRORS } }
   const change = {
-    ...{ ...one, summary: 'Change a user' },
-    faults: async (given: Body, request: Asked) => faultsOf(request, given, await userOf(request), options),
-    handler: async (request: Asked & { body: Body }) => update(request, request.body)
+    ...one,
+    summary: 'Change a user',
+    faults: async (given: Body, request: UserRequest) => findFaults(request, given, await getUserOr404(request)),
+    handler: async (request: UserRequest & { body: Body }) => update(request, request.body)
   }
   view(app, '/users/:id/', {
-    ...{ ...common(app, options), name: 'User Instance', description: 'One user.' },
+    ...common(app, options),
+    name: 'User Instance',
+    description: 'One user, for staff.',
     methods: {
-      GET: { ...one, summary: 'Read a user', handler: async (request) => shown(await userOf(request)) },
+      GET: { ...one, summary: 'Read a user', handler: async (request) => toJson(await getUserOr404(request)) },
       PUT: { ...change, body: Type.Object({ id, username: CharField({ maxLength: 150 }), ...fields }) },
       PATCH: { ...change, body: Type.Object({ id, username: CharField({ ...optional, maxLength: 150 }), ...fields }) },
-      DELETE: { ...one, summary: 'Delete a user', response: { 204: Type.Null(), ...Refusals }, handler: remove }
+      DELETE: { ...one, summary: 'Delete a user', response: { 204: NoContent, ...ERRORS }, handler: remove }
     }
   })
 }
 
-export type Asked = Pick<FastifyRequest, 'params' | 'server' | 'user' | 'auth'>
+/** What the handlers use of a request. */
+export type UserRequest = Pick<FastifyRequest, 'params' | 'server' | 'user' | 'auth'>
 
 export const NO_USER = 'No User matches the given query.'
 
-export async function userWith({ server }: Asked, id: number): Promise<UserWithKeys | null> {
-  const row = await server.auth.database.user.findUnique({ where: { id }, ...WITH_KEYS })
-  return row && withKeys(row)
-}
-
-/** @throws {NotFound} in Django's words, which differ for what can be no id */
-export async function userOf(request: Asked, parameter = 'id'): Promise<UserWithKeys> {
-  const id = primaryKeyOf((request.params as Record<string, string>)[parameter])
-  const user = id === null ? null : await userWith(request, id)
-  if (user === null) throw new NotFound(id === null ? undefined : NO_USER)
+/** @throws {NotFound} in Django's words, which differ for a value that cannot be a primary key */
+export async function getUserOr404(request: UserRequest, parameter = 'id'): Promise<UserWithKeys> {
+  const key = primaryKeyOf((request.params as Record<string, string>)[parameter])
+  const user = key === null ? null : await request.server.auth.users.getWithKeys(key)
+  if (user === null) throw new NotFound(key === null ? undefined : NO_USER)
   return user
 }
 
-async function create(request: Asked, body: Body): Promise<object | null> {
-  const { user, server } = request
-  const made = await new Management(server.auth).createUser(user, changesOf(body) as NewUser)
-  return shown(await userWith(request, made.id))
+async function create({ user, server: { auth } }: UserRequest, body: Body): Promise<object | null> {
+  const created = await auth.admin.createUser(user, changesOf(body) as NewUser)
+  return toJson(await auth.users.getWithKeys(created.id))
 }
 
-async function update(request: Asked, body: Body): Promise<object | null> {
-  const { id } = await userOf(request)
-  const management = new Management(request.server.auth)
-  return shown(await management.updateUser(request.user, id, changesOf(body), sidOf(request)))
+async function update(request: UserRequest, body: Body): Promise<object | null> {
+  const { id } = await getUserOr404(request)
+  return toJson(await request.server.auth.admin.updateUser(request.user, id, changesOf(body), sidOf(request)))
 }
 
-async function remove(request: Asked, reply: FastifyReply): Promise<unknown> {
-  await new Management(request.server.auth).deleteUser(request.user, (await userOf(request)).id)
+async function remove(request: UserRequest, reply: FastifyReply): Promise<unknown> {
+  await request.server.auth.admin.deleteUser(request.user, (await getUserOr404(request)).id)
   return reply.code(204).send()
 }
 
-async function faultsOf(
-  { server: { auth } }: Asked,
-  given: Body,
-  user: UserWithKeys | null,
-  { passwordRules }: UserRoutesOptions
-): Promise<Faults> {
-  const { settings, users, database } = auth
-  const faults = await faultsOfChanges(database, passwordRules, changesOf(given), user)
-  // Of two with one address neither could sign in.
+async function findFaults({ server }: UserRequest, given: Body, user: UserWithKeys | null): Promise<Faults> {
+  const { settings, users, passwords, database } = server.auth
+  const faults = await faultsOfChanges(database, passwords, changesOf(given), user)
+  // With one address for two users, neither could sign in.
   const others = settings.loginField === 'email' && given.email ? await users.withEmail(given.email) : []
-  const isTaken = others.some(({ id }) => id !== user?.id)
+  const isTaken = others.some((other) => other.id !== user?.id)
   return { ...faults, ...(isTaken && { email: ['user with this email address already exists.'] }) }
 }
 
-/** Field by field: what else a body holds changes nothing. */
+/** Takes the fields one by one, so that no other property of a body reaches the domain. */
 function changesOf(body: Body): UserChanges {
-  const { username, email, password, groups, is_active, is_staff, is_superuser } = body
   const changes = {
-    ...{ username, email, password, groups, userPermissions: body.user_permissions },
-    ...{ firstName: body.first_name, lastName: body.last_name },
-    ...{ isActive: is_active, isStaff: is_staff, isSuperuser: is_superuser }
+    username: body.username,
+    email: body.email,
+    password: body.password,
+    firstName: body.first_name,
+    lastName: body.last_name,
+    isActive: body.is_active,
+    isStaff: body.is_staff,
+    isSuperuser: body.is_superuser,
+    groups: body.groups,
+    userPermissions: body.user_permissions
   }
   return Object.fromEntries(Object.entries(changes).filter(([, value]) => value !== undefined))
 }
 
-export function shown(user: UserWithKeys | null): object | null {
-  return (
-    user && {
-      ...{ id: user.id, username: user.username, email: user.email },
-      ...{ first_name: user.firstName, last_name: user.lastName },
-      ...{ is_active: user.isActive, is_staff: user.isStaff, is_superuser: user.isSuperuser },
-      ...{ date_joined: timeOf(user.dateJoined), last_login: user.lastLogin && timeOf(user.lastLogin) },
-      ...{ groups: user.groups, user_permissions: user.userPermissions }
-    }
-  )
-}
-
-/** As DRF writes it: microseconds, unless there are none. */
-const timeOf = (time: Date) => time.toISOString().replace(/\.(\d{3})Z$/, (_, ms) => (ms === '000' ? 'Z' : `.${ms}000Z`))
-
-/** What the URL of a list asks for. */
-export async function conditionsOf(request: FastifyRequest): Promise<object[]> {
-  const { database } = request.server.auth
-  const { groups, ...columns } = filtersOf(request, FILTERS)
-  if (groups !== undefined) {
-    const rows = await database.group.findMany({ where: { id: { in: groups } }, select: { id: true } })
-    const unknown = groups.find((key) => !rows.some(({ id }) => id === key))
-    if (unknown !== undefined) {
-      const fault = `Select a valid choice. ${unknown} is not one of the available choices.`
-      throw new ValidationError({ groups: [fault] })
-    }
-  }
-  return [
-    ...Object.entries(columns).map(([name, value]) => ({ [COLUMNS[name as keyof typeof columns]]: value })),
-    ...(groups === undefined ? [] : [{ groups: { some: { groupId: { in: groups } } } }]),
-    ...searchTerms(request).map((term) => ({
-      OR: SEARCHED.map((name) => ({ [COLUMNS[name]]: database.containing(term) }))
-    }))
-  ]
-}
-
-export function rowsOf(request: FastifyRequest, conditions: object[]) {
-  const { user } = request.server.auth.database
-  const where = { AND: conditions }
-  const orderBy = [...orderingOf<object>(request, ORDERED), { id: 'asc' as const }]
+export function toJson(user: UserWithKeys | null): object | null {
+  if (user === null) return null
   return {
-    count: () => user.count({ where }),
-    find: async (range: { skip: number; take: number }) =>
-      (await user.findMany({ ...range, where, orderBy, ...WITH_KEYS })).map((row) => shown(withKeys(row)) as object)
+    id: user.id,
+    username: user.username,
+    email: user.email,
+    first_name: user.firstName,
+    last_name: user.lastName,
+    is_active: user.isActive,
+    is_staff: user.isStaff,
+    is_superuser: user.isSuperuser,
+    date_joined: drfTime(user.dateJoined),
+    last_login: user.lastLogin && drfTime(user.lastLogin),
+    groups: user.groups,
+    user_permissions: user.userPermissions
   }
+}
+
+/** DRF's format: with microseconds, unless they are zero. */
+const drfTime = (time: Date) =>
+  time.toISOString().replace(/\.(\d{3})Z$/, (_match, ms) => (ms === '000' ? 'Z' : `.${ms}000Z`))
+
+/** Reads filters, search and ordering from the query string. @throws {ValidationError} */
+export async function userListQuery(request: FastifyRequest): Promise<UserListQuery> {
+  const { groups, is_active, is_staff, is_superuser, ...names } = filtersOf(request, FILTERS)
+  const unknown = groups && (await firstUnknownGroup(request.server.auth.database, groups))
+  if (unknown !== undefined) {
+    throw new ValidationError({ groups: [`Select a valid choice. ${unknown} is not one of the available choices.`] })
+  }
+  const filters = { ...names, isActive: is_active, isStaff: is_staff, isSuperuser: is_superuser, groups } as UserFilters
+  return { filters, terms: searchTerms(request), order: orderingOf(request, ORDERINGS) }
+}
+
+export function userRows(request: FastifyRequest, query: UserListQuery): Rows<object> {
+  const rows = listUsers(request.server.auth.database, query)
+  return { count: rows.count, find: async (range) => (await rows.find(range)).map((user) => toJson(user) as object) }
 }

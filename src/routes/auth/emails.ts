@@ -1,23 +1,38 @@
-/** djoser's endpoints that send mail, and those that its links lead to. */
+/** `/users/…`: djoser's endpoints that send an email, and those that its links lead to. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
-import type { Accounts } from '../../accounts/accounts.ts'
 import { CharField } from '../../drf/fields.ts'
 import type { Throttle } from '../../drf/throttle.ts'
 import { view } from '../../drf/view.ts'
-import { again, chosen, Nothing, secret } from './users.ts'
+import { CHANGED, passwordField, retypeField, withRetype } from './users.ts'
 
-const Email = Type.Object({ email: CharField({ maxLength: 320, format: 'email' }) })
+const EmailAddress = Type.Object({ email: CharField({ maxLength: 320, format: 'email' }) })
 const LINK = { uid: CharField({ maxLength: 100 }), token: CharField({ maxLength: 100 }) }
 
-/** @param throttle of logins: who asks for mail has it sent to others */
-export function mailRoutes(app: FastifyInstance, accounts: Accounts, throttle: Throttle): void {
-  const common = { tags: ['account'], before: [throttle] }
+interface Common {
+  tags: string[]
+  before: Throttle[]
+}
+
+export function emailRoutes(app: FastifyInstance): void {
+  // The rate limit of logins: these endpoints send emails to other people.
+  const common = { tags: ['account'], before: [app.auth.loginThrottle] }
+  activationViews(app, common)
+  passwordViews(app, common)
+  usernameViews(app, common)
+}
+
+function activationViews(app: FastifyInstance, common: Common): void {
+  const { accounts } = app.auth
   view(app, '/users/activation/', {
-    ...{ ...common, name: 'User Activation', description: 'Where the link of a new account leads.' },
+    ...common,
+    name: 'User Activation',
+    description: 'Activates a new account with the values of its link.',
     methods: {
       POST: {
-        ...{ summary: 'Activate an account', body: Type.Object(LINK), ...Nothing },
+        ...CHANGED,
+        summary: 'Activate an account',
+        body: Type.Object(LINK),
         handler: async ({ body }, reply) => {
           await accounts.activate(body)
           return reply.code(204).send()
@@ -26,24 +41,21 @@ export function mailRoutes(app: FastifyInstance, accounts: Accounts, throttle: T
     }
   })
   view(app, '/users/resend_activation/', {
-    ...{ ...common, name: 'User Resend Activation', description: 'The mail of a new account once more.' },
+    ...common,
+    name: 'User Resend Activation',
+    description: 'Sends the activation link of an inactive account again.',
     methods: {
       POST: {
-        ...{ summary: 'Have the mail sent again', body: Email, ...Nothing },
+        ...CHANGED,
+        summary: 'Send the activation link again',
+        body: EmailAddress,
         handler: async ({ body }, reply) => reply.code((await accounts.resendActivation(body.email)) ? 204 : 400).send()
       }
     }
   })
-  passwordViews(app, accounts, common)
-  usernameViews(app, accounts, common)
 }
 
-interface Common {
-  tags: string[]
-  before: Throttle[]
-}
-
-interface ResetRequest extends Common {
+interface ResetRequest {
   url: `/${string}/`
   purpose: 'passwordReset' | 'usernameReset'
   name: string
@@ -51,15 +63,17 @@ interface ResetRequest extends Common {
   summary: string
 }
 
-function requestView(app: FastifyInstance, accounts: Accounts, request: ResetRequest): void {
-  const { url, purpose, summary, ...rest } = request
+function requestView(app: FastifyInstance, common: Common, { url, purpose, summary, ...rest }: ResetRequest): void {
   view(app, url, {
+    ...common,
     ...rest,
     methods: {
       POST: {
-        ...{ summary, body: Email, ...Nothing },
+        ...CHANGED,
+        summary,
+        body: EmailAddress,
         handler: async ({ body }, reply) => {
-          await accounts.requestReset(purpose, body.email)
+          await app.auth.accounts.requestReset(purpose, body.email)
           return reply.code(204).send()
         }
       }
@@ -67,23 +81,30 @@ function requestView(app: FastifyInstance, accounts: Accounts, request: ResetReq
   })
 }
 
-function passwordViews(app: FastifyInstance, accounts: Accounts, common: Common): void {
-  requestView(app, accounts, {
-    ...{ ...common, url: '/users/reset_password/', purpose: 'passwordReset', name: 'User Reset Password' },
-    ...{ description: 'A link to set a new password, by mail.', summary: 'Ask for a new password' }
+function passwordViews(app: FastifyInstance, common: Common): void {
+  const { accounts, settings } = app.auth
+  requestView(app, common, {
+    url: '/users/reset_password/',
+    purpose: 'passwordReset',
+    name: 'User Reset Password',
+    description: 'Sends a link to set a new password.',
+    summary: 'Request a password reset'
   })
   view(app, '/users/reset_password_confirm/', {
-    ...{ ...common, name: 'User Reset Password Confirm', description: 'Where that link leads.' },
+    ...common,
+    name: 'User Reset Password Confirm',
+    description: 'Sets a new password with the values of the link.',
     methods: {
       POST: {
-        ...{ summary: 'Set a new password', ...Nothing },
+        ...CHANGED,
+        summary: 'Set a new password',
         body: Type.Object({
           ...LINK,
-          new_password: secret(),
-          ...again(app.auth.settings.accountsPasswordRetype, 're_new_password')
+          new_password: passwordField(),
+          ...retypeField(settings.accountsPasswordRetype, 're_new_password')
         }),
         handler: async ({ body }, reply) => {
-          await accounts.confirmPasswordReset(body, chosen(body, 'new_password'))
+          await accounts.confirmPasswordReset(body, withRetype(body, 'new_password'))
           return reply.code(204).send()
         }
       }
@@ -91,26 +112,33 @@ function passwordViews(app: FastifyInstance, accounts: Accounts, common: Common)
   })
 }
 
-function usernameViews(app: FastifyInstance, accounts: Accounts, common: Common): void {
-  requestView(app, accounts, {
-    ...{ ...common, url: '/users/reset_username/', purpose: 'usernameReset', name: 'User Reset Username' },
-    ...{ description: 'A link to set a new name, by mail.', summary: 'Ask for a new name' }
+function usernameViews(app: FastifyInstance, common: Common): void {
+  const { accounts, settings } = app.auth
+  requestView(app, common, {
+    url: '/users/reset_username/',
+    purpose: 'usernameReset',
+    name: 'User Reset Username',
+    description: 'Sends a link to set a new username.',
+    summary: 'Request a username reset'
   })
   view(app, '/users/reset_username_confirm/', {
-    ...{ ...common, name: 'User Reset Username Confirm', description: 'Where that link leads.' },
+    ...common,
+    name: 'User Reset Username Confirm',
+    description: 'Sets a new username with the values of the link.',
     methods: {
       POST: {
-        ...{ summary: 'Set a new name', ...Nothing },
-        // As djoser says it, of these three only the name is required; without the others there is no such user.
+        ...CHANGED,
+        summary: 'Set a new username',
+        // djoser requires only the username: without the other two there is no such user.
         body: Type.Object({
           uid: Type.Optional(LINK.uid),
           token: Type.Optional(LINK.token),
           new_username: CharField({ maxLength: 150 }),
-          ...again(app.auth.settings.accountsUsernameRetype, 're_new_username')
+          ...retypeField(settings.accountsUsernameRetype, 're_new_username')
         }),
         handler: async ({ body }, reply) => {
           const { uid = '', token = '' } = body
-          await accounts.confirmUsernameReset({ uid, token }, chosen(body, 'new_username'))
+          await accounts.confirmUsernameReset({ uid, token }, withRetype(body, 'new_username'))
           return reply.code(204).send()
         }
       }

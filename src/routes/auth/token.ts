@@ -1,79 +1,59 @@
-/** DRF's obtain_auth_token. */
+/** `/token/login/` and `/token/logout/`: djoser's login and logout with DRF's keys. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import { CharField } from '../../drf/fields.ts'
-import type { Throttle } from '../../drf/throttle.ts'
+import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { ValidationError } from '../../errors.ts'
 import { isAuthenticated } from '../../guards/guards.ts'
+import { UNABLE_TO_LOG_IN } from '../api/api-token-auth.ts'
 
-const Refusal = Type.Record(Type.String(), Type.Array(Type.String()))
-const UNABLE = 'Unable to log in with provided credentials.'
-const Detail = Type.Object({ detail: Type.String() })
-
-/** @param throttle of logins */
-export function authTokenRoute(app: FastifyInstance, throttle: Throttle): void {
-  const { users, authTokens } = app.auth
-  view(app, '/api-token-auth/', {
-    name: 'Obtain Auth Token',
-    description: 'A name and a password become a key that never expires; the same one each time.',
-    tags: ['token'],
-    vary: false,
-    before: [throttle],
-    methods: {
-      POST: {
-        summary: 'Exchange a name and a password for a key',
-        body: Type.Object({
-          username: CharField({ writeOnly: true }),
-          password: CharField({ trim: false, writeOnly: true }),
-          token: CharField({ readOnly: true })
-        }),
-        response: { 200: Type.Object({ token: Type.String() }), 400: Refusal, 429: Detail, 503: Detail },
-        handler: async ({ body }) => {
-          const user = await users.authenticate(body.username, body.password)
-          if (user === null) {
-            throw new ValidationError({ non_field_errors: [UNABLE] })
-          }
-          return { token: await authTokens.obtain(user.id) }
-        }
-      }
-    }
-  })
+export function tokenLoginRoutes(app: FastifyInstance): void {
+  loginView(app)
+  logoutView(app)
 }
 
-/** djoser's login and logout by key. @param throttle of logins */
-export function tokenLoginRoutes(app: FastifyInstance, throttle: Throttle): void {
-  const { users, authTokens, settings } = app.auth
-  const tags = ['account']
+function loginView(app: FastifyInstance): void {
+  const { users, authTokens, settings, loginThrottle } = app.auth
   view(app, '/token/login/', {
-    ...{ tags, name: 'Token Create', description: 'A name and a password become a key that never expires.' },
-    before: [throttle],
+    tags: ['account'],
+    name: 'Token Create',
+    description: "Takes a username and a password and returns the user's key, which does not expire.",
+    before: [loginThrottle],
     methods: {
       POST: {
-        summary: 'Exchange a name and a password for a key',
+        summary: 'Obtain a key that does not expire',
         body: Type.Object({
           password: CharField({ required: false, writeOnly: true }),
           [settings.loginField as 'username']: CharField({ required: false })
         }),
-        response: { 200: Type.Object({ auth_token: Type.String() }), 400: Refusal, 429: Detail, 503: Detail },
+        response: { 200: Type.Object({ auth_token: Type.String() }), ...errorResponses(400, 429, 503) },
         handler: async ({ body }) => {
           const { [settings.loginField]: username, password } = body as { [field: string]: string }
-          const given = username !== undefined && password !== undefined
-          const user = given ? await users.authenticate(username, password) : null
-          if (!user?.isActive) throw new ValidationError({ non_field_errors: [UNABLE] })
+          const isGiven = username !== undefined && password !== undefined
+          const user = isGiven ? await users.authenticate(username, password) : null
+          if (!user?.isActive) throw new ValidationError({ non_field_errors: [UNABLE_TO_LOG_IN] })
           await users.updateLastLogin(user.id)
           return { auth_token: await authTokens.obtain(user.id) }
         }
       }
     }
   })
+}
+
+function logoutView(app: FastifyInstance): void {
+  const { users, authTokens, authenticators } = app.auth
   view(app, '/token/logout/', {
-    ...{ tags, name: 'Token Destroy', description: "The end of the caller's key." },
-    challenge: `${settings.authHeaderTypes[0]} realm="api"`,
+    tags: ['account'],
+    name: 'Token Destroy',
+    description: "Deletes the caller's key.",
+    challenge: authenticators.jwt.challenge,
     before: [isAuthenticated],
     methods: {
       POST: {
-        ...{ summary: 'Delete your key', security: [{ jwt: [] }], response: { 204: Type.Null(), 401: Detail } },
+        summary: 'Delete your key',
+        security: [{ jwt: [] }],
+        response: { 204: NoContent, ...errorResponses(401) },
         handler: async ({ user }, reply) => {
           const row = user && (await users.get('idField' in user ? user.idField : 'id', user.id))
           if (row) await authTokens.delete(row.id)

@@ -1,66 +1,81 @@
-/** SimpleJWT's blacklist app: what it records of refresh tokens, and which of them may be used no more. */
+/** `JWT_REFRESH_STORE=blacklist`: SimpleJWT's blacklist app, on its tables. */
 import { isForeignKeyViolation, isUniqueViolation } from '../../database/errors.ts'
-import type { Database, Prisma } from '../../database/open.ts'
+import type { Database, Prisma, User as UserRow } from '../../database/open.ts'
 import { AuthenticationFailed, InvalidToken } from '../../errors.ts'
+import type { Settings } from '../../settings/schema.ts'
+import type { Users } from '../../users/users.ts'
+import type { Claims } from '../jwt.ts'
+import type { IssuedToken, RefreshStore, UsedToken } from './refresh-store.ts'
 
-/** A token as its row has it. */
+/** A row of `token_blacklist_outstandingtoken`. */
 export interface TokenRecord {
   /** The JWT itself. */
   token: string
   jti: string
-  /** Null for a user who is gone. */
+  /** Null for a user who was deleted. */
   userId: number | null
   createdAt: Date
   expiresAt: Date
 }
 
-const BATCH = 1000
+const BATCH_SIZE = 1000
 
 export const NO_ACCOUNT = 'No active account found for the given token.'
 
-export class Blacklist {
+export class BlacklistStore implements RefreshStore {
+  readonly hasLoginSessions = false
   readonly #database: Database
+  readonly #settings: Settings
+  readonly #users: Users
+  readonly #encode: (claims: Claims) => string
 
-  constructor(database: Database) {
+  /** @param encode signs the claims of a token */
+  constructor(database: Database, settings: Settings, users: Users, encode: (claims: Claims) => string) {
     this.#database = database
+    this.#settings = settings
+    this.#users = users
+    this.#encode = encode
   }
 
-  async isBlacklisted(jti: string): Promise<boolean> {
-    const blacklisted = await this.#database.blacklistedToken.findFirst({
-      where: { token: { jti } },
-      select: { id: true }
-    })
-    return blacklisted !== null
+  knowsUser(): boolean {
+    return false
   }
 
-  /** Records a token that is handed out. */
-  outstand(token: TokenRecord): Promise<void> {
-    return withUser(this.#insert(token))
+  async issue(claims: Claims, user: UserRow): Promise<IssuedToken> {
+    const token = this.#encode(claims)
+    await this.record(this.#recordOf({ token, claims }, user.id))
+    return { token, claims }
   }
 
-  /**
-   * Blacklists a token, recording it first if it is not known. Of parallel calls one wins.
-   *
-   * @param successor recorded in the same transaction
-   * @throws {InvalidToken} `Token is blacklisted`, for all callers but one
-   */
-  blacklist(token: TokenRecord, successor?: TokenRecord): Promise<void> {
-    return withUser(this.#idOf(token).then((id) => this.#claim(id, successor)))
+  async rotate(used: UsedToken, successor: Claims | null): Promise<IssuedToken> {
+    if (successor === null) return used
+    const userId = used.user?.id ?? null
+    const issued = { token: this.#encode(successor), claims: successor }
+    const record = this.#recordOf(issued, userId)
+    if (this.#settings.blacklistAfterRotation) await this.blacklist(this.#recordOf(used, userId), record)
+    else await this.record(record)
+    return issued
   }
 
-  /** What blacklists a token, for a transaction of somebody else's; it is recorded first if it is not known. */
-  async spending(token: TokenRecord): Promise<Prisma.PrismaPromise<unknown>[]> {
-    const tokenId = await this.#idOf(token)
-    // In a list, since a promise would be waited for, which is what starts it.
-    return [this.#database.blacklistedToken.create({ data: { tokenId, blacklistedAt: new Date() } })]
+  async touch(): Promise<void> {}
+
+  async assertActive(claims: Claims): Promise<void> {
+    const jti = claims[this.#settings.jtiClaim as string]
+    if (typeof jti === 'string' && (await this.isBlacklisted(jti))) throw new InvalidToken('Token is blacklisted')
   }
 
-  /** Blacklists all that a user has: a logout everywhere. What is rotated meanwhile is found in the next round. */
-  async blacklistAllOf(userId: number): Promise<void> {
+  async revoke(token: IssuedToken): Promise<void> {
+    const { userIdClaim, userIdField } = this.#settings
+    const user = await this.#users.get(userIdField, token.claims[userIdClaim])
+    await this.blacklist(this.#recordOf(token, user?.id ?? null))
+  }
+
+  /** A token that is rotated meanwhile is found in the next round. */
+  async revokeAll(userId: number): Promise<void> {
     const { outstandingToken, blacklistedToken } = this.#database
     const where = { userId, blacklistedToken: null, expiresAt: { gt: new Date() } }
     for (;;) {
-      const tokens = await outstandingToken.findMany({ where, select: { id: true }, take: BATCH })
+      const tokens = await outstandingToken.findMany({ where, select: { id: true }, take: BATCH_SIZE })
       if (tokens.length === 0) return
       const data = tokens.map(({ id }) => ({ tokenId: id, blacklistedAt: new Date() }))
       await blacklistedToken.createMany({ data }).catch((error) => {
@@ -69,39 +84,70 @@ export class Blacklist {
     }
   }
 
-  /**
-   * Deletes expired tokens, with their places on the blacklist, in batches of a thousand.
-   *
-   * @returns how many
-   */
-  async flushExpired(): Promise<number> {
+  /** Deletes expired tokens with their blacklist entries, in batches of a thousand. */
+  async deleteExpired(): Promise<number> {
     const now = new Date()
-    let flushed = 0
-    for (let batch = BATCH; batch === BATCH; flushed += batch) batch = await this.#flushBatch(now)
-    return flushed
+    let deleted = 0
+    for (let batch = BATCH_SIZE; batch === BATCH_SIZE; deleted += batch) batch = await this.#deleteBatch(now)
+    return deleted
   }
 
-  /** Not Prisma's upsert, which takes four statements and a transaction for what is nearly always there. */
-  async #idOf(token: TokenRecord): Promise<bigint> {
+  async isBlacklisted(jti: string): Promise<boolean> {
+    const where = { token: { jti } }
+    return (await this.#database.blacklistedToken.findFirst({ where, select: { id: true } })) !== null
+  }
+
+  /** Inserts a token that is issued. @throws {AuthenticationFailed} if its user was deleted meanwhile */
+  record(token: TokenRecord): Promise<void> {
+    return translateMissingUser(this.#insert(token))
+  }
+
+  /**
+   * Blacklists a token; it is recorded first if it is not known. Of concurrent calls one succeeds.
+   *
+   * @param successor recorded in the same transaction
+   * @throws {InvalidToken} `Token is blacklisted`, for all calls but one
+   */
+  blacklist(token: TokenRecord, successor?: TokenRecord): Promise<void> {
+    return translateMissingUser(this.#findOrInsert(token).then((id) => this.#enter(id, successor)))
+  }
+
+  /** Returns the statements that blacklist a token, for the caller's transaction; the token is recorded first if needed. */
+  async blacklisting(token: IssuedToken, userId: number): Promise<Prisma.PrismaPromise<unknown>[]> {
+    const tokenId = await this.#findOrInsert(this.#recordOf(token, userId))
+    // In an array: a bare PrismaPromise would be awaited, which executes it.
+    return [this.#database.blacklistedToken.create({ data: { tokenId, blacklistedAt: new Date() } })]
+  }
+
+  #recordOf({ token, claims }: IssuedToken, userId: number | null): TokenRecord {
+    return {
+      token,
+      jti: claims[this.#settings.jtiClaim as string] as string,
+      userId,
+      createdAt: new Date(),
+      expiresAt: new Date(Math.trunc(claims.exp as number) * 1000)
+    }
+  }
+
+  /** Does not use Prisma's upsert, which takes four statements and a transaction although the row nearly always exists. */
+  async #findOrInsert(token: TokenRecord): Promise<bigint> {
     const known = await this.#find(token.jti)
     if (known !== null) return known.id
     try {
       return (await this.#insert(token)).id
     } catch (error) {
-      const rival = isUniqueViolation(error) ? await this.#find(token.jti) : null
-      if (rival === null) throw error
-      return rival.id
+      const concurrent = isUniqueViolation(error) ? await this.#find(token.jti) : null
+      if (concurrent === null) throw error
+      return concurrent.id
     }
   }
 
-  async #claim(tokenId: bigint, successor?: TokenRecord): Promise<void> {
+  async #enter(tokenId: bigint, successor?: TokenRecord): Promise<void> {
     const database = this.#database
-    const blacklisted = database.blacklistedToken.create({ data: { tokenId, blacklistedAt: new Date() } })
+    const entry = database.blacklistedToken.create({ data: { tokenId, blacklistedAt: new Date() } })
     try {
-      // The unique index on the token decides who comes first; reading before writing would decide nothing.
-      await (successor
-        ? database.$transaction([blacklisted, database.outstandingToken.create({ data: successor })])
-        : blacklisted)
+      // The unique index on the token decides between concurrent calls; a read before the write would not.
+      await (successor ? database.$transaction([entry, database.outstandingToken.create({ data: successor })]) : entry)
     } catch (error) {
       throw isUniqueViolation(error) ? new InvalidToken('Token is blacklisted') : error
     }
@@ -115,10 +161,10 @@ export class Blacklist {
     return this.#database.outstandingToken.findUnique({ where: { jti }, select: { id: true } })
   }
 
-  async #flushBatch(now: Date): Promise<number> {
+  async #deleteBatch(now: Date): Promise<number> {
     const database = this.#database
     const where = { expiresAt: { lte: now } }
-    const expired = await database.outstandingToken.findMany({ where, select: { id: true }, take: BATCH })
+    const expired = await database.outstandingToken.findMany({ where, select: { id: true }, take: BATCH_SIZE })
     const ids = expired.map(({ id }) => id)
     await database.$transaction([
       database.blacklistedToken.deleteMany({ where: { tokenId: { in: ids } } }),
@@ -128,8 +174,8 @@ export class Blacklist {
   }
 }
 
-/** A user who was deleted since we looked is as good as none. */
-async function withUser(recording: Promise<unknown>): Promise<void> {
+/** The row's foreign key fails if the user was deleted after it was read. */
+async function translateMissingUser(recording: Promise<unknown>): Promise<void> {
   try {
     await recording
   } catch (error) {

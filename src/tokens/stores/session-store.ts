@@ -1,76 +1,146 @@
-/** Refresh tokens as sessions have them: each names its session, which says whether it is good and what comes next. */
+/**
+ * `JWT_REFRESH_STORE=session`, the default: every login is a row of `latchkey_session`, and its refresh tokens name it in
+ * their `sid` claim.
+ *
+ * A refresh token without `sid`, issued by SimpleJWT or before sessions were in use, is adopted: it becomes a session at its
+ * first refresh, and is blacklisted so that a Django on the same database rejects it.
+ */
 import { isUniqueViolation } from '../../database/errors.ts'
 import type { User as UserRow } from '../../database/open.ts'
-import { InvalidToken } from '../../errors.ts'
-import { adoptedSid, type Device, newSid, type Turn } from '../../sessions/session-rows.ts'
+import { AuthenticationFailed, InvalidToken } from '../../errors.ts'
+import { adoptedSid, type Device, newSid, type TokenState } from '../../sessions/session-rows.ts'
 import type { EndReason, Sessions } from '../../sessions/sessions.ts'
 import type { Settings } from '../../settings/schema.ts'
-import type { Mint } from '../claims.ts'
+import type { Users } from '../../users/users.ts'
 import type { Claims } from '../jwt.ts'
-import type { Blacklist } from './blacklist-store.ts'
+import type { BlacklistStore } from './blacklist-store.ts'
+import type { IssuedToken, RefreshStore, UsedToken } from './refresh-store.ts'
 
-/** A refresh token that was shown. */
-interface Shown {
-  token: string
-  claims: Claims
-  /** Known at least if the token names no session. */
-  user: UserRow | null
-  device: Device
-}
-
-export class SessionTokens {
+export class SessionStore implements RefreshStore {
+  readonly hasLoginSessions = true
   readonly #settings: Settings
-  readonly #mint: Mint
   readonly #sessions: Sessions
-  readonly #blacklist: Blacklist
+  readonly #users: Users
+  readonly #blacklist: BlacklistStore
+  readonly #encode: (claims: Claims) => string
 
-  /** @param blacklist of tokens from before there were sessions */
-  constructor(settings: Settings, mint: Mint, sessions: Sessions, blacklist: Blacklist) {
+  /**
+   * @param blacklist of tokens without `sid`
+   * @param encode signs the claims of a token
+   */
+  constructor(
+    settings: Settings,
+    sessions: Sessions,
+    users: Users,
+    blacklist: BlacklistStore,
+    encode: (claims: Claims) => string
+  ) {
     this.#settings = settings
-    this.#mint = mint
     this.#sessions = sessions
+    this.#users = users
     this.#blacklist = blacklist
+    this.#encode = encode
   }
 
-  /** @returns the claims of the session's first token; null if the user has changed since its password was looked at */
-  async begin(claims: Claims, user: UserRow, device: Device): Promise<Claims | null> {
-    const end = secondsOf(this.#sessions.endOf(new Date((claims.iat as number) * 1000)))
+  knowsUser({ sid }: Claims): boolean {
+    return typeof sid === 'string'
+  }
+
+  async issue(claims: Claims, user: UserRow, device: Device): Promise<IssuedToken> {
+    const end = secondsOf(this.#sessions.expiryOf(new Date((claims.iat as number) * 1000)))
     const sid = newSid()
     const first = { ...claims, exp: Math.min(claims.exp as number, end), sid }
-    return (await this.#sessions.start(sid, user, this.#turnOf(first), device)) ? first : null
+    const state = this.#stateOf(first)
+    const isStarted =
+      (await this.#sessions.start(sid, user, state, device)) || (await this.#startRehashed(sid, user, state, device))
+    if (!isStarted) throw new AuthenticationFailed('No active account found with the given credentials')
+    return this.#issued(first)
   }
 
-  /**
-   * The claims of the token that is good from now on.
-   *
-   * @param successor what it is to be, if nobody was faster; null without rotation, where it is the same
-   * @throws {InvalidToken | AuthenticationFailed} as Sessions.rotate
-   */
-  async next(shown: Shown, successor: Claims | null): Promise<Claims> {
-    const { claims } = shown
-    const sid = typeof claims.sid === 'string' ? claims.sid : await this.#adopted(shown, successor)
-    if (sid === null) return { ...(successor ?? claims), sid: adoptedSid(this.#jtiOf(claims)) }
+  async rotate(used: UsedToken, successor: Claims | null, device: Device): Promise<IssuedToken> {
+    const { claims } = used
+    const jti = this.#jtiOf(claims)
+    const sid = typeof claims.sid === 'string' ? claims.sid : await this.#adopt(used, successor, device)
+    if (sid === null) return this.#issued({ ...(successor ?? claims), sid: adoptedSid(jti) })
     if (successor === null) {
-      await this.#sessions.touch(sid, this.#jtiOf(claims), new Date())
-      return { ...claims, sid }
+      await this.#sessions.touch(sid, jti, new Date())
+      return typeof claims.sid === 'string' ? used : this.#issued({ ...claims, sid })
     }
-    const turn = await this.#sessions.rotate(sid, this.#jtiOf(claims), this.#turnOf(successor))
-    const [exp, iat] = [secondsOf(turn.expiresAt), secondsOf(turn.issuedAt)]
-    return { ...successor, exp, iat, [this.#settings.jtiClaim as string]: turn.jti, sid }
+    const state = await this.#sessions.rotate(sid, jti, this.#stateOf(successor))
+    const [exp, iat] = [secondsOf(state.expiresAt), secondsOf(state.issuedAt)]
+    return this.#issued({ ...successor, exp, iat, [this.#settings.jtiClaim as string]: state.jti, sid })
   }
 
-  /** Notes that a sliding token was renewed. @throws as next */
-  async touch(claims: Claims, now: number): Promise<void> {
-    if (typeof claims.sid === 'string') await this.#sessions.touch(claims.sid, this.#jtiOf(claims), new Date(now))
+  async touch(claims: Claims): Promise<void> {
+    if (typeof claims.sid === 'string') await this.#sessions.touch(claims.sid, this.#jtiOf(claims), new Date())
+  }
+
+  async assertActive(claims: Claims, isForRotation = false): Promise<void> {
+    const { tokenTypeClaim } = this.#settings
+    const isRefresh = tokenTypeClaim !== null && claims[tokenTypeClaim] === 'refresh'
+    if (typeof claims.sid !== 'string') {
+      // Adopted tokens are in the blacklist, too: only `rotate` can tell whether they are valid.
+      if (!(isForRotation && isRefresh)) await this.#blacklist.assertActive(claims)
+      return
+    }
+    if (isForRotation || !isRefresh) return
+    if (!(await this.#sessions.isActive(claims.sid, this.#jtiOf(claims))))
+      throw new InvalidToken('Token is blacklisted')
+  }
+
+  async revoke(token: IssuedToken, reason: EndReason): Promise<void> {
+    if (await this.#end(token.claims, reason)) return
+    try {
+      await this.#blacklist.revoke(token)
+    } catch (error) {
+      // A concurrent refresh has blacklisted the token because it was adopted into a session.
+      if (!(error instanceof InvalidToken && (await this.#end(token.claims, reason)))) throw error
+    }
+  }
+
+  async revokeAll(userId: number, reason: EndReason, except: string | null = null): Promise<void> {
+    await this.#sessions.endAll(userId, reason, except)
+  }
+
+  async deleteExpired(): Promise<number> {
+    return (await this.#sessions.deleteExpired()) + (await this.#blacklist.deleteExpired())
+  }
+
+  /** A concurrent login may have rehashed the same password, which changes the stored hash but not the password. */
+  async #startRehashed(sid: string, user: UserRow, state: TokenState, device: Device): Promise<boolean> {
+    const rehashed = await this.#users.findRehashed(user)
+    return rehashed !== null && this.#sessions.start(sid, rehashed, state, device)
   }
 
   /**
-   * Ends the session of this token.
+   * Makes a session of a token without `sid`.
    *
-   * @returns false if it has none
-   * @throws {InvalidToken} if that has ended before
+   * @returns its id if the token was adopted before; null if it was adopted here, and its successor is recorded
    */
-  async end(claims: Claims, reason: EndReason): Promise<boolean> {
+  async #adopt(used: UsedToken, successor: Claims | null, device: Device): Promise<string | null> {
+    const { claims, user } = used
+    const jti = this.#jtiOf(claims)
+    if (await this.#sessions.isAdopted(jti)) return adoptedSid(jti)
+    if (await this.#blacklist.isBlacklisted(jti)) return this.#adoptedElsewhere(jti)
+    if (user === null) throw new InvalidToken('Token contained no recognizable user identification')
+    const blacklisting = successor === null ? [] : await this.#blacklist.blacklisting(used, user.id)
+    try {
+      await this.#sessions.adopt(user.id, jti, this.#stateOf(successor ?? claims), blacklisting, device)
+      return null
+    } catch (error) {
+      if (!isUniqueViolation(error)) throw error
+      return this.#adoptedElsewhere(jti)
+    }
+  }
+
+  /** A concurrent request has adopted the token, or Django has rotated it. */
+  async #adoptedElsewhere(jti: string): Promise<string> {
+    if (await this.#sessions.isAdopted(jti)) return adoptedSid(jti)
+    throw new InvalidToken('Token is blacklisted')
+  }
+
+  /** @returns false if the token has no session @throws {InvalidToken} if its session has ended before */
+  async #end(claims: Claims, reason: EndReason): Promise<boolean> {
     const jti = this.#jtiOf(claims)
     const isAdopted = typeof claims.sid !== 'string' && (await this.#sessions.isAdopted(jti))
     const sid = isAdopted ? adoptedSid(jti) : claims.sid
@@ -79,49 +149,21 @@ export class SessionTokens {
     return true
   }
 
-  flushExpired(): Promise<number> {
-    return this.#sessions.flushExpired()
-  }
-
-  /**
-   * A token that names no session has one from now on.
-   *
-   * @returns its name if it had one already; null if it was adopted here, which has recorded its successor
-   */
-  async #adopted({ token, claims, user, device }: Shown, successor: Claims | null): Promise<string | null> {
-    const jti = this.#jtiOf(claims)
-    if (await this.#sessions.isAdopted(jti)) return adoptedSid(jti)
-    if (await this.#blacklist.isBlacklisted(jti)) return this.#adoptedElsewhere(jti)
-    if (user === null) throw new InvalidToken('Token contained no recognizable user identification')
-    const record = this.#mint.recordOf(token, claims, user.id, Date.now())
-    // A Django that is still running beside has to refuse it as well.
-    const spent = successor === null ? [] : await this.#blacklist.spending(record)
-    try {
-      await this.#sessions.adopt(user.id, jti, this.#turnOf(successor ?? claims), spent, device)
-      return null
-    } catch (error) {
-      if (!isUniqueViolation(error)) throw error
-      return this.#adoptedElsewhere(jti)
-    }
-  }
-
-  /** Somebody else has adopted it just now, or Django has rotated it. */
-  async #adoptedElsewhere(jti: string): Promise<string> {
-    if (await this.#sessions.isAdopted(jti)) return adoptedSid(jti)
-    throw new InvalidToken('Token is blacklisted')
+  #issued(claims: Claims): IssuedToken {
+    return { token: this.#encode(claims), claims }
   }
 
   #jtiOf(claims: Claims): string {
     return claims[this.#settings.jtiClaim as string] as string
   }
 
-  /** The session of a sliding token lasts until that can be renewed no more. */
-  #turnOf(claims: Claims): Turn {
+  /** The session of a sliding token lasts until the token can no longer be renewed. */
+  #stateOf(claims: Claims): TokenState {
     const { [this.#settings.slidingTokenRefreshExpClaim]: end = claims.exp, iat } = claims
     return { jti: this.#jtiOf(claims), issuedAt: dateOf(iat), expiresAt: dateOf(end) }
   }
 }
 
-/** NumericDate, as a token has it. */
+/** Converts to and from NumericDate, RFC 7519 §2, in whole seconds. */
 const secondsOf = (date: Date) => Math.floor(date.getTime() / 1000)
 const dateOf = (seconds: unknown) => new Date(Math.floor(seconds as number) * 1000)

@@ -53,7 +53,7 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'POST', url, sam, { user: alice }))[0], 403)
     await grant(app, id, 'auth.view_group')
     t.equal((await ask(app, 'GET', url, sam))[0], 403)
-    const lacks = [403, { detail: 'You cannot give a permission that you do not hold: blog.edit_post.' }]
+    const lacks = [403, { detail: 'You cannot grant a permission that you do not hold: blog.edit_post.' }]
     t.strictSame(await ask(app, 'POST', url, sam, { user: alice }), lacks)
     t.strictSame(await ask(app, 'POST', url, sam, { user: id }), lacks)
     t.match(await ask(app, 'DELETE', `${url}${root}/`, sam), [403, { detail: /superuser/ }])
@@ -86,7 +86,7 @@ onEachDatabase(t, (t, { build }) => {
       404,
       { detail: 'No Group matches the given query.' }
     ])
-    const lacks = [403, { detail: 'You cannot give a permission that you do not hold: blog.one.' }]
+    const lacks = [403, { detail: 'You cannot grant a permission that you do not hold: blog.one.' }]
     t.strictSame(await ask(app, 'POST', 'groups/', sam, { name: 'mine', permissions: [one] }), lacks)
     t.strictSame(await ask(app, 'PATCH', url, sam, { permissions: [one, two] }), lacks)
     t.match(await ask(app, 'PATCH', url, sam, { permissions: [] }), [200, { permissions: [] }])

@@ -141,7 +141,7 @@ t.test('a token without session cannot log out (400), and missing or inactive us
   const answer = await ask(app, access, 'POST', '/token/logout/')
   t.strictSame(
     [answer.statusCode, answer.json()],
-    [400, { non_field_errors: ['You do not call by a login that could end.'] }]
+    [400, { non_field_errors: ['The credentials do not belong to a login session.'] }]
   )
   t.strictSame((await ask(app, access, 'GET', '/sessions/')).json(), [])
   await app.auth.database.user.updateMany({ data: { isActive: false } })

@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import type { Database } from '../../../src/database/open.ts'
 import { InvalidToken } from '../../../src/errors.ts'
-import { Blacklist, type TokenRecord } from '../../../src/tokens/stores/blacklist-store.ts'
+import { BlacklistStore, type TokenRecord } from '../../../src/tokens/stores/blacklist-store.ts'
 import { onEachDatabase } from '../../support/build.ts'
 import { addUser } from '../../support/journeys.ts'
 import { allowInserts, refuseInserts } from '../faults.ts'
@@ -26,6 +26,9 @@ const tokenOf = (userId: number | null, more: Partial<TokenRecord> = {}): TokenR
 const rowsOf = ({ auth }: FastifyInstance) =>
   auth.database.outstandingToken.findMany({ orderBy: { id: 'asc' }, include: { blacklistedToken: true } })
 
+const storeOf = ({ auth }: FastifyInstance, database = auth.database) =>
+  new BlacklistStore(database, auth.settings, auth.users, () => 'header.payload.signature')
+
 const isBlacklistedError = (error: unknown) => error instanceof InvalidToken && error.message === 'Token is blacklisted'
 
 /** Wraps a database so that `erase` runs just before a row is written to the blacklist. */
@@ -44,10 +47,10 @@ const deletingFirst = (database: Database, erase: () => Promise<unknown>) =>
 onEachDatabase(t, (t, { build }) => {
   t.test('an issued token is recorded and not blacklisted', async (t) => {
     const app = await build(t)
-    const blacklist = new Blacklist(app.auth.database)
+    const blacklist = storeOf(app)
     const token = tokenOf((await addUser(app)).id)
 
-    await blacklist.outstand(token)
+    await blacklist.record(token)
 
     t.match(await rowsOf(app), [{ ...token, blacklistedToken: null }])
     t.equal(await blacklist.isBlacklisted(token.jti), false)
@@ -57,11 +60,11 @@ onEachDatabase(t, (t, { build }) => {
   t.test('tokens of a deleted user are rejected (401), and nothing is blacklisted', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
-    const blacklist = new Blacklist(app.auth.database)
+    const blacklist = storeOf(app)
     const refusal = { message: 'No active account found for the given token.', statusCode: 401 }
     const token = tokenOf(id)
 
-    await t.rejects(blacklist.outstand(tokenOf(77)), refusal)
+    await t.rejects(blacklist.record(tokenOf(77)), refusal)
     await t.rejects(blacklist.blacklist(tokenOf(77)), refusal)
     await t.rejects(blacklist.blacklist(token, tokenOf(77)), refusal)
 
@@ -74,9 +77,9 @@ onEachDatabase(t, (t, { build }) => {
   t.test('a token can be blacklisted once, whether or not it was recorded before (then 401)', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
-    const blacklist = new Blacklist(app.auth.database)
+    const blacklist = storeOf(app)
     const [known, unknown] = [tokenOf(id), tokenOf(id)]
-    await blacklist.outstand(known)
+    await blacklist.record(known)
 
     await blacklist.blacklist({ ...known, token: 'other' })
     await blacklist.blacklist(unknown)
@@ -92,7 +95,7 @@ onEachDatabase(t, (t, { build }) => {
   t.test('a token is blacklisted and its successor recorded in one step, or neither', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
-    const blacklist = new Blacklist(app.auth.database)
+    const blacklist = storeOf(app)
     const [first, second, third] = [tokenOf(id), tokenOf(id), tokenOf(id)]
 
     await blacklist.blacklist(first, second)
@@ -108,9 +111,9 @@ onEachDatabase(t, (t, { build }) => {
   t.test('a database error leaves the token valid and its successor unrecorded', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
-    const blacklist = new Blacklist(app.auth.database)
+    const blacklist = storeOf(app)
     const [token, successor] = [tokenOf(id), tokenOf(id)]
-    await blacklist.outstand(token)
+    await blacklist.record(token)
 
     for (const table of [OUTSTANDING, BLACKLISTED]) {
       await refuseInserts(app, table)
@@ -127,9 +130,9 @@ onEachDatabase(t, (t, { build }) => {
   t.test('of 20 concurrent calls one blacklists the token, and the others report it as blacklisted', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)
-    const blacklist = new Blacklist(app.auth.database)
+    const blacklist = storeOf(app)
     const [known, unknown] = [tokenOf(id), tokenOf(id)]
-    await blacklist.outstand(known)
+    await blacklist.record(known)
 
     for (const token of [known, unknown]) {
       const attempts = await Promise.allSettled(
@@ -147,7 +150,10 @@ onEachDatabase(t, (t, { build }) => {
   t.test('a token whose row is flushed during the call is rejected (401)', async (t) => {
     const app = await build(t)
     const { database } = app.auth
-    const blacklist = new Blacklist(deletingFirst(database, () => database.outstandingToken.deleteMany()))
+    const blacklist = storeOf(
+      app,
+      deletingFirst(database, () => database.outstandingToken.deleteMany())
+    )
 
     await t.rejects(blacklist.blacklist(tokenOf(null)), { name: 'AuthenticationFailed', statusCode: 401 })
   })
@@ -156,19 +162,19 @@ onEachDatabase(t, (t, { build }) => {
     const statementsOf = watchStatements(t)
     const app = await build(t)
     const { database } = app.auth
-    const blacklist = new Blacklist(database)
+    const blacklist = storeOf(app)
     const expired = Array.from({ length: 2500 }, (_, index) => tokenOf(null, { expiresAt: inSeconds(-index) }))
     await database.outstandingToken.createMany({ data: expired })
     const tokens = await database.outstandingToken.findMany({ select: { id: true } })
     const places = tokens.filter((_, index) => index % 2).map(({ id }) => ({ tokenId: id, blacklistedAt: new Date() }))
     await database.blacklistedToken.createMany({ data: places })
     const [good, ended] = [tokenOf(null), tokenOf(null)]
-    await blacklist.outstand(good)
+    await blacklist.record(good)
     await blacklist.blacklist(ended)
 
     let flushed = 0
     const statements = await statementsOf(async () => {
-      flushed = await blacklist.flushExpired()
+      flushed = await blacklist.deleteExpired()
     })
 
     t.equal(flushed, 2500)
@@ -182,6 +188,6 @@ onEachDatabase(t, (t, { build }) => {
       statements.filter((statement, index) => statement !== statements[index - 1]),
       [...batch, ...batch, ...batch]
     )
-    t.equal(await blacklist.flushExpired(), 0)
+    t.equal(await blacklist.deleteExpired(), 0)
   })
 })
