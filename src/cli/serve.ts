@@ -23,7 +23,7 @@ const PASSWORD_LENGTH = 20
  */
 export async function runServer(settings: Settings): Promise<void> {
   await assertAddressFree(settings)
-  // Otherwise the allocations of the start enlarge V8's young generation for good: 20 MB that an idle server does not use.
+  // Otherwise the start enlarges V8's young generation permanently, by 20 MB that an idle server does not use.
   setFlagsFromString('--semi-space-growth-factor=1')
   const { createServer } = await import('../server/server.ts')
   const app = await createServer(settings)
