@@ -19,6 +19,8 @@ interface Command {
   usage?: string
   /** How many positional arguments the command takes; by default none. */
   positionals?: [min: number, max: number]
+  /** Arguments that begin with a hyphen, but are positional. */
+  hyphenated?: RegExp
   help: string
   options?: NonNullable<ParseArgsConfig['options']>
   run: (values: Record<string, unknown>, positionals: string[]) => Promise<void>
@@ -54,6 +56,8 @@ const COMMANDS: Record<string, Command> = {
   keys: {
     usage: 'list | generate | rotate [--now] | revoke KID',
     positionals: [1, 2],
+    // A key id is base64url (RFC 7638), and one in 64 begins with a hyphen.
+    hyphenated: /^-[\w-]{42}$/,
     help: 'List, generate, rotate or revoke the signing keys in the database (with JWT_KEY_ENCRYPTION_KEY).',
     options: { now: { type: 'boolean' } },
     run: manageKeys
@@ -228,9 +232,11 @@ async function main([name, ...args]: string[]): Promise<void> {
   await command.run(values, positionals)
 }
 
-function parse({ options = {} }: Command, args: string[]) {
+function parse({ options = {}, hyphenated }: Command, args: string[]) {
+  const at = args.includes('--') ? -1 : args.findIndex((arg) => hyphenated?.test(arg))
+  const separated = at < 0 ? args : args.toSpliced(at, 0, '--')
   try {
-    return parseArgs({ args, options, allowPositionals: true })
+    return parseArgs({ args: separated, options, allowPositionals: true })
   } catch (error) {
     throw new CommandError((error as Error).message, 2)
   }

@@ -162,6 +162,11 @@ t.test('keys in the database are seen, made, changed and revoked by command, and
   t.match(await keys('rotate', '--now'), { code: 0, stdout: `Current key: ${next}\n` })
   t.match(await keys('generate'), { code: 0, stdout: /^Next key: [\w-]{43}\n$/ })
   t.match(await keys('revoke', next), { code: 0, stdout: `Revoked: ${next}\n` })
+  const hyphenated = `-${'a'.repeat(42)}`
+  for (const args of [[hyphenated], ['--', hyphenated]]) {
+    const unknown = await keys('revoke', ...args)
+    t.match(unknown, { code: 1, stderr: `latchkey: no key ${hyphenated} to revoke` }, args.join(' '))
+  }
   t.match(await keys('revoke', '../x'), {
     code: 1,
     stderr: 'latchkey: no key ../x to revoke; see `latchkey keys list`\n'
