@@ -1,4 +1,4 @@
-/** A fault that is told in one line. */
+/** An expected error: reported in one line, without a stack trace. */
 export class CommandError extends Error {
   readonly exitCode: number
 

@@ -1,5 +1,4 @@
-/** `latchkey keys …`: the signing keys in the database. */
-
+/** `latchkey keys`: lists and changes the signing keys in the database. */
 import { KeyRing } from '../keys/key-ring.ts'
 import type { KeySummary } from '../keys/key-ring-rows.ts'
 import { JWKS_MAX_AGE_MS, type KeySet } from '../keys/key-set.ts'
@@ -7,21 +6,21 @@ import { CommandError } from './command-error.ts'
 
 interface KeysCommand {
   verb: string
-  /** Of `revoke`. */
+  /** Only of `revoke`. */
   kid: string
-  /** Of `rotate`: also when others may not know the next key yet. */
+  /** Only of `rotate`: does not wait until services can have fetched the next key. */
   now: boolean
 }
 
 const VERBS: Record<string, (ring: KeyRing, command: KeysCommand) => Promise<string>> = {
-  list: async (ring) => (await ring.list()).map(lineOf).join('\n'),
-  generate: async (ring) => `Next key: ${made(await ring.generate())}`,
+  list: async (ring) => (await ring.list()).map(formatKey).join('\n'),
+  generate: async (ring) => `Next key: ${assertChanged(await ring.generate())}`,
   rotate: async (ring, { now }) => {
     if (!now) await assertPublished(ring)
-    return `Current key: ${made(await ring.rotate())}`
+    return `Current key: ${assertChanged(await ring.rotate())}`
   },
   revoke: async (ring, { kid }) => {
-    if (!(await ring.revoke(kid))) throw new CommandError(`there is no key ${kid} to revoke`)
+    if (!(await ring.revoke(kid))) throw new CommandError(`no key ${kid} to revoke; see \`latchkey keys list\``)
     return `Revoked: ${kid}`
   }
 }
@@ -29,28 +28,28 @@ const VERBS: Record<string, (ring: KeyRing, command: KeysCommand) => Promise<str
 export const isKeysCommand = (verb: string, kid: string | undefined): boolean =>
   Object.hasOwn(VERBS, verb) && (verb === 'revoke') === (kid !== undefined)
 
-/** @returns what to say */
+/** @returns the output of the command */
 export async function runKeysCommand(keys: KeySet, command: KeysCommand): Promise<string> {
   const run = VERBS[command.verb]
   if (!run || !(keys instanceof KeyRing)) {
-    throw new CommandError('the database has the signing keys only if JWT_KEY_ENCRYPTION_KEY is set')
+    throw new CommandError('the signing keys are in the database only if JWT_KEY_ENCRYPTION_KEY is set')
   }
   return run(keys, command)
 }
 
-function lineOf({ kid, algorithm, state, activatedAt, expiresAt }: KeySummary): string {
-  const signing = activatedAt === null ? 'has signed nothing' : `signs since ${activatedAt.toISOString()}`
-  const end = expiresAt === null ? '' : `, last token expires ${expiresAt.toISOString()}`
-  return `${kid}  ${algorithm.padEnd(5)}  ${state.padEnd(8)}  ${signing}${end}`
+function formatKey({ kid, algorithm, state, activatedAt, expiresAt }: KeySummary): string {
+  const activated = activatedAt === null ? 'not activated' : `activated ${activatedAt.toISOString()}`
+  const expires = expiresAt === null ? '' : `, last token expires ${expiresAt.toISOString()}`
+  return `${kid}  ${algorithm.padEnd(5)}  ${state.padEnd(8)}  ${activated}${expires}`
 }
 
-function made(kid: string | null): string {
+function assertChanged(kid: string | null): string {
   if (kid !== null) return kid
-  throw new CommandError('another process has changed the keys at the same time; see `latchkey keys list`')
+  throw new CommandError('another process changed the keys at the same time; see `latchkey keys list`')
 }
 
-/** Services that go by a key set which they have fetched before would refuse its tokens. */
+/** Services would reject tokens of a key that their cached key set does not contain. */
 async function assertPublished(ring: KeyRing): Promise<void> {
-  const missing = Math.ceil((JWKS_MAX_AGE_MS - (await ring.nextKeyAge())) / 1000)
-  if (missing > 0) throw new CommandError(`others may not know the next key yet; wait ${missing} s, or add --now`)
+  const seconds = Math.ceil((JWKS_MAX_AGE_MS - (await ring.nextKeyAge())) / 1000)
+  if (seconds > 0) throw new CommandError(`services may not know the next key yet; wait ${seconds} s, or use --now`)
 }

@@ -1,30 +1,32 @@
-/** Questions at a terminal; where there is none, the answers are lines of standard input. */
+/** Prompts at a terminal. Without one, the answers are the lines of standard input. */
 import { createInterface, type Interface } from 'node:readline'
 import { Writable } from 'node:stream'
-import { ImproperlyConfigured } from '../errors.ts'
+import { CommandError } from './command-error.ts'
+
+const MAX_ATTEMPTS = 3
 
 export async function askForText(question: string): Promise<string> {
   return (await ask(question, false)).trim()
 }
 
-/** What is wrong with a password, in lines. */
+/** Returns the faults of a password, one message each. */
 export type Validate = (password: string) => Promise<string[]>
 
 /**
- * Asks twice, and shows nothing of what is typed.
+ * Asks for a new password twice, without echo.
  *
- * @param mayInsist a password that is weak can be had all the same, as Django's createsuperuser allows
- * @throws {ImproperlyConfigured} after three tries that were blank, weak or did not match
+ * @param canBypass offers to use a weak password, as Django's createsuperuser does
+ * @throws {CommandError} after three attempts that were blank, weak or did not match
  */
-export async function askForPassword(validate: Validate, mayInsist = false): Promise<string> {
-  for (let tries = 0; tries < 3; tries++) {
+export async function askForPassword(validate: Validate, canBypass = false): Promise<string> {
+  for (let attempts = 0; attempts < MAX_ATTEMPTS; attempts++) {
     const password = await ask('Password: ', true)
     const faults = await faultsOf(password, await ask('Password (again): ', true), validate)
     if (faults === null) return password
     process.stderr.write(`${faults.join('\n')}\n`)
-    if (mayInsist && !faults[0]?.startsWith('Error: ') && (await insists())) return password
+    if (canBypass && !faults[0]?.startsWith('Error: ') && (await confirmBypass())) return password
   }
-  throw new ImproperlyConfigured(['gave up after 3 tries'])
+  throw new CommandError(`aborted after ${MAX_ATTEMPTS} attempts`)
 }
 
 async function faultsOf(password: string, again: string, validate: Validate): Promise<string[] | null> {
@@ -34,7 +36,7 @@ async function faultsOf(password: string, again: string, validate: Validate): Pr
   return faults.length > 0 ? faults : null
 }
 
-const insists = async (): Promise<boolean> =>
+const confirmBypass = async (): Promise<boolean> =>
   (await askForText('Bypass password validation and create user anyway? [y/N]: ')).toLowerCase() === 'y'
 
 let lines: AsyncIterator<string> | undefined
@@ -48,7 +50,7 @@ const screen = new Writable({
   }
 })
 
-const NOBODY = 'there is nobody to ask; see `latchkey help` for how to go without'
+const END_OF_INPUT = 'unexpected end of input; see `latchkey help` for options without prompts'
 
 async function ask(question: string, hidden: boolean): Promise<string> {
   reader ??= createInterface({ input: process.stdin, output: screen, terminal: process.stdin.isTTY === true })
@@ -58,9 +60,9 @@ async function ask(question: string, hidden: boolean): Promise<string> {
   const { value, done } = await lines.next()
   isHidden = false
   if (hidden && process.stdin.isTTY) process.stderr.write('\n')
-  if (done) throw new ImproperlyConfigured([process.stdin.isTTY ? 'cancelled' : NOBODY])
+  if (done) throw new CommandError(process.stdin.isTTY ? 'cancelled' : END_OF_INPUT)
   return value
 }
 
-/** Lets go of standard input, which would keep the process from ending. */
-export const endQuestions = (): void => reader?.close()
+/** Closes standard input, which would otherwise keep the process running. */
+export const closePrompt = (): void => reader?.close()

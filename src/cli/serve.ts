@@ -1,19 +1,29 @@
-/** `latchkey serve`: from the settings to a server that listens, and a first superuser on a new embedded database. */
+/** `latchkey serve`: starts the server, and creates a first superuser in a new embedded database. */
 import { createServer as createProbe } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
-import { generateSecret } from '../crypto/jwa.ts'
+import { randomText } from '../crypto/random.ts'
 import { ValidationError } from '../errors.ts'
 import type { Auth } from '../plugin.ts'
 import type { Settings } from '../settings/schema.ts'
 import { version } from '../version.ts'
 import { CommandError } from './command-error.ts'
 
-/** Until the process is told to end. */
+/** A shutdown that takes longer ends the process with an error. */
+const SHUTDOWN_TIMEOUT_MS = 10_000
+/** 119 random bits. */
+const PASSWORD_LENGTH = 20
+
+/**
+ * Starts the server, which runs until SIGTERM or SIGINT.
+ *
+ * @throws {CommandError} if the address cannot be used
+ * @throws {ImproperlyConfigured} if the database or the signing key cannot be used
+ */
 export async function runServer(settings: Settings): Promise<void> {
-  await assertFree(settings)
-  // Grown by what starting allocates, V8's young generation would stay so: 20 MB that an idle server has no use for.
+  await assertAddressFree(settings)
+  // Otherwise the start enlarges V8's young generation permanently, by 20 MB that an idle server does not use.
   setFlagsFromString('--semi-space-growth-factor=1')
   const { createServer } = await import('../server/server.ts')
   const app = await createServer(settings)
@@ -26,50 +36,56 @@ export async function runServer(settings: Settings): Promise<void> {
   }
 }
 
+const PROVIDER_NAMES = { sqlite: 'SQLite', postgresql: 'PostgreSQL' }
+
 async function start(app: FastifyInstance): Promise<void> {
   const { settings, database } = app.auth
-  const address = await app.listen({ host: settings.host, port: settings.port }).catch(refuseAddress(settings))
-  const admin = await makeFirstUser(app.auth)
-  closeWithGrace({ delay: 10_000, logger: app.log }, () => app.close())
-  const greeting = [
-    `Latchkey ${version} is at ${address} with ${database.provider === 'sqlite' ? 'SQLite' : 'PostgreSQL'}.`,
-    `To read and try the API: ${address}/docs/`
+  const address = await app.listen({ host: settings.host, port: settings.port }).catch(throwAddressError(settings))
+  const password = await createFirstSuperuser(app.auth)
+  closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS, logger: app.log }, () => app.close())
+  const lines = [
+    `Latchkey ${version} is listening on ${address} with ${PROVIDER_NAMES[database.provider]}.`,
+    `API documentation: ${address}/docs/`
   ]
-  if (admin !== null) {
-    greeting.push(
-      `To sign in: name admin, password ${admin}`,
-      'This password is shown only once. To change it: npm run latchkey -- changepassword admin'
+  if (password !== null) {
+    lines.push(
+      `Superuser created: username admin, password ${password}`,
+      'The password is shown only once. Change it with `npx latchkey changepassword admin`.'
     )
   }
-  // In one piece, lest a log come between.
-  process.stdout.write(`${greeting.join('\n')}\n`)
+  // One write, so that no log line appears in between.
+  process.stdout.write(`${lines.join('\n')}\n`)
 }
 
-/** Before anything is written: a second start by mistake is to leave no trace. */
-async function assertFree(settings: Settings): Promise<void> {
+/** Checks the address before anything is written, so that starting a second server by mistake has no effect. */
+async function assertAddressFree(settings: Settings): Promise<void> {
   const { host, port } = settings
   const probe = createProbe()
   await new Promise<void>((resolve, reject) => {
     probe.once('error', reject).listen({ host, port }, () => probe.close(() => resolve()))
-  }).catch(refuseAddress(settings))
+  }).catch(throwAddressError(settings))
 }
 
-const refuseAddress =
+const throwAddressError =
   ({ host, port }: Settings) =>
   ({ code, message }: NodeJS.ErrnoException): never => {
     const reason = code === 'EADDRINUSE' ? 'is in use; choose another PORT' : `cannot be used: ${message}`
     throw new CommandError(`${host}:${port} ${reason}`)
   }
 
-/** A new embedded database gets a superuser, so that there is somebody to sign in as. */
-async function makeFirstUser({ database, users }: Auth): Promise<string | null> {
+/**
+ * Creates the superuser `admin` in an embedded database without users.
+ *
+ * @returns the password, or null if there are users
+ */
+async function createFirstSuperuser({ database, users }: Auth): Promise<string | null> {
   if (database.provider !== 'sqlite' || (await database.user.count()) > 0) return null
-  const password = generateSecret().slice(0, 20)
+  const password = randomText(PASSWORD_LENGTH)
   try {
     await users.createSuperuser({ username: 'admin', password })
     return password
   } catch (error) {
-    // Another process, started at the same time, was faster.
+    // Another process that started at the same time has created it.
     if (error instanceof ValidationError) return null
     throw error
   }

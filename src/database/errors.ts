@@ -17,9 +17,16 @@ interface DriverError {
 const UNAVAILABLE = /^(P1\d{3}|P2024|P2028|P2034|P2037)$/
 /** The driver adapters' kinds for the same. Raw statements and commits have one Prisma code for all errors, or none. */
 const UNAVAILABLE_KINDS = new Set([
-  ...['AuthenticationFailed', 'DatabaseNotReachable', 'DatabaseDoesNotExist', 'SocketTimeout', 'DatabaseAccessDenied'],
-  ...['TlsConnectionError', 'ConnectionClosed', 'TransactionAlreadyClosed', 'TransactionWriteConflict'],
-  'TooManyConnections'
+  'AuthenticationFailed',
+  'ConnectionClosed',
+  'DatabaseAccessDenied',
+  'DatabaseDoesNotExist',
+  'DatabaseNotReachable',
+  'SocketTimeout',
+  'TlsConnectionError',
+  'TooManyConnections',
+  'TransactionAlreadyClosed',
+  'TransactionWriteConflict'
 ])
 /**
  * SQLSTATE classes 08 (connection), 53 (resources), 57 (operator intervention), 58 (system error), and single codes: 25006

@@ -73,7 +73,7 @@ export async function serve(scope: Scope, folder: string, environment: Environme
   })
   const address = new Promise<string>((resolve) => {
     child.stdout?.on('data', () => {
-      const [, origin] = /^Latchkey \S+ is at (\S+) with /m.exec(stdout()) ?? []
+      const [, origin] = /^Latchkey \S+ is listening on (\S+) with /m.exec(stdout()) ?? []
       if (origin) resolve(origin)
     })
   })

@@ -23,7 +23,7 @@ t.test('check tells of a fresh folder what will be made there, and makes nothing
   const folder = emptyFolder(t)
   const { code, stdout, stderr } = await latchkey(folder, ['check'])
   t.equal(code, 0)
-  t.equal(stdout, 'Settings: good.\nDatabase: not there yet; the first start makes it, and a key.\n')
+  t.equal(stdout, 'Settings: OK\nDatabase: does not exist yet; the first start creates it\n')
   t.equal(stderr, '')
   t.strictSame(allIn(folder), [])
 })
@@ -40,7 +40,7 @@ t.test('migrate makes an embedded database, for its owner only, and check then f
   t.match(again, { code: 0, stdout: 'No migrations to apply.\n', stderr: '' })
   t.match(check, {
     ...{ code: 0, stderr: '' },
-    stdout: 'Settings: good.\nDatabase: good.\nKey: not there yet; the next start makes it.\nMigrations: all applied.\n'
+    stdout: 'Settings: OK\nDatabase: OK\nSigning key: does not exist yet; the next start creates it\nMigrations: OK\n'
   })
   t.notOk(existsSync(`${folder}/data/latchkey.db.key`), 'check makes no key')
 })
@@ -56,14 +56,14 @@ t.test('on PostgreSQL', async (t) => {
 
     const pending = await latchkey(folder, ['check'], { environment })
     t.equal(pending.code, 1)
-    t.equal(pending.stdout, 'Settings: good.\nDatabase: good.\nKey: good.\n')
-    t.match(pending.stderr, /^latchkey: Migrations: to apply: 0001_latchkey_\w+(, \d{4}_latchkey_\w+)+\n$/)
+    t.equal(pending.stdout, 'Settings: OK\nDatabase: OK\nSigning key: OK\n')
+    t.match(pending.stderr, /^latchkey: Migrations: not applied: 0001_latchkey_\w+(, \d{4}_latchkey_\w+)+\n$/)
     const applied = await latchkey(folder, ['migrate'], { environment })
     t.match(applied, { code: 0, stdout: /^(Applied \d{4}_latchkey_\w+\.\n){3,}$/, stderr: '' })
     const check = await latchkey(folder, ['check'], { environment })
     t.match(check, {
       ...{ code: 0, stderr: '' },
-      stdout: 'Settings: good.\nDatabase: good.\nKey: good.\nMigrations: all applied.\n'
+      stdout: 'Settings: OK\nDatabase: OK\nSigning key: OK\nMigrations: OK\n'
     })
     for (const { lingered } of [pending, applied, check]) t.ok(lingered < AT_ONCE, `${lingered} s`)
     t.strictSame(allIn(folder), [])
@@ -83,7 +83,7 @@ t.test('on PostgreSQL', async (t) => {
 
     const flushed = await latchkey(emptyFolder(t), ['flushexpiredtokens'], { environment: environmentFor(url) })
 
-    t.match(flushed, { code: 0, stdout: '2 expired tokens and sessions deleted.\n', stderr: '' })
+    t.match(flushed, { code: 0, stdout: '2 expired tokens and login sessions deleted.\n', stderr: '' })
     t.ok(flushed.lingered < AT_ONCE, `${flushed.lingered} s`)
     const after = await openDatabase(url)
     t.match(await after.outstandingToken.findMany(), [{ jti: 'jti1' }])
@@ -103,7 +103,7 @@ t.test('on PostgreSQL', async (t) => {
 
     const cleared = await latchkey(emptyFolder(t), ['clearsessions'], { environment: environmentFor(url) })
 
-    t.match(cleared, { code: 0, stdout: '2 expired sessions deleted.\n', stderr: '' })
+    t.match(cleared, { code: 0, stdout: '2 expired browser sessions deleted.\n', stderr: '' })
     const after = await openDatabase(url)
     t.match(await after.browserSession.findMany(), [{ sessionKey: 'session1' }])
     await after.$disconnect()
@@ -118,7 +118,7 @@ t.test('a database that cannot be used is one line, without its address, and the
   )
   await database.$disconnect()
   const faults: [url: string, line: RegExp][] = [
-    [newer, /^latchkey: database: it was made by a newer version of Latchkey; update this one\n$/],
+    [newer, /^latchkey: database: a newer version of Latchkey has migrated it; upgrade Latchkey\n$/],
     ['postgresql://user:hunter2@127.0.0.1:1/hunter2', /^latchkey: database: .+\n$/],
     ['file:/dev/null/hunter2/x.db', /^latchkey: database: .+\n$/]
   ]
@@ -157,12 +157,20 @@ t.test('keys in the database are seen, made, changed and revoked by command, and
   const listed = await keys('list')
   t.match(listed, { code: 0, stdout: /^[\w-]{43} {2}ES256 {2}current .*\n[\w-]{43} {2}ES256 {2}next .*\n$/ })
   const early = await keys('rotate')
-  t.match(early, { code: 1, stderr: /^latchkey: others may not know the next key yet; wait \d+ s, or add --now\n$/ })
+  t.match(early, { code: 1, stderr: /^latchkey: services may not know the next key yet; wait \d+ s, or use --now\n$/ })
   const [, next = ''] = /\n([\w-]{43})/.exec(listed.stdout) ?? []
   t.match(await keys('rotate', '--now'), { code: 0, stdout: `Current key: ${next}\n` })
   t.match(await keys('generate'), { code: 0, stdout: /^Next key: [\w-]{43}\n$/ })
   t.match(await keys('revoke', next), { code: 0, stdout: `Revoked: ${next}\n` })
-  t.match(await keys('revoke', '../x'), { code: 1, stderr: 'latchkey: there is no key ../x to revoke\n' })
+  const hyphenated = `-${'a'.repeat(42)}`
+  for (const args of [[hyphenated], ['--', hyphenated]]) {
+    const unknown = await keys('revoke', ...args)
+    t.match(unknown, { code: 1, stderr: `latchkey: no key ${hyphenated} to revoke` }, args.join(' '))
+  }
+  t.match(await keys('revoke', '../x'), {
+    code: 1,
+    stderr: 'latchkey: no key ../x to revoke; see `latchkey keys list`\n'
+  })
 
   const deadline = performance.now() + 15_000
   while ((await published()).some(({ kid }) => kid === next) && performance.now() < deadline) await sleep(200)
@@ -171,7 +179,7 @@ t.test('keys in the database are seen, made, changed and revoked by command, and
   t.notOk((await published()).some(({ kid }) => kid === next))
   for (const args of [[], ['revoke'], ['list', 'x'], ['constructor']]) t.equal((await keys(...args)).code, 2)
   const without = await latchkey(folder, ['keys', 'list'])
-  t.match(without, { code: 1, stderr: /the database has the signing keys only if JWT_KEY_ENCRYPTION_KEY is set/ })
+  t.match(without, { code: 1, stderr: /the signing keys are in the database only if JWT_KEY_ENCRYPTION_KEY is set/ })
 })
 
 t.test('a key can be in a file, and one that is not there is a line', async (t) => {
@@ -182,7 +190,7 @@ t.test('a key can be in a file, and one that is not there is a line', async (t) 
 
   t.match(made.stdout, /^-----BEGIN PRIVATE KEY-----\n/)
   t.match(await latchkey(folder, ['migrate'], { environment }), { code: 0 })
-  t.match(await latchkey(folder, ['check'], { environment }), { code: 0, stdout: /Key: good\./ })
+  t.match(await latchkey(folder, ['check'], { environment }), { code: 0, stdout: /^Signing key: OK$/m })
   const gone = await latchkey(folder, ['check'], { environment: { ...environment, JWT_SIGNING_KEY: 'file:no.pem' } })
   t.match(gone, { code: 1, stderr: /^latchkey: JWT_SIGNING_KEY: ENOENT: no such file or directory, open 'no\.pem'\n$/ })
   const wrong = await latchkey(folder, ['check'], { environment: { ...environment, JWT_ALGORITHM: 'RS256' } })

@@ -37,7 +37,7 @@ t.test('it tells its version', async (t) => {
 
 t.test('what is misused ends with 2, says why, and does nothing', async (t) => {
   const misuses: [args: string[], message: RegExp][] = [
-    [['constructor'], /^latchkey: there is no command constructor\n\nusage: latchkey COMMAND\n/],
+    [['constructor'], /^latchkey: unknown command constructor\n\nusage: latchkey COMMAND\n/],
     [['migrate', '--fake'], /^latchkey: Unknown option '--fake'/],
     [['createsuperuser', '--password', 'x'], /^latchkey: Unknown option '--password'/],
     [['createsuperuser', '--username'], /^latchkey: Option '--username <value>' argument missing/],

@@ -18,7 +18,7 @@ const AT_ONCE = 8
 /** Cheap ones, as tests go. */
 const QUICK = { BCRYPT_ROUNDS: '4' }
 
-const passwordIn = ({ stdout }: Server) => /^To sign in: name admin, password (\S+)$/m.exec(stdout())?.[1]
+const passwordIn = ({ stdout }: Server) => /^Superuser created: username admin, password (\S+)$/m.exec(stdout())?.[1]
 const portOf = ({ origin }: Server) => Number(new URL(origin).port)
 
 async function post(server: Server, url: string, payload: object, headers: Record<string, string> = {}) {
@@ -41,8 +41,8 @@ t.test('a first start makes all that is needed and shows how to sign in, a later
   const first = await serve(t, folder, { ...QUICK, LOG_LEVEL: 'trace' })
   const password = passwordIn(first) ?? ''
 
-  t.match(first.stdout(), `To read and try the API: ${first.origin}/docs/\n`)
-  t.match(password, /^[\w-]{20}$/, 'shown')
+  t.match(first.stdout(), `API documentation: ${first.origin}/docs/\n`)
+  t.match(password, /^[A-Za-z0-9]{20}$/, 'shown')
   t.strictSame(
     readdirSync(`${folder}/data`).filter((name) => !/-(wal|shm)$/.test(name)),
     ['latchkey.db', 'latchkey.db.key']

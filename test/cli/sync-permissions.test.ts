@@ -21,18 +21,18 @@ t.test('the models of a schema get their permissions, once, and what is wrong is
     return [code, stdout, stderr]
   }
   const made = (model: string) =>
-    ['add', 'change', 'delete', 'view'].map((action) => `Made blog.${action}_${model}.\n`).join('')
+    ['add', 'change', 'delete', 'view'].map((action) => `Created blog.${action}_${model}.\n`).join('')
 
   t.strictSame(await sync('--schema', 'prisma/schema.prisma', '--app', 'blog'), [0, made('post'), ''])
   t.strictSame(await sync('--schema', 'prisma', '--app', 'blog'), [0, made('tag'), ''])
-  t.strictSame(await sync('--schema', 'prisma', '--app', 'blog'), [0, 'No permissions to make.\n', ''])
+  t.strictSame(await sync('--schema', 'prisma', '--app', 'blog'), [0, 'No permissions to create.\n', ''])
   const wrong: [args: string[], code: number, line: string][] = [
-    [['--schema', 'none.prisma', '--app', 'blog'], 1, 'none.prisma: is not there'],
-    [['--schema', 'empty.prisma', '--app', 'blog'], 1, 'empty.prisma: has no models'],
-    [['--schema', 'prisma', '--app', 'my.blog'], 2, '--app must be a name such as blog: letters, digits, _'],
-    [['--schema', 'prisma', '--app', ''], 2, '--app must be a name such as blog: letters, digits, _'],
-    [['--schema', 'prisma'], 2, '--schema and --app go together'],
-    [['--app', 'blog'], 2, '--schema and --app go together']
+    [['--schema', 'none.prisma', '--app', 'blog'], 1, 'none.prisma: does not exist'],
+    [['--schema', 'empty.prisma', '--app', 'blog'], 1, 'empty.prisma: contains no models'],
+    [['--schema', 'prisma', '--app', 'my.blog'], 2, '--app must be an app label such as blog: letters, digits and _'],
+    [['--schema', 'prisma', '--app', ''], 2, '--app must be an app label such as blog: letters, digits and _'],
+    [['--schema', 'prisma'], 2, '--schema and --app must be used together'],
+    [['--app', 'blog'], 2, '--schema and --app must be used together']
   ]
   const answers = await Promise.all(wrong.map(([args]) => sync(...args)))
   for (const [at, [args, code, line]] of wrong.entries()) {

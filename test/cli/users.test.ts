@@ -85,8 +85,8 @@ t.test('what is missing or wrong is one line, ends with 1, and changes nothing',
   const faults: [args: string[], input: string, line: string][] = [
     [['createsuperuser', '--noinput'], '', 'You must use --username with --noinput.'],
     [['createsuperuser', '--noinput', '--username', 'root'], '', 'A user with that username already exists.'],
-    [['createsuperuser'], 'r\n\nsecret\n', 'there is nobody to ask; see `latchkey help` for how to go without'],
-    [['changepassword', 'root'], 'a-1\nb-1\n'.repeat(4), 'gave up after 3 tries'],
+    [['createsuperuser'], 'r\n\nsecret\n', 'unexpected end of input; see `latchkey help` for options without prompts'],
+    [['changepassword', 'root'], 'a-1\nb-1\n'.repeat(4), 'aborted after 3 attempts'],
     [['changepassword', 'nobody'], '', "user 'nobody' does not exist"]
   ]
   const environment = environmentFor(url)
@@ -204,7 +204,7 @@ t.test(
     await stop()
     const passed = await run(folder, ['changepassword', 'root'], { environment, input })
     t.equal(passed.code, 0)
-    t.match(passed.stderr, 'latchkey: the password was not looked up among breaches: ECONNREFUSED\n')
+    t.match(passed.stderr, 'latchkey: could not check the password against known breaches: ECONNREFUSED\n')
     t.match(await canSignIn(t, url, [['root', KNOWN]]), [{ isSuperuser: true }])
   }
 )

@@ -135,7 +135,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     await run(url, `DELETE FROM ${APPLIED} WHERE migration_name = '${ALL.at(-1)}'; ${future}`)
     const [tables, rows] = [await catalogOf(url), await contentOf(url)]
 
-    isOneLine(t, await refusal(url), /^database: it was made by a newer version of Latchkey; update this one$/)
+    isOneLine(t, await refusal(url), /^database: a newer version of Latchkey has migrated it; upgrade Latchkey$/)
     await t.rejects(pendingMigrations(url), ImproperlyConfigured)
     await t.rejects(build(t, { databaseUrl: url }), ImproperlyConfigured)
 

@@ -116,7 +116,7 @@ t.test('the package, installed in an empty folder', async (t) => {
     const home = join(folder, 'empty')
     mkdirSync(home)
     const first = await serve(t, home, ['npx', '--no-install', 'latchkey', 'serve'])
-    const [, password] = /name admin, password (\S+)/.exec(first.stdout()) ?? []
+    const [, password] = /username admin, password (\S+)/.exec(first.stdout()) ?? []
     const body = new URLSearchParams({ username: 'admin', password: `${password}` })
     const signedIn = await fetch(`${first.origin}/api/token/`, { method: 'POST', body })
     t.equal(signedIn.status, 200)
@@ -158,7 +158,7 @@ async function serve(t: Test, cwd: string, command: string[]) {
   t.teardown(end)
   const up = new Promise<string>((resolve) => {
     child.stdout.on('data', () => {
-      const [, origin] = /^Latchkey \S+ is at (\S+) /m.exec(stdout()) ?? []
+      const [, origin] = /^Latchkey \S+ is listening on (\S+) /m.exec(stdout()) ?? []
       if (origin) resolve(origin)
     })
   })
