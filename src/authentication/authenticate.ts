@@ -4,8 +4,16 @@ import type {} from '@fastify/jwt'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { varyBy } from '../drf/vary.ts'
 import { type AuthError, AuthenticationFailed, NotAuthenticated, PermissionDenied } from '../errors.ts'
-import { AUTH_CORE, type AuthCore, type Authenticator, type Scheme } from '../guards/auth-core.ts'
-import type { Guard } from '../guards/guards.ts'
+import {
+  AUTH_CORE,
+  AUTHENTICATION,
+  type AuthCore,
+  type Authentication,
+  type Authenticator,
+  authenticatedUser,
+  type Scheme
+} from '../guards/auth-core.ts'
+import { assertCombinable, type Guard } from '../guards/guards.ts'
 import type { Caller } from '../users/token-user.ts'
 
 declare module '@fastify/jwt' {
@@ -35,47 +43,71 @@ declare module 'fastify' {
 
 const OUTCOME = Symbol('latchkey.outcome')
 const CHOSEN = Symbol('latchkey.authenticators')
-type DecoratedRequest = FastifyRequest & { [OUTCOME]: Promise<void> | null; [CHOSEN]: readonly Authenticator[] | null }
+type DecoratedRequest = FastifyRequest & {
+  [OUTCOME]: Promise<Authentication> | null
+  [CHOSEN]: readonly Authenticator[] | null
+}
 
-/** Decorates the requests of an app with `user`, `auth` and `authenticate`. */
+/** Decorates the requests of an app with `user`, `auth`, `authenticators`, `authenticate` and `permissionDenied`. */
 export function decorateRequests(app: FastifyInstance, authenticators: readonly Authenticator[]): void {
   // The host's @fastify/jwt may have decorated requests with `user` before.
   if (!app.hasRequestDecorator('user')) app.decorateRequest('user', null)
   app.decorateRequest('auth', null)
   app.decorateRequest(OUTCOME, null)
   app.decorateRequest(CHOSEN, null)
+  app.decorateRequest(AUTHENTICATION, null)
   app.decorateRequest('authenticators', {
     getter(this: FastifyRequest) {
       return (this as DecoratedRequest)[CHOSEN] ?? authenticators
     },
     setter(this: FastifyRequest, chosen: readonly Authenticator[]) {
-      ;(this as DecoratedRequest)[CHOSEN] = chosen
+      const request = this as DecoratedRequest
+      if (request.authenticators === chosen) return
+      // What other authenticators have found does not count any more.
+      request[CHOSEN] = chosen
+      request[OUTCOME] = null
+      setOutcome(request, null)
     }
   })
-  app.decorateRequest('authenticate', function (this: FastifyRequest, reply?: FastifyReply) {
+  app.decorateRequest('authenticate', async function (this: FastifyRequest, reply?: FastifyReply) {
     const request = this as DecoratedRequest
     if (reply) for (const { vary } of request.authenticators) if (vary) varyBy(reply, vary)
     request[OUTCOME] ??= authenticate(request)
-    return request[OUTCOME]
+    // Also if it is remembered: a plugin of the host may have set another `request.user` meanwhile.
+    setOutcome(request, await request[OUTCOME])
   })
   app.decorateRequest('permissionDenied', function (this: FastifyRequest, message?: string) {
-    if (this.user !== null || this.authenticators.length === 0) return new PermissionDenied(message)
-    return challenged(new NotAuthenticated(), this.authenticators)
+    if (authenticatedUser(this) !== null || this.authenticators.length === 0) return new PermissionDenied(message)
+    return withChallenge(new NotAuthenticated(), this.authenticators)
   })
 }
 
+function setOutcome(request: FastifyRequest, outcome: Authentication | null): void {
+  request[AUTHENTICATION] = outcome
+  request.user = outcome?.user ?? null
+  request.auth = outcome?.auth ?? null
+}
+
 /**
- * Returns a guard that authenticates with these schemes instead of those of the settings.
+ * Returns a guard that authenticates with these schemes instead of those of the settings. It must be the outermost guard.
  *
  * @param schemes tried in this order; if empty, every rejected request gets a 403
+ * @throws {TypeError} if the inner guard restricts the schemes, too
  */
 export function authenticateWith(schemes: readonly (Scheme | Authenticator)[], inner: Guard): Guard {
+  assertCombinable([inner], 'authenticateWith')
+  const resolved = new WeakMap<FastifyInstance, readonly Authenticator[]>()
   async function checkPermission(request: FastifyRequest, reply?: FastifyReply): Promise<void> {
-    const { authenticators } = request.server[AUTH_CORE]
-    request.authenticators = schemes.map((scheme) => resolve(scheme, authenticators))
+    const { server } = request
+    const list = resolved.get(server) ?? schemes.map((scheme) => resolve(scheme, server[AUTH_CORE].authenticators))
+    resolved.set(server, list)
+    request.authenticators = list
     await inner(request, reply)
   }
-  return Object.assign(checkPermission, { permits: inner.permits })
+  const permits = (): never => {
+    throw new TypeError('authenticateWith() must be the outermost guard: its predicate alone would ignore the schemes')
+  }
+  return Object.assign(checkPermission, { permits, restrictsSchemes: true })
 }
 
 function resolve(scheme: Scheme | Authenticator, known: AuthCore['authenticators']): Authenticator {
@@ -85,25 +117,30 @@ function resolve(scheme: Scheme | Authenticator, known: AuthCore['authenticators
   return authenticator
 }
 
-async function authenticate(request: FastifyRequest): Promise<void> {
+async function authenticate(request: FastifyRequest): Promise<Authentication> {
   const { authenticators } = request
   // A user that the host's own plugin has set did not authenticate here.
   request.user = null
   for (const authenticator of authenticators) {
     try {
       const found = await authenticator.authenticate(request)
-      if (found === null) continue
-      request.user = found.user
-      request.auth = found.auth
-      return
+      if (found !== null) return { user: withoutHash(found.user), auth: found.auth }
     } catch (error) {
-      throw error instanceof AuthenticationFailed ? challenged(error, authenticators) : error
+      throw error instanceof AuthenticationFailed ? withChallenge(error, authenticators) : error
     }
   }
+  return { user: null, auth: null }
+}
+
+/** A custom authenticator may return a whole row; the password hash must not reach `request.user`. */
+function withoutHash(user: Caller): Caller {
+  if (!Object.hasOwn(user, 'password')) return user
+  const { password, ...rest } = user as Caller & { password: unknown }
+  return rest as Caller
 }
 
 /** As in DRF, the first authenticator decides between a 401 with its challenge and a 403. */
-function challenged<Kind extends AuthError>(error: Kind, [first]: readonly Authenticator[]): Kind {
+function withChallenge<Kind extends AuthError>(error: Kind, [first]: readonly Authenticator[]): Kind {
   if (first?.challenge === undefined) error.statusCode = 403
   else error.headers['www-authenticate'] = first.challenge
   return error

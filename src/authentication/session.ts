@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { User as UserRow } from '../database/open.ts'
 import { cookieOf, setCookie } from '../drf/cookies.ts'
 import { varyBy } from '../drf/vary.ts'
-import type { Authenticator } from '../guards/auth-core.ts'
+import { AUTHENTICATION, type Authenticator } from '../guards/auth-core.ts'
 import type { Settings } from '../settings/schema.ts'
 import { withoutPassword } from '../users/user.ts'
 import { BrowserSession, type BrowserSessions, type Owner } from './browser-sessions.ts'
@@ -52,8 +52,10 @@ export async function logout(request: FastifyRequest, reply: FastifyReply): Prom
  * @param user with the new password
  */
 export async function updateSessionAuthHash(request: FastifyRequest, reply: FastifyReply, user: Owner): Promise<void> {
-  if (!(request.auth instanceof BrowserSession)) return
-  const session = await request.server.auth.browserSessions.renew(request.auth, user)
+  const current = request[AUTHENTICATION]
+  if (!(current?.auth instanceof BrowserSession)) return
+  const session = await request.server.auth.browserSessions.renew(current.auth, user)
+  request[AUTHENTICATION] = { user: current.user, auth: session }
   request.auth = session
   setSession(request, reply, session)
 }

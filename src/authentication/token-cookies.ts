@@ -6,11 +6,11 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { cookieOf, setCookie } from '../drf/cookies.ts'
+import { SAFE_METHODS } from '../drf/view.ts'
 import { PermissionDenied } from '../errors.ts'
 import type { Settings } from '../settings/schema.ts'
 
 const HEADER = 'x-latchkey-mode'
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 interface Given {
   access: string

@@ -23,6 +23,9 @@ import { negotiate } from './negotiation.ts'
 import { addParsers, PARSED_TYPES } from './parsers.ts'
 import { varyBy } from './vary.ts'
 
+/** DRF's SAFE_METHODS. */
+export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
 /** In the order in which DRF lists them in `Allow`. */
 const VERBS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 type Verb = (typeof VERBS)[number]

@@ -41,3 +41,24 @@ declare module 'fastify' {
     [AUTH_CORE]: AuthCore
   }
 }
+
+/** The outcome of authentication. */
+export interface Authentication {
+  /** Null for an anonymous request. */
+  readonly user: Caller | null
+  readonly auth: unknown
+}
+
+/** The decorator under which a request has its outcome. `request.user` only shows it: a host's own plugin can set that. */
+export const AUTHENTICATION: unique symbol = Symbol.for('latchkey.authentication')
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Null before `authenticate`. */
+    [AUTHENTICATION]: Authentication | null
+  }
+}
+
+/** The user that Latchkey has authenticated, whatever `request.user` says; null for an anonymous request. */
+export const authenticatedUser = (request: Pick<FastifyRequest, typeof AUTHENTICATION>): Caller | null =>
+  request[AUTHENTICATION]?.user ?? null

@@ -1,79 +1,95 @@
 /**
- * DRF's permission classes as preHandlers, which combine.
+ * DRF's permission classes as preHandler hooks that can be combined.
  *
- * Answers are combined, never exceptions: were a refusal a throw, `not` would turn a database that is down into "allowed".
+ * Combinators combine the answers of predicates, never exceptions: otherwise `not` would turn a database error into
+ * "allowed".
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { AUTH_CORE } from './auth-core.ts'
+import { SAFE_METHODS } from '../drf/view.ts'
+import { AUTH_CORE, authenticatedUser } from './auth-core.ts'
 
-/** What a guard asks of a request. */
+/** Answers whether a request is allowed. Only `true` allows it. */
 export type Predicate = (request: FastifyRequest) => boolean | Promise<boolean>
 
-/** A preHandler that carries the question it asks, so that guards can be combined. */
+/** A preHandler hook that carries its predicate, so that guards can be combined. */
 export interface Guard {
   (request: FastifyRequest, reply?: FastifyReply): Promise<void>
   readonly permits: Predicate
+  /** True for a guard that restricts the authentication schemes, which therefore must be the outermost one. */
+  readonly restrictsSchemes?: boolean
 }
 
 export interface GuardOptions {
-  /** In place of DRF's text for a 403; an anonymous caller does not see it. */
+  /** Replaces DRF's text of the 403. Anonymous callers get the text of the 401. */
   message?: string
 }
 
 /**
- * A guard of one's own.
+ * Makes a guard of a predicate.
  *
- * @param permits asked after authentication; `request.user` is the caller or null
+ * @param permits called after authentication; `request.user` is the caller or null
  */
 export function guard(permits: Predicate, { message }: GuardOptions = {}): Guard {
   async function checkPermission(request: FastifyRequest, reply?: FastifyReply): Promise<void> {
     await request.authenticate(reply)
-    if (!(await permits(request))) throw request.permissionDenied(message)
+    if ((await permits(request)) !== true) throw request.permissionDenied(message)
   }
   return Object.assign(checkPermission, { permits })
 }
 
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS'])
-
-/** Everybody; but credentials that are given and wrong are refused all the same. */
+/** Allows every request; invalid credentials are rejected all the same. */
 export const allowAny = guard(() => true)
 
-export const isAuthenticated = guard(({ user }) => user !== null)
+export const isAuthenticated = guard((request) => authenticatedUser(request) !== null)
 
-/** Staff, as `is_staff` says. */
-export const isAdminUser = guard(
-  async ({ user, server }) => user !== null && (await server[AUTH_CORE].permissions.isStaff(user))
+/** Allows staff: users with `is_staff`. */
+export const isAdminUser = guard(async (request) => {
+  const user = authenticatedUser(request)
+  return user !== null && (await request.server[AUTH_CORE].permissions.isStaff(user))
+})
+
+/** Allows GET, HEAD and OPTIONS for everyone, other methods for authenticated users. */
+export const isAuthenticatedOrReadOnly = guard(
+  (request) => SAFE_METHODS.has(request.method) || authenticatedUser(request) !== null
 )
 
-/** Everybody may read (GET, HEAD, OPTIONS), who is signed in may do the rest. */
-export const isAuthenticatedOrReadOnly = guard(({ user, method }) => SAFE_METHODS.has(method) || user !== null)
-
-/** Who holds all of these permissions, each as `app_label.codename`. */
+/** Allows users who have all of these permissions, each as `app_label.codename`. */
 export function hasPermission(...permissions: [string, ...string[]]): Guard {
-  return guard(async ({ user, server }) => {
+  return guard(async (request) => {
+    const user = authenticatedUser(request)
     if (user === null) return false
-    for (const permission of permissions)
-      if (!(await server[AUTH_CORE].permissions.hasPerm(user, permission))) return false
+    const { permissions: source } = request.server[AUTH_CORE]
+    for (const permission of permissions) if (!(await source.hasPerm(user, permission))) return false
     return true
   })
 }
 
-/** All of these, asked in order until one says no. */
+/** Allows a request that all guards allow; they are asked in order until one does not. */
 export function and(...guards: [Guard, ...Guard[]]): Guard {
+  assertCombinable(guards, 'and')
   return guard(async (request) => {
-    for (const { permits } of guards) if (!(await permits(request))) return false
+    for (const { permits } of guards) if ((await permits(request)) !== true) return false
     return true
   })
 }
 
-/** Any of these, asked in order until one says yes. */
+/** Allows a request that any guard allows; they are asked in order until one does. */
 export function or(...guards: [Guard, ...Guard[]]): Guard {
+  assertCombinable(guards, 'or')
   return guard(async (request) => {
-    for (const { permits } of guards) if (await permits(request)) return true
+    for (const { permits } of guards) if ((await permits(request)) === true) return true
     return false
   })
 }
 
-export function not({ permits }: Guard): Guard {
-  return guard(async (request) => !(await permits(request)))
+/** Allows a request that the guard does not allow. */
+export function not(inner: Guard): Guard {
+  assertCombinable([inner], 'not')
+  return guard(async (request) => (await inner.permits(request)) === false)
+}
+
+/** @throws {TypeError} for a guard whose scheme restriction the combination would ignore */
+export function assertCombinable(guards: readonly Guard[], name: string): void {
+  if (!guards.some(({ restrictsSchemes }) => restrictsSchemes)) return
+  throw new TypeError(`${name}() cannot contain authenticateWith(): put authenticateWith() around ${name}() instead`)
 }

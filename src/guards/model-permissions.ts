@@ -1,46 +1,52 @@
 /** DRF's DjangoModelPermissions and DjangoObjectPermissions as guards. */
 import type { FastifyRequest } from 'fastify'
+import { SAFE_METHODS } from '../drf/view.ts'
 import { MethodNotAllowed, NotFound, PermissionDenied } from '../errors.ts'
-import { AUTH_CORE } from './auth-core.ts'
+import { AUTH_CORE, authenticatedUser } from './auth-core.ts'
 import { type Guard, guard } from './guards.ts'
 
-/** What a method asks for: actions such as `view`, or whole permissions such as `blog.publish_post`. */
+/** The permissions that each method requires: actions such as `view`, or full names such as `blog.publish_post`. */
 export type PermissionMap = Partial<Record<string, readonly string[]>>
 
 export interface ModelPermissionsOptions {
-  /** Also callers who have not signed in may do what asks for no permission: DjangoModelPermissionsOrAnonReadOnly. */
+  /** True: anonymous requests are allowed for methods that require no permission; DjangoModelPermissionsOrAnonReadOnly. */
   anonymousReads?: boolean
-  /** In place of the defaults, method by method: `{ GET: ['view'] }`. */
+  /** Replaces the defaults of single methods: `{ GET: ['view'] }`. */
   map?: PermissionMap
 }
 
 export interface ObjectPermissionsOptions extends ModelPermissionsOptions {
-  /** True if the caller has this permission on the object that the request is about. A superuser is not asked for. */
+  /** Returns whether the caller has this permission on the object of the request. Not called for superusers. */
   hasPerm: (request: FastifyRequest, permission: string) => boolean | Promise<boolean>
 }
 
 const MAP: PermissionMap = {
-  ...{ GET: [], HEAD: [], OPTIONS: [] },
-  ...{ POST: ['add'], PUT: ['change'], PATCH: ['change'], DELETE: ['delete'] }
+  GET: [],
+  HEAD: [],
+  OPTIONS: [],
+  POST: ['add'],
+  PUT: ['change'],
+  PATCH: ['change'],
+  DELETE: ['delete']
 }
-const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /**
- * Who may do this kind of thing with this model.
+ * Requires the model permission that belongs to the method of the request.
  *
- * @param model `app_label.model`, such as `auth.group`: a POST then asks for `auth.add_group`
+ * @param model `app_label.model`, such as `auth.group`: a POST then requires `auth.add_group`
  */
 export function modelPermissions(model: `${string}.${string}`, options: ModelPermissionsOptions = {}): Guard {
   const permissionsFor = reader(model, options.map)
   return guard(async (request) => {
-    const { user, method } = request
-    if (user === null) return options.anonymousReads === true && permissionsFor(method).length === 0
-    return holdsAll(request, permissionsFor(method))
+    const { method } = request
+    if (authenticatedUser(request) === null)
+      return options.anonymousReads === true && permissionsFor(method).length === 0
+    return hasAll(request, permissionsFor(method))
   })
 }
 
 /**
- * The same, and then the same of the one object that the request is about; what a caller may not even see is a 404.
+ * Requires the permission on the model and on the object of the request. An object that the caller may not view is a 404.
  *
  * @param model as of modelPermissions
  */
@@ -48,17 +54,17 @@ export function objectPermissions(model: `${string}.${string}`, options: ObjectP
   const permissionsFor = reader(model, options.map)
   const ofModel = modelPermissions(model, options)
   return guard(async (request) => {
-    if (!(await ofModel.permits(request))) return false
+    if ((await ofModel.permits(request)) !== true) return false
     const { method } = request
-    if (await holdsOnObject(request, permissionsFor(method), options)) return true
-    if (SAFE.has(method)) throw new NotFound()
-    throw (await holdsOnObject(request, permissionsFor('GET'), options)) ? new PermissionDenied() : new NotFound()
+    if (await hasOnObject(request, permissionsFor(method), options)) return true
+    if (SAFE_METHODS.has(method)) throw new NotFound()
+    throw (await hasOnObject(request, permissionsFor('GET'), options)) ? new PermissionDenied() : new NotFound()
   })
 }
 
 function reader(model: string, map: PermissionMap = {}): (method: string) => readonly string[] {
   const [appLabel, name] = model.split('.')
-  // HEAD asks for what GET asks for, unless it is told otherwise.
+  // HEAD requires the same as GET, unless the map has HEAD.
   const merged: PermissionMap = { ...MAP, ...(map.GET && { HEAD: map.GET }), ...map }
   return (method) => {
     const actions = Object.hasOwn(merged, method) ? merged[method] : undefined
@@ -67,24 +73,27 @@ function reader(model: string, map: PermissionMap = {}): (method: string) => rea
   }
 }
 
-async function holdsAll({ user, server }: FastifyRequest, permissions: readonly string[]): Promise<boolean> {
+async function hasAll(request: FastifyRequest, permissions: readonly string[]): Promise<boolean> {
+  const user = authenticatedUser(request)
   for (const permission of permissions) {
-    if (user === null || !(await server[AUTH_CORE].permissions.hasPerm(user, permission))) return false
+    if (user === null || !(await request.server[AUTH_CORE].permissions.hasPerm(user, permission))) return false
   }
   return true
 }
 
-async function holdsOnObject(
+async function hasOnObject(
   request: FastifyRequest,
   permissions: readonly string[],
   { hasPerm }: ObjectPermissionsOptions
 ): Promise<boolean> {
   for (const permission of permissions) {
-    if (!(await isSuperuser(request)) && !(await hasPerm(request, permission))) return false
+    if (!(await isSuperuser(request)) && (await hasPerm(request, permission)) !== true) return false
   }
   return true
 }
 
-/** An active superuser holds what nobody has ever made. */
-const isSuperuser = async ({ user, server }: FastifyRequest): Promise<boolean> =>
-  user !== null && server[AUTH_CORE].permissions.hasPerm(user, '.')
+/** An active superuser has every permission, also one that does not exist. */
+async function isSuperuser(request: FastifyRequest): Promise<boolean> {
+  const user = authenticatedUser(request)
+  return user !== null && request.server[AUTH_CORE].permissions.hasPerm(user, '.')
+}

@@ -2,22 +2,26 @@
 import type { FastifyRequest } from 'fastify'
 import { addressOf, createThrottle, type Throttle } from '../drf/throttle.ts'
 import { ImproperlyConfigured } from '../errors.ts'
+import { authenticatedUser } from './auth-core.ts'
 
 const RATE = /^[1-9]\d{0,6}\/[smhd][a-z]*$/
 
 /**
- * Limits callers who have not said who they are, each address by itself.
+ * Limits anonymous requests by IP address.
  *
- * @param rate such as `5/minute`. Routes that are given the same throttle share it: that is DRF's scope.
- * @throws {ImproperlyConfigured} for a rate that is none
+ * @param rate such as `5/minute`. Routes that use the same throttle share its count: DRF's scope.
+ * @throws {ImproperlyConfigured} for an invalid rate
  */
 export function anonRateThrottle(rate: string): Throttle {
-  return lazily(rate, (request) => (request.user === null ? addressOf(request) : null))
+  return lazily(rate, (request) => (authenticatedUser(request) === null ? addressOf(request) : null))
 }
 
-/** Limits every caller: a user wherever it comes from, anybody else by address. Otherwise as anonRateThrottle. */
+/** Limits authenticated users by id and anonymous requests by IP address. @see anonRateThrottle */
 export function userRateThrottle(rate: string): Throttle {
-  return lazily(rate, (request) => (request.user === null ? addressOf(request) : `user ${request.user.id}`))
+  return lazily(rate, (request) => {
+    const user = authenticatedUser(request)
+    return user === null ? addressOf(request) : `user ${user.id}`
+  })
 }
 
 function lazily(rate: string, keyOf: (request: FastifyRequest) => string | null): Throttle {

@@ -185,11 +185,3 @@ t.test('without schemes a custom message is also returned to anonymous callers, 
   t.strictSame((await app.inject('/none')).json(), { detail: 'Closed.' })
   t.strictSame((await app.inject('/jwt')).json(), NOBODY)
 })
-
-t.test('authenticateWith() within and() does not change the schemes of the route', async (t) => {
-  const keyed = authenticateWith([keyScheme()], isAuthenticated)
-  const app = await appWith(t, { both: and(keyed, isAuthenticated) })
-
-  t.equal((await app.inject({ url: '/both', headers: bearer(access) })).statusCode, 200)
-  t.equal((await app.inject({ url: '/both', headers: { 'x-key': 'key' } })).statusCode, 401)
-})

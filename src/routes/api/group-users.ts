@@ -6,6 +6,7 @@ import { PageOf } from '../../drf/pagination.ts'
 import { NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound, ValidationError } from '../../errors.ts'
+import { authenticatedUser } from '../../guards/auth-core.ts'
 import { missing } from '../../users/changes.ts'
 import { getGroupOr404 } from './groups.ts'
 import {
@@ -74,7 +75,7 @@ async function add(request: UserRequest, key: number): Promise<object | null> {
   const { id } = await getGroupOr404(request)
   const user = await users.getWithKeys(key)
   if (user === null) throw new ValidationError(missing('user', [key], []))
-  await admin.addToGroup(request.user, user, id)
+  await admin.addToGroup(authenticatedUser(request), user, id)
   return toJson(await users.getWithKeys(key))
 }
 
@@ -82,6 +83,6 @@ async function remove(request: FastifyRequest, reply: FastifyReply): Promise<unk
   const { id } = await getGroupOr404(request)
   const user = await getUserOr404(request, 'user')
   if (!user.groups.includes(id)) throw new NotFound(NO_USER)
-  await request.server.auth.admin.removeFromGroup(request.user, user, id)
+  await request.server.auth.admin.removeFromGroup(authenticatedUser(request), user, id)
   return reply.code(204).send()
 }

@@ -8,6 +8,7 @@ import { PageOf } from '../../drf/pagination.ts'
 import { NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound } from '../../errors.ts'
+import { type AUTHENTICATION, authenticatedUser } from '../../guards/auth-core.ts'
 import type { Guard } from '../../guards/guards.ts'
 import { primaryKeyOf } from '../../users/user.ts'
 import { AUTHENTICATED, ERRORS, type Paginate } from './users.ts'
@@ -104,7 +105,7 @@ interface Body {
   permissions?: number[]
 }
 
-type GroupRequest = Pick<FastifyRequest, 'params' | 'server' | 'user'>
+type GroupRequest = Pick<FastifyRequest, 'params' | 'server' | typeof AUTHENTICATION>
 
 async function list(request: FastifyRequest, { paginate }: GroupRoutesOptions): Promise<unknown> {
   const query = { terms: searchTerms(request), order: orderingOf<object>(request, ORDERINGS) }
@@ -120,16 +121,13 @@ export async function getGroupOr404({ params, server }: GroupRequest): Promise<G
   throw new NotFound(id === null ? undefined : 'No Group matches the given query.')
 }
 
-async function create(
-  { user, server }: GroupRequest,
-  { name, permissions = [] }: Body & { name: string }
-): Promise<object> {
-  const group = await server.auth.admin.createGroup(user, name, permissions)
+async function create(request: GroupRequest, { name, permissions = [] }: Body & { name: string }): Promise<object> {
+  const group = await request.server.auth.admin.createGroup(authenticatedUser(request), name, permissions)
   return { ...group, permissions: permissions.toSorted((a, b) => a - b) }
 }
 
 async function update(request: GroupRequest, changes: Body): Promise<object> {
-  await request.server.auth.admin.updateGroup(request.user, (await getGroupOr404(request)).id, changes)
+  await request.server.auth.admin.updateGroup(authenticatedUser(request), (await getGroupOr404(request)).id, changes)
   return getGroupOr404(request)
 }
 

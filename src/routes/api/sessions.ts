@@ -7,6 +7,7 @@ import { queryOf } from '../../drf/pagination.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound, ValidationError } from '../../errors.ts'
+import type { AUTHENTICATION } from '../../guards/auth-core.ts'
 import { and, isAdminUser, isAuthenticated } from '../../guards/guards.ts'
 import { modelPermissions } from '../../guards/model-permissions.ts'
 import type { SessionSummary } from '../../sessions/sessions.ts'
@@ -176,7 +177,7 @@ function staffViews(app: FastifyInstance, common: Common): void {
   })
 }
 
-type SessionRequest = Pick<FastifyRequest, 'user' | 'server' | 'auth' | 'params'>
+type SessionRequest = Pick<FastifyRequest, 'params' | 'server' | typeof AUTHENTICATION>
 
 /** @throws {NotFound} also for another user's session */
 async function getOwnSessionOr404(request: SessionRequest): Promise<{ userId: number; session: SessionSummary }> {

@@ -9,6 +9,7 @@ import { PageOf, type Rows } from '../../drf/pagination.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound, ValidationError } from '../../errors.ts'
+import { type AUTHENTICATION, authenticatedUser } from '../../guards/auth-core.ts'
 import type { Guard } from '../../guards/guards.ts'
 import { faultsOfChanges, type UserWithKeys } from '../../users/changes.ts'
 import { primaryKeyOf } from '../../users/user.ts'
@@ -161,7 +162,7 @@ function instanceView(app: FastifyInstance, options: StaffRoutesOptions): void {
 }
 
 /** What the handlers use of a request. */
-export type UserRequest = Pick<FastifyRequest, 'params' | 'server' | 'user' | 'auth'>
+export type UserRequest = Pick<FastifyRequest, 'params' | 'server' | typeof AUTHENTICATION>
 
 export const NO_USER = 'No User matches the given query.'
 
@@ -173,18 +174,21 @@ export async function getUserOr404(request: UserRequest, parameter = 'id'): Prom
   return user
 }
 
-async function create({ user, server: { auth } }: UserRequest, body: Body): Promise<object | null> {
-  const created = await auth.admin.createUser(user, changesOf(body) as NewUser)
+async function create(request: UserRequest, body: Body): Promise<object | null> {
+  const { auth } = request.server
+  const created = await auth.admin.createUser(authenticatedUser(request), changesOf(body) as NewUser)
   return toJson(await auth.users.getWithKeys(created.id))
 }
 
 async function update(request: UserRequest, body: Body): Promise<object | null> {
   const { id } = await getUserOr404(request)
-  return toJson(await request.server.auth.admin.updateUser(request.user, id, changesOf(body), sidOf(request)))
+  return toJson(
+    await request.server.auth.admin.updateUser(authenticatedUser(request), id, changesOf(body), sidOf(request))
+  )
 }
 
 async function remove(request: UserRequest, reply: FastifyReply): Promise<unknown> {
-  await request.server.auth.admin.deleteUser(request.user, (await getUserOr404(request)).id)
+  await request.server.auth.admin.deleteUser(authenticatedUser(request), (await getUserOr404(request)).id)
   return reply.code(204).send()
 }
 

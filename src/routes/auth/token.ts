@@ -5,6 +5,7 @@ import { CharField } from '../../drf/fields.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { ValidationError } from '../../errors.ts'
+import { authenticatedUser } from '../../guards/auth-core.ts'
 import { isAuthenticated } from '../../guards/guards.ts'
 import { UNABLE_TO_LOG_IN } from '../api/api-token-auth.ts'
 
@@ -54,7 +55,8 @@ function logoutView(app: FastifyInstance): void {
         summary: 'Delete your key',
         security: [{ jwt: [] }],
         response: { 204: NoContent, ...errorResponses(401) },
-        handler: async ({ user }, reply) => {
+        handler: async (request, reply) => {
+          const user = authenticatedUser(request)
           const row = user && (await users.get('idField' in user ? user.idField : 'id', user.id))
           if (row) await authTokens.delete(row.id)
           return reply.code(204).send()

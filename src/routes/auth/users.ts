@@ -9,6 +9,7 @@ import { errorResponses, NoContent } from '../../drf/responses.ts'
 import type { Throttle } from '../../drf/throttle.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound, PermissionDenied } from '../../errors.ts'
+import type { AUTHENTICATION } from '../../guards/auth-core.ts'
 import { and, hasPermission, isAdminUser, isAuthenticated } from '../../guards/guards.ts'
 import { primaryKeyOf, type User, withoutPassword } from '../../users/user.ts'
 
@@ -209,7 +210,7 @@ function usernameView(app: FastifyInstance): void {
   })
 }
 
-type AccountRequest = Pick<FastifyRequest, 'user' | 'server' | 'params' | 'method'>
+type AccountRequest = Pick<FastifyRequest, 'params' | 'server' | 'method' | typeof AUTHENTICATION>
 
 /** @param hidden thrown for other accounts if the caller is not staff, whether they exist or not */
 async function getUserOr404(request: AccountRequest, hidden: Error = new NotFound()): Promise<User> {
