@@ -91,7 +91,7 @@ const passwordSettings = {
   }),
   passwordMinLength: integer(8, 'Minimum length of a new password, in characters.', { minimum: 1, maximum: 128 }),
   passwordBreachedUrl: optionalText(
-    'Pwned Passwords API that new passwords are checked with, such as `https://api.pwnedpasswords.com/range/`. Breached passwords are rejected. Only five digits of a SHA-1 hash are sent (k-anonymity); if the API fails, the password is accepted. Default: no check.',
+    'Pwned Passwords API that new passwords are checked with, such as `https://api.pwnedpasswords.com/range/`. Breached passwords are rejected. Only the first five hexadecimal digits of a SHA-1 hash are sent (k-anonymity); if the API fails, the password is accepted. Default: no check.',
     {
       pattern: '^https?://[^?#@\\s]+/$',
       expects: 'a URL that ends with /, such as https://api.pwnedpasswords.com/range/'

@@ -39,7 +39,7 @@ export const keySettings = {
     { minimum: 3600 }
   ),
   jwkUrl: optionalText(
-    'URL of the public keys (JWKS) of another service, whose tokens are accepted as well. Default: own tokens only.',
+    'URL of the public keys (JWKS) of another service, whose tokens are accepted as well. Default: only tokens of this service are accepted.',
     { pattern: '^https?://', expects: 'a URL that begins with https:// or http://' }
   )
 }
@@ -105,13 +105,9 @@ export const refreshSettings = {
 }
 
 export const cookieSettings = {
-  refreshCookieName: text(
-    '__Host-refresh',
-    'Name of the cookie that has the refresh token in cookie mode.',
-    COOKIE_NAME
-  ),
+  refreshCookieName: text('__Host-refresh', 'Name of the cookie with the refresh token in cookie mode.', COOKIE_NAME),
   accessCookieName: optionalText(
-    'Name of a cookie that has the access token in cookie mode, for pages rendered by a server. Default: no such cookie.',
+    'Name of a cookie with the access token in cookie mode, for pages rendered by a server. Default: no such cookie.',
     COOKIE_NAME
   ),
   cookieSamesite: oneOf(
@@ -130,16 +126,20 @@ export const cookieSettings = {
 export const compatibilitySettings = {
   authHeaderTypes: list(
     ['Bearer'],
-    'Schemes accepted in the `Authorization` header, in any case. The first is named in `WWW-Authenticate`.',
+    'Case-insensitive schemes accepted in the `Authorization` header. The first one is in `WWW-Authenticate`.',
     'a comma-separated list of scheme names such as Bearer',
     { minItems: 1 }
   ),
-  authHeaderName: text('HTTP_AUTHORIZATION', 'Request header that has the access token, in WSGI form.', {
-    pattern: '^HTTP_[A-Z0-9]+(_[A-Z0-9]+)*$',
-    expects: 'the name of a header in WSGI form, such as HTTP_X_ACCESS_TOKEN'
-  }),
+  authHeaderName: text(
+    'HTTP_AUTHORIZATION',
+    'Request header with the access token, in WSGI form: `HTTP_X_ACCESS_TOKEN` is `X-Access-Token`.',
+    {
+      pattern: '^HTTP_[A-Z0-9]+(_[A-Z0-9]+)*$',
+      expects: 'the name of a header in WSGI form, such as HTTP_X_ACCESS_TOKEN'
+    }
+  ),
   authTokenClasses: listOf(['AccessToken', 'SlidingToken'], ['AccessToken'], 'Kinds of tokens that routes accept.'),
-  userIdField: oneOf(['id', 'username'], 'id', 'Field of the user that is the user id in tokens.'),
+  userIdField: oneOf(['id', 'username'], 'id', 'Field of the user that tokens contain as user id.'),
   userIdClaim: text('user_id', 'Claim with the user id.', CLAIM_NAME),
   tokenTypeClaim: optionalClaim(
     'token_type',

@@ -137,9 +137,12 @@ t.test('every option and function on the page exists', async (t) => {
   const { auth } = await build(t, options)
   await t.rejects(build(t, { ...options, nonesuch: () => true } as LatchkeyOptions), /nonesuch: unknown setting/)
 
-  const functions = [...page.matchAll(/app\.auth\.tokens\.(\w+)\(/g)].map(([, name = '']) => name)
-  t.equal(new Set(functions).size, 6)
-  for (const name of functions) t.type(auth.tokens[name as keyof typeof auth.tokens], 'function', name)
+  const functions = new Set([...page.matchAll(/app\.auth\.(?:tokens|verifier)\.\w+(?=\()/g)].map(([name]) => name))
+  t.equal(functions.size, 6)
+  for (const path of functions) {
+    const [, , part, name] = path.split('.') as ['app', 'auth', 'tokens' | 'verifier', string]
+    t.type((auth[part] as unknown as Record<string, unknown>)[name], 'function', path)
+  }
 })
 
 t.test('every variable for running beside Django is a setting and differs from its default', async (t) => {
