@@ -72,7 +72,7 @@ function settingsOf(options: VerifierOptions): Settings {
     Record<string, never>
   const known = new Set<string>([...NAMES, 'signingKey'])
   const unknown = Object.keys(input).filter((name) => !known.has(name))
-  if (unknown.length > 0) throw new ImproperlyConfigured(unknown.map((name) => `${name}: there is no such setting`))
+  if (unknown.length > 0) throw new ImproperlyConfigured(unknown.map((name) => `${name}: unknown setting`))
   // Nothing is remembered here that a token without an id could slip past.
   const settings = loadVerifierSettings({ ...input, stateless: true, refreshStore: 'none' })
   const { jwkUrl, verifyingKey, signingKey, signingKeyFallbacks } = settings

@@ -234,7 +234,7 @@ t.test('options that are wrong stop the start, all at once', async (t) => {
   await t.rejects(start({}), { message: 'verifyingKey: is needed, or jwkUrl: where the public keys are published' })
   await t.rejects(start({ jwkUrl: 'ftp://x', leeway: 'x' }), { message: /^jwkUrl: must be .*\nleeway: must be / })
   await t.rejects(start({ jwkUrl: 'https://x', databaseUrl: 'file:x' }), {
-    message: 'databaseUrl: there is no such setting'
+    message: 'databaseUrl: unknown setting'
   })
   await t.rejects(start({ verifyingKey: 'x', algorithm: 'RS256' }), {
     message: 'verifyingKey: must be a public key in PEM for RS256'

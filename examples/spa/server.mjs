@@ -1,4 +1,4 @@
-/** Two servers: one of a page, and on another origin an API that the page calls. */
+/** Starts two servers: one for the page, and on another origin the API that the page calls. */
 import { readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import cors from '@fastify/cors'
@@ -8,8 +8,8 @@ import latchkey, { authRoutes, errorHandler, isAuthenticated } from 'latchkey'
 const { PAGE_PORT = '5173', API_PORT = '3000', DATABASE_URL = 'file:./data/spa.db', MODE = 'token' } = process.env
 const ALICE = { username: 'alice', password: 's3cret-Pass!' }
 
-/** What the page consists of; the client is served as npm has installed it. */
 const client = (name) => new URL(name, import.meta.resolve('latchkey/client'))
+/** The files of the page by path. The client is served as npm has installed it, without a bundler. */
 const files = {
   '/': [new URL('page/index.html', import.meta.url), 'text/html; charset=utf-8'],
   '/style.css': [new URL('page/style.css', import.meta.url), 'text/css; charset=utf-8'],
@@ -48,7 +48,7 @@ await app.register(cors, {
   methods: ['GET', 'POST', 'DELETE'],
   allowedHeaders: ['Authorization', 'Content-Type', 'X-Latchkey-Mode'],
   exposedHeaders: ['Retry-After'],
-  // Of cookie mode, whose cookie travels between origins of one site.
+  // For cookie mode: the page may send cookies to the API.
   credentials: true
 })
 const cookieOrigins = MODE === 'cookie' ? [pageOrigin] : []
@@ -56,8 +56,7 @@ await app.register(latchkey, { databaseUrl: DATABASE_URL, stateless: false, cook
 await app.register(authRoutes, { prefix: '/api' })
 app.setErrorHandler(errorHandler)
 app.get('/api/me/', { preHandler: isAuthenticated }, async ({ user }) => ({ username: user.username }))
-// From the second start on, alice is there.
-await app.auth.users.createUser(ALICE).catch(() => {})
+if ((await app.auth.users.get('username', ALICE.username)) === null) await app.auth.users.createUser(ALICE)
 await app.listen({ port: Number(API_PORT), host: '127.0.0.1' })
 apiOrigin = `http://localhost:${app.server.address().port}`
 

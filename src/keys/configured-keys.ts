@@ -14,7 +14,7 @@ import {
 import { randomHex } from '../crypto/random.ts'
 import { filePathOf } from '../database/url.ts'
 import { ImproperlyConfigured } from '../errors.ts'
-import { fallbackOf } from '../settings/load.ts'
+import { fallbackOf } from '../settings/checks.ts'
 import type { Settings } from '../settings/schema.ts'
 import { createSigningKey, type KeySet, type VerifyingKey } from './key-set.ts'
 import { createVerifier } from './verify-signature.ts'

@@ -1,242 +1,242 @@
-/** Every setting, once: its type, default and meaning. The README's table and `.env.example` are held against it by a test. */
+/**
+ * The settings, by topic: type, default and meaning of each. The names of environment variables are derived from these
+ * names; `docs/settings.md` and `.env.example` are generated from this schema by `npm run docs:settings`.
+ */
 import Type, { type Static, type TSchema } from 'typebox'
-import { ALGORITHMS } from '../crypto/jwa.ts'
 import {
-  about,
-  claim,
+  COOKIE_NAME,
   duration,
   flag,
   integer,
-  jwt,
   list,
   listOf,
-  NAME,
+  NETWORKS,
+  ORIGINS,
+  ORIGINS_OR_WILDCARDS,
   oneOf,
-  optional,
-  optionalDuration,
-  path,
+  optionalText,
   type Setting,
-  server,
   text
 } from './fields.ts'
+import { compatibilitySettings, cookieSettings, keySettings, refreshSettings, tokenSettings } from './token-schema.ts'
 
 export const HASHERS = ['bcrypt_sha256', 'pbkdf2_sha256', 'pbkdf2_sha1', 'argon2', 'scrypt', 'bcrypt', 'md5'] as const
 export type HasherName = (typeof HASHERS)[number]
 
-/** RFC 6265's cookie-name, of what no proxy stumbles over. */
-const COOKIE_NAME = { pattern: '^[A-Za-z0-9_-]{1,64}$', expects: 'a name of letters, digits, _ and -' }
+const serverSettings = {
+  host: text(
+    '127.0.0.1',
+    'Address that the server listens on. The default is reachable from the same machine only; `0.0.0.0` is every IPv4 address of the machine.'
+  ),
+  port: integer(3000, 'TCP port that the server listens on. `0` selects a free port.', { minimum: 0, maximum: 65_535 }),
+  logLevel: oneOf(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], 'info', 'Minimum log level.'),
+  trustProxy: list(
+    [],
+    'Addresses or networks of the reverse proxies whose `X-Forwarded-*` headers are trusted. Without it, all clients behind a proxy have the address of the proxy and share one rate limit. Default: none.',
+    NETWORKS
+  ),
+  corsOrigins: list(
+    [],
+    'Other origins whose pages may call the API (CORS), without cookies. With cookies: `JWT_COOKIE_ORIGINS`. Default: none.',
+    ORIGINS
+  )
+}
 
-export const SettingsSchema = Type.Object(
-  {
-    host: text('127.0.0.1', 'Address to listen on', server),
-    port: integer(3000, 0, 65_535, 'Port to listen on; 0 takes any free one', server),
-    databaseUrl: text('file:./data/latchkey.db', 'SQLite as `file:…`, or PostgreSQL as `postgresql://…`', {
+const databaseSettings = {
+  databaseUrl: text(
+    'file:./data/latchkey.db',
+    'Database: `file:PATH` for SQLite, or `postgresql://USER:PASSWORD@HOST/NAME`. A SQLite file is created if it does not exist; a relative path starts at the working directory.',
+    {
       pattern: '^(file:.+|postgres(ql)?://.+)$',
-      expects: 'file:… for SQLite or postgresql://… for PostgreSQL'
-    }),
-    logLevel: oneOf(
-      ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
-      'info',
-      'Least level logged',
-      server
-    ),
-    trustProxy: list([], 'Addresses or networks of the proxies whose `X-Forwarded-For` is believed; none by default', {
-      ...server,
-      expects: 'a list with commas of addresses or networks such as 10.0.0.0/8'
-    }),
-    corsOrigins: list([], 'Origins whose pages may call the API; none by default', {
-      ...server,
-      expects: 'a list with commas of origins such as https://app.example.com'
-    }),
-    loginRate: text('20/minute', 'Logins allowed from one address: `N/second`, `/minute`, `/hour`, `/day`, or `off`', {
+      expects: 'file:PATH for SQLite or postgresql://… for PostgreSQL'
+    }
+  )
+}
+
+const loginSettings = {
+  loginRate: text(
+    '20/minute',
+    'Rate limit per client address, against brute force: `N/second`, `N/minute`, `N/hour`, `N/day`, or `off`. It counts requests to all endpoints that check a password, create an account or send an e-mail together. IPv6 addresses count by /64 network. Each process counts for itself.',
+    {
       pattern: '^(off|[1-9]\\d{0,6}/(s|m|h|d)[a-z]*)$',
       expects: 'a rate such as 20/minute, or off'
-    }),
-    secretKey: optional(
-      "Django's SECRET_KEY, or `file:…`: signs links in mail and browser sessions; if absent, what tokens have"
-    ),
-    secretKeyFallbacks: list([], 'Older secrets whose links and sessions stay good: each a secret or `file:…`', {
-      expects: 'a list with commas of secrets'
-    }),
-    passwordHashers: listOf(HASHERS, [...HASHERS], 'Accepted password hashes; the first one makes new ones'),
-    bcryptRounds: integer(12, 4, 20, 'Cost of new bcrypt hashes, as a power of two'),
-    passwordMinLength: integer(8, 1, 128, 'Fewest characters of a new password'),
-    passwordBreachedUrl: optional(
-      'Where new passwords are looked up among breached ones, such as `https://api.pwnedpasswords.com/range/`; absent: nowhere',
-      { pattern: '^https?://[^?#@\\s]+/$', expects: 'an address such as https://api.pwnedpasswords.com/range/' }
-    ),
-    passwordTrim: flag(true, 'Cut white space around a password at sign-in, as SimpleJWT; off for OWASP ASVS 6.2.8'),
-    loginField: oneOf(['username', 'email'], 'username', 'What users sign in with; an address in whatever letters'),
-    authenticationBackends: listOf(
-      ['ModelBackend', 'AllowAllUsersModelBackend'],
-      ['ModelBackend'],
-      'Who may sign in: active users, or with AllowAllUsersModelBackend also inactive ones'
-    ),
-    passwordResetTimeout: duration('3d', 'How long the links in mail are good', { minimum: 60 }),
-    mailUrl: optional('Where mail is handed over, `smtp://user:password@host:587`; files in `data/mail/` if absent', {
-      pattern: '^smtps?://[^/\\s]+$',
-      expects: 'an address such as smtp://user:password@host:587'
-    }),
-    mailFrom: text('webmaster@localhost', 'Sender of mail', {
-      pattern: '^[^\\r\\n]+@[^\\r\\n]+$',
-      expects: 'an e-mail address'
-    }),
-    accountsSiteName: text('Latchkey', 'Name of the site, in mail', {
-      pattern: '^[^\\r\\n]{1,100}$',
-      expects: 'a line of at most 100 characters'
-    }),
-    accountsSiteUrl: text('http://127.0.0.1:3000', 'Address that the links in mail begin with', {
-      pattern: '^https?://[^?#\\s]+$',
-      expects: 'an address such as https://app.example.com'
-    }),
-    accountsActivationUrl: path('activate/{uid}/{token}', 'Link that activates an account'),
-    accountsPasswordResetUrl: path('password-reset/{uid}/{token}', 'Link to set a new password'),
-    accountsUsernameResetUrl: path('username-reset/{uid}/{token}', 'Link to set a new name'),
-    accountsSendActivationEmail: flag(false, 'New accounts are inactive until a link in a mail is followed'),
-    accountsSendConfirmationEmail: flag(false, 'A mail says that an account is ready'),
-    accountsPasswordChangedEmailConfirmation: flag(false, 'A mail says that a password was changed'),
-    accountsUsernameChangedEmailConfirmation: flag(false, 'A mail says that a name was changed'),
-    accountsLogoutOnPasswordChange: flag(false, "A new password ends the user's key and refresh tokens"),
-    accountsHideUsers: flag(true, "Another's account is as if it were not there; off: forbidden, and all are listed"),
-    accountsRegistration: flag(true, 'Anybody may make an account; off: staff with `auth.add_user` only'),
-    accountsPasswordRetype: flag(false, 'New passwords are asked for twice, as `re_password` and `re_new_password`'),
-    accountsUsernameRetype: flag(false, 'New names are asked for twice, as `re_new_username`'),
-    accountsShowEmailNotFound: flag(
-      false,
-      'Tell whoever asks for a reset that nobody has that address: reveals who is here'
-    ),
-    authenticationSchemes: listOf(
-      ['jwt', 'basic', 'token', 'session'],
-      ['jwt'],
-      'How callers may say who they are, tried in this order; a route can name others'
-    ),
-    sessionCookieAge: duration('2w', 'How long a browser stays signed in', { minimum: 60 }),
-    sessionCookieName: text('sessionid', 'Cookie of a browser that is signed in', {
-      pattern: '^[A-Za-z0-9_-]{1,64}$',
-      expects: 'a name of letters, digits, _ and -'
-    }),
-    csrfTrustedOrigins: list(
-      [],
-      'Other origins whose pages may send what changes something; `https://*.example.com` for all below',
-      {
-        expects: 'a list with commas of origins such as https://app.example.com or https://*.example.com'
-      }
-    ),
-    signingKey: optional(
-      'HMAC secret or private PEM, or `file:…`; an HMAC secret is made and kept beside an embedded database if absent',
-      jwt
-    ),
-    algorithm: oneOf(ALGORITHMS, 'HS256', 'Signature algorithm of new tokens, and with it the kind of key', jwt),
-    verifyingKey: optional('Public PEM that goes with `JWT_SIGNING_KEY`, or `file:…`; taken from it if absent', jwt),
-    signingKeyFallbacks: list(
-      [],
-      'Older keys whose tokens stay good: each a key or `file:…`, behind `ES256:` or the like',
-      {
-        ...jwt,
-        expects: 'a list with commas of keys'
-      }
-    ),
-    keyEncryptionKey: optional(
-      'Secret of at least 32 bytes, or `file:…`: signing keys are kept in the database, encrypted with it, and rotate',
-      jwt
-    ),
-    keyRotationAge: optionalDuration('Age at which a signing key of the database gives way to the next', {
-      ...jwt,
-      minimum: 3600
-    }),
-    jwkUrl: optional("Address of others' key set, whose tokens are accepted as well", {
-      ...jwt,
-      pattern: '^https?://',
-      expects: 'an address that begins with https:// or http://'
-    }),
-    accessTokenLifetime: duration('5m', 'Lifetime of an access token', { ...jwt, minimum: 1 }),
-    refreshTokenLifetime: duration('1d', 'Lifetime of a refresh token', { ...jwt, minimum: 1 }),
-    rotateRefreshTokens: flag(true, 'A refresh also answers with a new refresh token', jwt),
-    blacklistAfterRotation: flag(true, 'A rotated refresh token can be used no more', jwt),
-    refreshStore: oneOf(['session', 'blacklist', 'none'], 'session', 'How refresh tokens are remembered', jwt),
-    rotationGrace: duration(
-      '30s',
-      'How long a refresh token that was just rotated gets the same successor again; 0: never',
-      {
-        ...jwt,
-        maximum: 3600
-      }
-    ),
-    sessionMaxAge: duration('90d', 'Age at which a session ends, however often it is refreshed', {
-      ...jwt,
-      minimum: 60
-    }),
-    sessionLimit: Type.Union(
-      [Type.Integer({ minimum: 1, maximum: 1000 }), Type.Null()],
-      about('number', 'a whole number from 1 to 1000', null, 'Sessions that a user may have; the oldest ends', jwt)
-    ),
-    revocationPoll: Type.Number(
-      about('duration', 'a duration from 50ms to 1m', 0.5, 'How often the list of what was revoked is read', {
-        ...{ ...jwt, minimum: 0.05, maximum: 60 }
-      })
-    ),
-    revocationMaxLag: duration('10s', 'How long that may fail before `/health/ready` says so', { ...jwt, minimum: 1 }),
-    refreshCookieName: text('__Host-refresh', 'Cookie that holds the refresh token of a page that asks for cookies', {
-      ...jwt,
-      ...COOKIE_NAME
-    }),
-    accessCookieName: optional('Cookie that holds its access token besides; none by default', {
-      ...jwt,
-      ...COOKIE_NAME
-    }),
-    cookieSamesite: oneOf(['strict', 'lax', 'none'], 'strict', 'From where browsers send these cookies', jwt),
-    cookieOrigins: list([], 'Other origins whose pages get cookies, asked for or not; none by default', {
-      ...jwt,
-      expects: 'a list with commas of origins such as https://app.example.com'
-    }),
-    stateless: flag(true, 'The caller is what the token says; off: the user row is read on each request', jwt),
-    updateLastLogin: flag(false, 'Obtaining a token sets `last_login`', jwt),
-    audience: Type.Union([Type.String({ minLength: 1 }), Type.Array(Type.String({ minLength: 1 })), Type.Null()], {
-      default: null,
-      description: 'Written as `aud`, and one of it asked for; several with commas',
-      reads: 'texts',
-      expects: 'some text, or a list with commas',
-      ...jwt
-    }),
-    issuer: optional('Written as `iss`, and asked for', jwt),
-    leeway: duration('0', 'Tolerance for `exp`, `nbf` and `iat`', { ...jwt, maximum: 3600 }),
-    authHeaderTypes: list(['Bearer'], 'Schemes accepted in the header; the first is in `WWW-Authenticate`', {
-      ...jwt,
-      minItems: 1,
-      expects: 'a list with commas of scheme names'
-    }),
-    authHeaderName: text('HTTP_AUTHORIZATION', 'Header that carries the token, in WSGI form', {
-      ...jwt,
-      pattern: '^HTTP_[A-Z0-9]+(_[A-Z0-9]+)*$',
-      expects: 'a header in WSGI form such as HTTP_X_ACCESS_TOKEN'
-    }),
-    userIdField: oneOf(['id', 'username'], 'id', 'Column of the user that a token names', jwt),
-    userIdClaim: text('user_id', 'Claim that names the user', { ...jwt, ...NAME }),
-    slidingTokenLifetime: duration('5m', 'Lifetime of a sliding token', { ...jwt, minimum: 1 }),
-    slidingTokenRefreshLifetime: duration('1d', 'How long a sliding token can be renewed', { ...jwt, minimum: 1 }),
-    slidingTokenRefreshExpClaim: text('refresh_exp', 'Claim that ends the renewals of a sliding token', {
-      ...jwt,
-      ...NAME
-    }),
-    authTokenClasses: listOf(['AccessToken', 'SlidingToken'], ['AccessToken'], 'Kinds accepted in the header', jwt),
-    tokenTypeClaim: claim('token_type', 'Claim that tells the kind of a token; `none`: kinds are not told apart'),
-    jtiClaim: claim('jti', 'Claim that identifies a token; `none` goes with `JWT_REFRESH_STORE=none`'),
-    checkRevokeToken: flag(false, 'Tokens die when the password changes', jwt),
-    revokeTokenClaim: text('hash_password', "Claim with the password's fingerprint", { ...jwt, ...NAME }),
-    checkUserIsActive: flag(true, 'Refuse tokens of inactive users', jwt)
-  },
-  { additionalProperties: false }
-)
+    }
+  ),
+  loginField: oneOf(
+    ['username', 'email'],
+    'username',
+    'Field that identifies the user at login. With `email`, case is ignored, and two accounts cannot have the same address.'
+  ),
+  authenticationBackends: listOf(
+    ['ModelBackend', 'AllowAllUsersModelBackend'],
+    ['ModelBackend'],
+    "Django's setting: which users can log in. `ModelBackend`: active users; `AllowAllUsersModelBackend`: inactive users as well."
+  ),
+  authenticationSchemes: listOf(
+    ['jwt', 'basic', 'token', 'session'],
+    ['jwt'],
+    'Authentication schemes of requests, tried in this order. `jwt`: access tokens; `basic`: HTTP Basic; `token`: API keys (`Authorization: Token …`); `session`: browser sessions. A route can select others.'
+  )
+}
+
+const passwordSettings = {
+  passwordHashers: listOf(
+    HASHERS,
+    [...HASHERS],
+    "Accepted password hash algorithms. The first one hashes new passwords; a user's hash of another algorithm is replaced at the next login."
+  ),
+  bcryptRounds: integer(12, 'Work factor of new bcrypt hashes. Each step doubles the time.', {
+    minimum: 4,
+    maximum: 20
+  }),
+  passwordMinLength: integer(8, 'Minimum length of a new password, in characters.', { minimum: 1, maximum: 128 }),
+  passwordBreachedUrl: optionalText(
+    'Pwned Passwords API that new passwords are checked with, such as `https://api.pwnedpasswords.com/range/`. Breached passwords are rejected. Only the first five hexadecimal digits of a SHA-1 hash are sent (k-anonymity); if the API fails, the password is accepted. Default: no check.',
+    {
+      pattern: '^https?://[^?#@\\s]+/$',
+      expects: 'a URL that ends with /, such as https://api.pwnedpasswords.com/range/'
+    }
+  ),
+  passwordTrim: flag(
+    true,
+    'Whether the token endpoints and `/api/users/` remove white space around a password, as SimpleJWT does. `off`: passwords are taken unchanged (OWASP ASVS 6.2.8).'
+  )
+}
+
+const linkPath = (fallback: string, description: string) =>
+  text(fallback, description, {
+    pattern: '^[^\\s]*\\{uid\\}[^\\s]*\\{token\\}[^\\s]*$',
+    expects: 'a path that contains {uid} and, after it, {token}'
+  })
+
+const accountSettings = {
+  passwordResetTimeout: duration('3d', 'Lifetime of the links in e-mails (activation, password and username reset).', {
+    minimum: 60
+  }),
+  mailUrl: optionalText(
+    'SMTP server: `smtp://USER:PASSWORD@HOST:587`, or `smtps://…:465` for implicit TLS. Default: e-mails are not sent but written to files in `data/mail/`.',
+    { pattern: '^smtps?://[^/\\s]+$', expects: 'a URL such as smtp://user:password@host:587' }
+  ),
+  mailFrom: text('webmaster@localhost', 'Sender address of e-mails.', {
+    pattern: '^[^\\r\\n]+@[^\\r\\n]+$',
+    expects: 'an e-mail address'
+  }),
+  accountsSiteName: text('Latchkey', 'Name of the site in e-mails.', {
+    pattern: '^[^\\r\\n]{1,100}$',
+    expects: 'one line of at most 100 characters'
+  }),
+  accountsSiteUrl: text(
+    'http://127.0.0.1:3000',
+    'URL of the front end, which links in e-mails begin with. The paths of the next three settings are appended to it.',
+    { pattern: '^https?://[^?#\\s]+$', expects: 'a URL such as https://app.example.com' }
+  ),
+  accountsActivationUrl: linkPath('activate/{uid}/{token}', 'Path of the page that activates an account.'),
+  accountsPasswordResetUrl: linkPath('password-reset/{uid}/{token}', 'Path of the page that asks for a new password.'),
+  accountsUsernameResetUrl: linkPath('username-reset/{uid}/{token}', 'Path of the page that asks for a new username.'),
+  accountsSendActivationEmail: flag(
+    false,
+    'Whether a new account is inactive until the user follows the link in an e-mail. A change of the e-mail address deactivates the account again.'
+  ),
+  accountsSendConfirmationEmail: flag(false, 'Whether an e-mail is sent when an account has become active.'),
+  accountsPasswordChangedEmailConfirmation: flag(false, 'Whether an e-mail is sent after a change of the password.'),
+  accountsUsernameChangedEmailConfirmation: flag(false, 'Whether an e-mail is sent after a change of the username.'),
+  accountsLogoutOnPasswordChange: flag(
+    false,
+    "Whether a change of the password also ends the current login session and deletes the user's API key. `off`: only the user's other login sessions end."
+  ),
+  accountsHideUsers: flag(
+    true,
+    'Whether `/auth/users/` hides other accounts from users who are not staff. `on`: another account is a 404. `off`: it is a 403, and every user can list all accounts.'
+  ),
+  accountsRegistration: flag(
+    true,
+    'Whether anyone can create an account. `off`: only staff with the permission `auth.add_user`.'
+  ),
+  accountsPasswordRetype: flag(
+    false,
+    'Whether a new password must be sent twice, the second time as `re_password` or `re_new_password`.'
+  ),
+  accountsUsernameRetype: flag(
+    false,
+    'Whether a new username must be sent twice, the second time as `re_new_username`.'
+  ),
+  accountsShowEmailNotFound: flag(
+    false,
+    'Whether requests for a reset e-mail report that no account has the address. `on` allows user enumeration.'
+  )
+}
+
+const browserSessionSettings = {
+  secretKey: optionalText(
+    "Django's setting: secret that signs browser sessions and the links in e-mails. At least 32 bytes, or `file:PATH`. Default: the value of `JWT_SIGNING_KEY` or `JWT_KEY_ENCRYPTION_KEY`, or the generated secret."
+  ),
+  secretKeyFallbacks: list(
+    [],
+    'Previous values of `SECRET_KEY`, with which browser sessions and links remain valid (key rotation). Each is a secret or `file:PATH`.',
+    'a comma-separated list of secrets'
+  ),
+  sessionCookieAge: duration('2w', 'Lifetime of a browser session, counted from the login.', { minimum: 60 }),
+  sessionCookieName: text('sessionid', 'Name of the cookie of browser sessions.', COOKIE_NAME),
+  csrfTrustedOrigins: list(
+    [],
+    'Other origins whose pages may send POST, PUT, PATCH and DELETE requests with a browser session (CSRF). `https://*.example.com` means every subdomain. Default: none.',
+    ORIGINS_OR_WILDCARDS
+  )
+}
+
+const properties = {
+  ...serverSettings,
+  ...databaseSettings,
+  ...loginSettings,
+  ...passwordSettings,
+  ...accountSettings,
+  ...browserSessionSettings,
+  ...keySettings,
+  ...tokenSettings,
+  ...refreshSettings,
+  ...cookieSettings,
+  ...compatibilitySettings
+}
+
+export const SettingsSchema = Type.Object(properties, { additionalProperties: false })
 
 export type Settings = Readonly<Static<typeof SettingsSchema>>
 export type SettingName = keyof Settings
-/** Settings as a caller gives them: all optional, durations also as `5m`, lists also as text with commas. */
+/** Settings as options: all are optional, and each can also be the text that its environment variable would have. */
 export type SettingsInput = { [Name in SettingName]?: Settings[Name] | string | undefined }
 
-export const SETTINGS = SettingsSchema.properties as unknown as Record<
-  SettingName,
-  TSchema & Setting & { default: unknown }
->
+export const SETTINGS = SettingsSchema.properties as unknown as Record<SettingName, TSchema & Setting>
 export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[]
 
-export const settingOf = (name: SettingName): Setting & { default: unknown } => SETTINGS[name]
+export const settingOf = (name: SettingName): Setting => SETTINGS[name]
+
+export interface Topic {
+  title: string
+  names: SettingName[]
+  /** Whether the settings have an effect in the server only; in a host app the app itself is configured instead. */
+  serverOnly: boolean
+  /** Whether the names of the environment variables begin with `JWT_`. */
+  hasPrefix: boolean
+}
+
+const topic = (title: string, settings: object, { serverOnly = false, hasPrefix = false } = {}): Topic => ({
+  title,
+  names: Object.keys(settings) as SettingName[],
+  serverOnly,
+  hasPrefix
+})
+
+/** The settings by topic, in the order of the documentation. */
+export const TOPICS: readonly Topic[] = [
+  topic('Server', serverSettings, { serverOnly: true }),
+  topic('Database', databaseSettings),
+  topic('Login and rate limits', loginSettings),
+  topic('Passwords', passwordSettings),
+  topic('Accounts and e-mail', accountSettings),
+  topic('Browser sessions and CSRF', browserSessionSettings),
+  topic('Keys', keySettings, { hasPrefix: true }),
+  topic('Tokens', tokenSettings, { hasPrefix: true }),
+  topic('Refresh and login sessions', refreshSettings, { hasPrefix: true }),
+  topic('Cookies', cookieSettings, { hasPrefix: true }),
+  topic('Compatibility with Django and SimpleJWT', compatibilitySettings, { hasPrefix: true })
+]

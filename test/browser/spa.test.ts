@@ -48,10 +48,10 @@ function visitOf(context: BrowserContext, { page: address, api }: Example): Visi
 const signedIn = (page: Page) => page.getByText('Signed in as alice.').waitFor()
 const signedOut = (page: Page) => page.getByRole('button', { name: 'Sign in' }).waitFor()
 const said = (page: Page, text: string) => page.getByRole('status').getByText(text).waitFor()
-const call = (page: Page) => page.getByRole('button', { name: 'Call a guarded route' }).click()
+const call = (page: Page) => page.getByRole('button', { name: 'Call a protected route' }).click()
 
 async function signIn(page: Page, password: string): Promise<void> {
-  await page.getByLabel('Name').fill('alice')
+  await page.getByLabel('Username').fill('alice')
   await page.getByLabel('Password').fill(password)
   await page.getByRole('button', { name: 'Sign in' }).click()
 }
@@ -68,7 +68,7 @@ async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise
     await signedIn(one)
     await one
       .getByRole('listitem')
-      .getByText(/^This one, since 2\S+: Mozilla\//)
+      .getByText(/^Current session, since 2\S+: Mozilla\//)
       .waitFor()
     await call(one)
     await said(one, 'This is a protected view.')

@@ -70,7 +70,7 @@ t.test('wrong settings are one line each, and end every command with 1 before an
     t.equal(stdout, '')
     t.strictSame(stderr.trimEnd().split('\n').toSorted(), [
       'latchkey: JWT_ALGORITHM: must be one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA',
-      'latchkey: JWT_SECRET: there is no such setting',
+      'latchkey: JWT_SECRET: unknown setting',
       'latchkey: JWT_SIGNING_KEY: must have at least 32 bytes; generate one with `latchkey generatekey`',
       'latchkey: PORT: must be a whole number from 0 to 65535'
     ])

@@ -112,7 +112,7 @@ t.test('every JWT_ name on the page is a setting', async (t) => {
 t.test('a removed setting is rejected with the replacement that the page names', async (t) => {
   const rows = new Map(rowsOf(sectionOf('Settings')).map(([name = '', here]) => [name, here]))
   for (const name of REMOVED) {
-    const message = `JWT_${name}: has been removed; there is ${rows.get(name)} now`
+    const message = `JWT_${name}: was removed from SimpleJWT; use ${rows.get(name)}`
     t.throws(() => loadEnvironment({ [`JWT_${name}`]: 'x' }), { message }, name)
   }
 })
@@ -135,11 +135,14 @@ t.test('every option and function on the page exists', async (t) => {
   t.ok(named.length > 5)
   const options: LatchkeyOptions = Object.fromEntries(named.map((name) => [name, () => true]))
   const { auth } = await build(t, options)
-  await t.rejects(build(t, { ...options, nonesuch: () => true } as LatchkeyOptions), /nonesuch: there is no such/)
+  await t.rejects(build(t, { ...options, nonesuch: () => true } as LatchkeyOptions), /nonesuch: unknown setting/)
 
-  const functions = [...page.matchAll(/app\.auth\.tokens\.(\w+)\(/g)].map(([, name = '']) => name)
-  t.equal(new Set(functions).size, 6)
-  for (const name of functions) t.type(auth.tokens[name as keyof typeof auth.tokens], 'function', name)
+  const functions = new Set([...page.matchAll(/app\.auth\.(?:tokens|verifier)\.\w+(?=\()/g)].map(([name]) => name))
+  t.equal(functions.size, 6)
+  for (const path of functions) {
+    const [, , part, name] = path.split('.') as ['app', 'auth', 'tokens' | 'verifier', string]
+    t.type((auth[part] as unknown as Record<string, unknown>)[name], 'function', path)
+  }
 })
 
 t.test('every variable for running beside Django is a setting and differs from its default', async (t) => {

@@ -1,6 +1,6 @@
-/** The settings: names, defaults, how a value is read, and what is refused. */
+/** The settings: names, defaults, conversion of values. */
 import t from 'tap'
-import { parseDuration } from '../../src/settings/fields.ts'
+import { formatDuration, parseDuration } from '../../src/settings/fields.ts'
 import { environmentName, loadEnvironment, loadSettings } from '../../src/settings/load.ts'
 import {
   HASHERS,
@@ -93,12 +93,8 @@ const EVERY_SETTING: [name: SettingName, environment: string, fallback: unknown]
   ['checkUserIsActive', 'JWT_CHECK_USER_IS_ACTIVE', true]
 ]
 
-t.test('every setting has its name in the environment, its default and a description', async (t) => {
-  t.strictSame(
-    SETTING_NAMES.toSorted(),
-    EVERY_SETTING.map(([name]) => name).toSorted(),
-    'the table above names them all'
-  )
+t.test('every setting has an environment variable, a default and a description', async (t) => {
+  t.strictSame(SETTING_NAMES.toSorted(), EVERY_SETTING.map(([name]) => name).toSorted(), 'the table above is complete')
   for (const [name, environment, fallback] of EVERY_SETTING) {
     t.equal(environmentName(name), environment)
     t.strictSame(settingOf(name).default, fallback, name)
@@ -106,7 +102,7 @@ t.test('every setting has its name in the environment, its default and a descrip
   }
 })
 
-t.test('without an environment every setting has its default, and so it has without options', async (t) => {
+t.test('without environment variables or options every setting has its default', async (t) => {
   const defaults = Object.fromEntries(EVERY_SETTING.map(([name, , fallback]) => [name, fallback]))
   t.strictSame(loadEnvironment({}), defaults)
   t.strictSame(loadSettings({}), defaults)
@@ -166,32 +162,49 @@ const READINGS: [environment: string, text: string, value: unknown][] = [
   ])
 ]
 
-t.test('a value in the environment is read as its setting wants it', async (t) => {
+t.test('the text of an environment variable is converted to the type of its setting', async (t) => {
   for (const [environment, text, value] of READINGS) {
     t.strictSame(loadEnvironment({ [environment]: text })[nameOf(environment)], value, `${environment}=${text}`)
   }
 })
 
-t.test('a key that is good is taken as it is', async (t) => {
+t.test('a valid key is not changed', async (t) => {
   const key = 'p8Zk2Q_vN4-tR7wY1mB3xC5dF9gH0jL6'
   t.equal(loadEnvironment({ JWT_SIGNING_KEY: key }).signingKey, key)
   const withServer = { JWT_SIGNING_KEY: key, DATABASE_URL: 'postgres://u:p@db/latchkey' }
   t.equal(loadEnvironment(withServer).databaseUrl, withServer.DATABASE_URL)
 })
 
-t.test('an empty or blank variable counts as absent', async (t) => {
+t.test('file:PATH is replaced by the trimmed content of the file, also after the algorithm of a key', async (t) => {
+  const key = 'p8Zk2Q_vN4-tR7wY1mB3xC5dF9gH0jL6'
+  const folder = t.testdir({ key: `${key}\n` })
+  const settings = loadEnvironment({
+    JWT_SIGNING_KEY: `file:${folder}/key`,
+    JWT_SIGNING_KEY_FALLBACKS: `file:${folder}/key,HS512:file:${folder}/key`,
+    SECRET_KEY: `file:${folder}/key`
+  })
+
+  t.equal(settings.signingKey, key)
+  t.strictSame(settings.signingKeyFallbacks, [key, `HS512:${key}`])
+  t.equal(settings.secretKey, key)
+  t.throws(() => loadEnvironment({ JWT_SIGNING_KEY: `file:${folder}/missing` }), {
+    message: 'JWT_SIGNING_KEY: cannot read the file (ENOENT)'
+  })
+})
+
+t.test('an empty or blank variable counts as not set', async (t) => {
   const blank = Object.fromEntries(EVERY_SETTING.map(([, name], index) => [name, index % 2 ? '' : ' \t']))
   t.strictSame(loadEnvironment(blank), loadEnvironment({}))
 })
 
-t.test('what is not a setting is left alone in the environment', async (t) => {
+t.test('unknown variables without the prefix JWT_ are ignored', async (t) => {
   t.strictSame(
     loadEnvironment({ HOME: '/root', XJWT_ALGORITHM: 'none', ACCESS_TOKEN_LIFETIME: '1d' }),
     loadSettings({})
   )
 })
 
-t.test('as options, values of the right type and their texts mean the same', async (t) => {
+t.test('options can be typed values or the texts of environment variables', async (t) => {
   const typed: SettingsInput = {
     port: 8080,
     trustProxy: ['10.0.0.0/8', '::1'],
@@ -214,7 +227,7 @@ t.test('as options, values of the right type and their texts mean the same', asy
   t.strictSame(loadSettings(typed), { ...loadSettings({}), ...typed, issuer: null })
 })
 
-t.test('settings are frozen all the way down, and what they were made from is not', async (t) => {
+t.test('settings are deeply frozen; the input and the defaults are not', async (t) => {
   const given = { trustProxy: ['::1'], audience: ['web'] }
   const settings = loadSettings(given)
 
@@ -223,13 +236,13 @@ t.test('settings are frozen all the way down, and what they were made from is no
   }
   given.trustProxy.push('10.0.0.1')
   given.audience.length = 0
-  t.strictSame(settings.trustProxy, ['::1'], 'settings once read do not change')
+  t.strictSame(settings.trustProxy, ['::1'], 'a later change of the input has no effect')
   t.strictSame(loadSettings({}).trustProxy, [])
-  t.notOk(Object.isFrozen(settingOf('trustProxy').default), 'nor is the schema')
+  t.notOk(Object.isFrozen(settingOf('trustProxy').default), 'the default in the schema is not frozen')
 })
 
 t.test('a duration is a whole number of seconds, minutes, hours, days or weeks', async (t) => {
-  const good: [text: string, seconds: number][] = [
+  const valid: [text: string, seconds: number][] = [
     ['0', 0],
     ['7', 7],
     [' 7s ', 7],
@@ -239,10 +252,18 @@ t.test('a duration is a whole number of seconds, minutes, hours, days or weeks',
     ['7w', 49 * DAY],
     ['007', 7]
   ]
-  for (const [text, seconds] of good) t.equal(parseDuration(text), seconds, text)
+  for (const [text, seconds] of valid) t.equal(parseDuration(text), seconds, text)
   for (const text of ['', '-1', '1.5h', '1 d', '1y', '1e3', 'm', '5M', '٣', '9999999999', '1d2h', 'Infinity']) {
     t.ok(Number.isNaN(parseDuration(text)), text)
   }
+})
+
+t.test('a duration is formatted in its largest unit without a fraction', async (t) => {
+  for (const text of ['0', '1ms', '500ms', '1s', '90s', '5m', '12h', '1d', '90d', '2w', '3651d']) {
+    t.equal(formatDuration(parseDuration(text)), text)
+  }
+  t.equal(formatDuration(86_400), '1d')
+  t.equal(formatDuration(7200), '2h')
 })
 
 function nameOf(environment: string): keyof Settings {

@@ -5,44 +5,45 @@ const baseUrl = document.documentElement.dataset.api
 const client = createClient(isCookieMode ? { baseUrl, mode: 'cookie' } : { baseUrl, storage: webStorage(localStorage) })
 
 const element = (id) => document.getElementById(id)
-const say = (text) => {
+const showMessage = (text) => {
   element('message').textContent = text
 }
 
-/** Does what was asked for, and tells what came of it. */
-const attempt = async (work) => {
-  say('')
+/** Runs an action of the user and shows its error. */
+const attempt = async (action) => {
+  showMessage('')
   try {
-    await work()
+    await action()
   } catch (error) {
-    if (error instanceof SignInError) say(error.message)
-    else if (error instanceof SignedOutError) say('Please sign in.')
-    else if (error instanceof NetworkError || error instanceof TypeError) say('No connection. Please try again.')
+    if (error instanceof SignInError) showMessage(error.message)
+    else if (error instanceof SignedOutError) showMessage('Please sign in.')
+    else if (error instanceof NetworkError || error instanceof TypeError)
+      showMessage('No connection. Please try again.')
     else throw error
   }
 }
 
-const get = async (url) => {
-  const answer = await client.fetch(url)
-  if (!answer.ok) throw new Error(`${url} answers ${answer.status}`)
-  return answer.json()
+const getJson = async (url) => {
+  const response = await client.fetch(url)
+  if (!response.ok) throw new Error(`${url}: status ${response.status}`)
+  return response.json()
 }
 
-function show(isSignedIn) {
+function render(isSignedIn) {
   element('login').hidden = isSignedIn
   element('account').hidden = !isSignedIn
   return isSignedIn && attempt(showAccount)
 }
 
 async function showAccount() {
-  const [{ username }, sessions] = await Promise.all([get('me/'), get('sessions/')])
+  const [{ username }, sessions] = await Promise.all([getJson('me/'), getJson('sessions/')])
   element('who').textContent = username
-  element('sessions').replaceChildren(...sessions.map(itemOf))
+  element('sessions').replaceChildren(...sessions.map(createItem))
 }
 
-function itemOf({ user_agent, created_at, is_current }) {
+function createItem({ user_agent, created_at, is_current }) {
   const item = document.createElement('li')
-  item.textContent = `${is_current ? 'This one' : 'Another'}, since ${created_at}: ${user_agent}`
+  item.textContent = `${is_current ? 'Current session' : 'Other session'}, since ${created_at}: ${user_agent}`
   return item
 }
 
@@ -54,12 +55,12 @@ element('login').addEventListener('submit', (event) => {
     form.reset()
   })
 })
-element('call').addEventListener('click', () => attempt(async () => say((await get('protected/')).message)))
+element('call').addEventListener('click', () => attempt(async () => showMessage((await getJson('protected/')).message)))
 element('logout').addEventListener('click', () =>
   attempt(async () => {
-    if (!(await client.signOut())) say('Signed out here; the server could not be told.')
+    if (!(await client.signOut())) showMessage('Signed out on this device. The server could not be reached.')
   })
 )
 
-client.onChange(show)
-attempt(async () => show(await client.isSignedIn()))
+client.onChange(render)
+attempt(async () => render(await client.isSignedIn()))
