@@ -14,7 +14,7 @@ import { tokenAuthenticator } from './authentication/token.ts'
 import { TokenCookies } from './authentication/token-cookies.ts'
 import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/open.ts'
-import { createFailureThrottle, createThrottle, type Throttle } from './drf/throttle.ts'
+import { createLoginThrottle, type LoginThrottle } from './drf/throttle.ts'
 import { AUTH_CORE, type AuthCore, type Authenticator, type Scheme } from './guards/auth-core.ts'
 import { loadConfiguredKeys, loadSecrets } from './keys/configured-keys.ts'
 import { KeyRing } from './keys/key-ring.ts'
@@ -70,8 +70,8 @@ export interface Auth extends AuthCore {
   readonly browserSessions: BrowserSessions
   /** Token cookies of single-page apps. */
   readonly tokenCookies: TokenCookies
-  /** The rate limit of logins, shared by all routes that check a password. */
-  readonly loginThrottle: Throttle
+  /** The rate limit of logins, shared by everything that checks a password. */
+  readonly loginThrottle: LoginThrottle
   /** The keys that sign and verify tokens; a `KeyRing` if they are in the database. */
   readonly keys: KeySet
   readonly authenticators: Readonly<Record<Scheme, Authenticator>> & {
@@ -188,6 +188,7 @@ async function createAuth({ settings, database, keys, log, callables }: Parts): 
   const authTokens = new AuthTokens(database)
   const browserSessions = new BrowserSessions(database, users, secrets, settings)
   const tokenCookies = new TokenCookies(settings)
+  const loginThrottle = await createLoginThrottle(settings.loginRate)
   const accounts = new Accounts({
     settings,
     users,
@@ -214,7 +215,7 @@ async function createAuth({ settings, database, keys, log, callables }: Parts): 
     authTokens,
     browserSessions,
     tokenCookies,
-    loginThrottle: await createThrottle(settings.loginRate),
+    loginThrottle,
     keys,
     authenticators: {
       jwt: jwtAuthenticator({
@@ -224,7 +225,7 @@ async function createAuth({ settings, database, keys, log, callables }: Parts): 
         cookies: tokenCookies,
         tokenUserClass: callables.tokenUserClass
       }),
-      basic: basicAuthenticator(users, await createFailureThrottle(settings.loginRate)),
+      basic: basicAuthenticator(users, loginThrottle),
       token: tokenAuthenticator(authTokens),
       session: sessionAuthenticator(browserSessions, settings)
     }

@@ -1,6 +1,10 @@
-/** DRF's BasicAuthentication: a name and a password with every request. */
+/**
+ * DRF's BasicAuthentication: username and password with every request.
+ *
+ * Browsers send cached Basic credentials with requests of other sites, too, and there is no CSRF check, as in DRF.
+ */
 import type { FastifyRequest } from 'fastify'
-import type { FailureThrottle } from '../drf/throttle.ts'
+import type { LoginThrottle } from '../drf/throttle.ts'
 import { AuthenticationFailed } from '../errors.ts'
 import type { Authenticator } from '../guards/auth-core.ts'
 import { withoutPassword } from '../users/user.ts'
@@ -9,19 +13,17 @@ import { wordsOf } from './header.ts'
 
 const MALFORMED = 'Invalid basic header. Credentials not correctly base64 encoded.'
 
-/** @param failures each wrong password is an attempt at a login, and counts as one */
-export function basicAuthenticator(users: Users, failures: FailureThrottle): Authenticator {
+/** @param throttle shared with all other logins; wrong passwords count */
+export function basicAuthenticator(users: Users, throttle: LoginThrottle): Authenticator {
   return {
     challenge: 'Basic realm="api"',
     authenticate: async (request) => {
       const credentials = credentialsOf(request)
       if (credentials === null) return null
-      failures.check(request)
+      await throttle.take(request)
       const user = await users.authenticate(...credentials)
-      if (user === null) {
-        await failures.count(request)
-        throw new AuthenticationFailed('Invalid username/password.')
-      }
+      if (user === null) throw new AuthenticationFailed('Invalid username/password.')
+      throttle.giveBack(request)
       if (!user.isActive) throw new AuthenticationFailed('User inactive or deleted.')
       return { user: withoutPassword(user), auth: null }
     }

@@ -6,7 +6,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { cookieOf, setCookie } from '../drf/cookies.ts'
-import { SAFE_METHODS } from '../drf/view.ts'
+import { SAFE_METHODS } from '../drf/safe-methods.ts'
 import { PermissionDenied } from '../errors.ts'
 import type { Settings } from '../settings/schema.ts'
 

@@ -11,7 +11,6 @@ import type {
   onRequestHookHandler,
   onSendHookHandler,
   RawServerDefault,
-  RouteHandlerMethod,
   RouteOptions
 } from 'fastify'
 import type { Static, TObject, TSchema } from 'typebox'
@@ -21,10 +20,8 @@ import { type Faults, readFields } from './fields.ts'
 import { metadataOf } from './metadata.ts'
 import { negotiate } from './negotiation.ts'
 import { addParsers, PARSED_TYPES } from './parsers.ts'
+import type { LoginThrottle } from './throttle.ts'
 import { varyBy } from './vary.ts'
-
-/** DRF's SAFE_METHODS. */
-export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
 
 /** In the order in which DRF lists them in `Allow`. */
 const VERBS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
@@ -81,6 +78,8 @@ export interface View<Given extends Bodies = Bodies> {
    * A limit belongs here, where both spellings of the URL share it, and not into a route's own configuration.
    */
   before?: Before[]
+  /** For a view that checks passwords: counts each request with a body, after `before`, unless its handler succeeds. */
+  countFailures?: LoginThrottle
   methods: { [Name in keyof Given]: Method<Given[Name]> }
 }
 
@@ -163,7 +162,7 @@ function serializerOf(schema: object): (answer: unknown) => string {
 function methodPlan(common: CommonPlan, verb: Verb, options: View): Plan {
   const { body, bodyOf, faults, handler, ...method } = options.methods[verb] as Method<TObject>
   const { summary, response, security, query, config } = method
-  const { tags, description } = options
+  const { tags, description, countFailures } = options
   return {
     ...common,
     method: verb,
@@ -175,9 +174,20 @@ function methodPlan(common: CommonPlan, verb: Verb, options: View): Plan {
     },
     config: { ...common.config, ...config, readsBody: body !== undefined },
     preValidation: body ? [fieldReader({ body, bodyOf, faults })] : [],
-    handler: handler as RouteHandlerMethod
-  }
+    ...(countFailures && body
+      ? { onRequest: [...common.onRequest, countFailures], handler: givingBack(countFailures, handler) }
+      : { handler })
+  } as Plan
 }
+
+/** A correct password does not use up the limit of its IP address. */
+const givingBack =
+  (throttle: LoginThrottle, handler: Method<TObject>['handler']): Method<TObject>['handler'] =>
+  async (request, reply) => {
+    const result = await handler(request, reply)
+    throttle.giveBack(request as FastifyRequest)
+    return result
+  }
 
 const hide = ({ schema }: Plan) => ({ ...schema, hide: true })
 

@@ -5,7 +5,7 @@
  * "allowed".
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { SAFE_METHODS } from '../drf/view.ts'
+import { SAFE_METHODS } from '../drf/safe-methods.ts'
 import { AUTH_CORE, authenticatedUser } from './auth-core.ts'
 
 /** Answers whether a request is allowed. Only `true` allows it. */

@@ -1,6 +1,6 @@
 /** DRF's DjangoModelPermissions and DjangoObjectPermissions as guards. */
 import type { FastifyRequest } from 'fastify'
-import { SAFE_METHODS } from '../drf/view.ts'
+import { SAFE_METHODS } from '../drf/safe-methods.ts'
 import { MethodNotAllowed, NotFound, PermissionDenied } from '../errors.ts'
 import { AUTH_CORE, authenticatedUser } from './auth-core.ts'
 import { type Guard, guard } from './guards.ts'

@@ -15,7 +15,7 @@ export function apiTokenAuthRoute(app: FastifyInstance): void {
     description: "Takes a username and a password and returns the user's key, which does not expire.",
     tags: ['token'],
     vary: false,
-    before: [loginThrottle],
+    countFailures: loginThrottle,
     methods: {
       POST: {
         summary: 'Obtain a key that does not expire',

@@ -5,7 +5,6 @@ import { csrfProtect, csrfToken } from '../../authentication/csrf.ts'
 import { login, logout } from '../../authentication/session.ts'
 import { CharField } from '../../drf/fields.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
-import type { Throttle } from '../../drf/throttle.ts'
 import { varyBy } from '../../drf/vary.ts'
 import { view } from '../../drf/view.ts'
 import { ValidationError } from '../../errors.ts'
@@ -28,7 +27,8 @@ export function browserSessionRoutes(app: FastifyInstance): void {
     description:
       'Browser login. Unsafe methods need the `csrftoken` cookie and the same token in the `X-CSRFToken` header.',
     tags: ['session'],
-    before: [varyByCookie, checkSource, limited(loginThrottle)],
+    before: [varyByCookie, checkSource],
+    countFailures: loginThrottle,
     methods: {
       GET: {
         summary: 'Read the current user and get a CSRF token',
@@ -73,10 +73,6 @@ async function varyByCookie(_request: FastifyRequest, reply: FastifyReply): Prom
 /** Also for anonymous requests: prevents login CSRF, by which another site logs a browser in as its own user. */
 async function checkSource(request: FastifyRequest): Promise<void> {
   if (request.method === 'POST' || request.method === 'DELETE') await csrfProtect(request)
-}
-
-const limited = (throttle: Throttle) => async (request: FastifyRequest) => {
-  if (request.method === 'POST') await throttle(request)
 }
 
 const toJson = ({ id, username, email, isStaff }: User) => ({ id, username, email, is_staff: isStaff })

@@ -45,7 +45,7 @@ export function obtainView(app: FastifyInstance, url: `/${string}/` = '/token/')
     ...common(app),
     name: 'Token Obtain Pair',
     description: 'Takes a username and a password and returns an access and a refresh token.',
-    before: [app.auth.loginThrottle],
+    countFailures: app.auth.loginThrottle,
     methods: {
       POST: {
         summary: 'Obtain an access and a refresh token',
@@ -174,7 +174,7 @@ function obtainSlidingView(app: FastifyInstance): void {
     ...common(app),
     name: 'Token Obtain Sliding',
     description: 'Takes a username and a password and returns a sliding token.',
-    before: [app.auth.loginThrottle],
+    countFailures: app.auth.loginThrottle,
     methods: {
       POST: {
         summary: 'Obtain a sliding token',

@@ -20,7 +20,7 @@ function loginView(app: FastifyInstance): void {
     tags: ['account'],
     name: 'Token Create',
     description: "Takes a username and a password and returns the user's key, which does not expire.",
-    before: [loginThrottle],
+    countFailures: loginThrottle,
     methods: {
       POST: {
         summary: 'Obtain a key that does not expire',

@@ -6,7 +6,6 @@ import { callerOf, sidOf } from '../../authentication/caller.ts'
 import { updateSessionAuthHash } from '../../authentication/session.ts'
 import { CharField } from '../../drf/fields.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
-import type { Throttle } from '../../drf/throttle.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound, PermissionDenied } from '../../errors.ts'
 import type { AUTHENTICATION } from '../../guards/auth-core.ts'
@@ -65,13 +64,9 @@ const mayRegister = and(isAdminUser, hasPermission('auth.add_user'))
 const common = ({ auth }: FastifyInstance) => ({
   tags: ['account'],
   challenge: auth.authenticators.jwt.challenge,
-  before: [isAuthenticated, throttlePasswordChecks(auth.loginThrottle)]
+  before: [isAuthenticated],
+  countFailures: auth.loginThrottle
 })
-
-/** Methods that check or set a password count as logins. */
-const throttlePasswordChecks = (throttle: Throttle) => async (request: FastifyRequest) => {
-  if (request.method === 'POST' || request.method === 'DELETE') await throttle(request)
-}
 
 function listView(app: FastifyInstance): void {
   const { accounts, settings, loginThrottle } = app.auth
@@ -80,11 +75,14 @@ function listView(app: FastifyInstance): void {
     if (request.method !== 'POST') await isAuthenticated(request, reply)
     else if (!isOpen) await mayRegister(request, reply)
   }
+  const { tags, challenge } = common(app)
   view(app, '/users/', {
-    ...common(app),
+    tags,
+    challenge,
     name: 'User List',
     description: 'Accounts: all for staff, their own for others.',
-    before: [checkPermission, throttlePasswordChecks(loginThrottle)],
+    // Registrations count whether or not they succeed.
+    before: [checkPermission, loginThrottle],
     methods: {
       GET: {
         summary: 'List accounts',

@@ -1,0 +1,2 @@
+/** DRF's SAFE_METHODS. */
+export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
