@@ -186,15 +186,14 @@ async function createAuth({ settings, database, keys, log, callables }: Parts): 
   const verifier = new TokenVerifier(settings, jwt, { revocations, store: refreshStore })
   const tokens = new Tokens({ settings, jwt, verifier, claims, store: refreshStore, users }, callables)
   const authTokens = new AuthTokens(database)
-  const browserSessions = new BrowserSessions(database, users, secrets, settings)
+  const browserSessions = new BrowserSessions(database, users, sessions, secrets, settings)
   const tokenCookies = new TokenCookies(settings)
   const loginThrottle = await createLoginThrottle(settings.loginRate)
   const accounts = new Accounts({
     settings,
     users,
     passwords,
-    authTokens,
-    refreshStore,
+    sessions,
     resetTokens: new ResetTokens(secrets, settings.passwordResetTimeout),
     send: createSender(settings, log)
   })
@@ -241,11 +240,11 @@ function createRefreshStore(
   const encode = (claims: Claims) => jwt.encode(claims)
   switch (settings.refreshStore) {
     case 'session': {
-      const blacklist = new BlacklistStore(database, settings, users, encode)
+      const blacklist = new BlacklistStore(database, settings, users, sessions, encode)
       return new SessionStore(settings, sessions, users, blacklist, encode)
     }
     case 'blacklist':
-      return new BlacklistStore(database, settings, users, encode)
+      return new BlacklistStore(database, settings, users, sessions, encode)
     case 'none':
       return new NoStore(encode)
   }

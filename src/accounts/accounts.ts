@@ -2,9 +2,9 @@
 import type { User as UserRow } from '../database/open.ts'
 import { PermissionDenied, ValidationError } from '../errors.ts'
 import type { Passwords } from '../passwords/passwords.ts'
+import type { KeptCredentials } from '../sessions/session-rows.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
-import type { AuthTokens } from '../tokens/auth-tokens.ts'
-import type { RefreshStore } from '../tokens/stores/refresh-store.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import { idOf, type ResetTokens } from './email-tokens.ts'
@@ -33,8 +33,7 @@ export interface AccountsParts {
   settings: Settings
   users: Users
   passwords: Passwords
-  authTokens: AuthTokens
-  refreshStore: RefreshStore
+  sessions: Sessions
   resetTokens: ResetTokens
   /** Sends after the response, so that its time reveals nothing. Handles its own errors. */
   send: (mail: Mail) => void
@@ -68,14 +67,14 @@ export class Accounts {
   }
 
   /**
-   * @param sid the session that stays; the user's others end
+   * @param kept credentials of the request that stay valid
    * @returns the row with the new hash
    * @throws {ValidationError} if the current password is wrong, or the new one weak
    */
-  async setPassword(user: User, current: string, password: NewPassword, sid: string | null): Promise<UserRow> {
+  async setPassword(user: User, current: string, password: NewPassword, kept: KeptCredentials = {}): Promise<UserRow> {
     throwIfAny(await this.#faultsOfCurrent(user, current))
     await this.#checkStrength('new_password', password, user)
-    const row = await this.#users.setPassword(user.id, password.value, sid)
+    const row = await this.#users.setPassword(user.id, password.value, kept)
     await this.#afterPassword(user)
     return row
   }
@@ -188,13 +187,8 @@ export class Accounts {
 
   async #afterPassword(user: User): Promise<void> {
     const { accountsLogoutOnPasswordChange, accountsPasswordChangedEmailConfirmation } = this.#settings
-    if (accountsLogoutOnPasswordChange) await this.#logOut(user.id)
+    if (accountsLogoutOnPasswordChange) await this.#parts.sessions.endAll(user.id, 'logout')
     if (accountsPasswordChangedEmailConfirmation) this.#notify('passwordChanged', user)
-  }
-
-  async #logOut(userId: number): Promise<void> {
-    await this.#parts.authTokens.delete(userId)
-    await this.#parts.refreshStore.revokeAll(userId, 'logout')
   }
 
   /** A concurrent request may take the username. */

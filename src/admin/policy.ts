@@ -46,19 +46,14 @@ export class AdminPolicy {
     return this.#domains.users.createUser(user)
   }
 
-  /** @param sid as of Users.updateUser @throws {PermissionDenied | ValidationError | NotFound} */
-  async updateUser(
-    caller: Caller | null,
-    id: number,
-    changes: UserChanges,
-    sid: string | null = null
-  ): Promise<UserWithKeys> {
+  /** @throws {PermissionDenied | ValidationError | NotFound} */
+  async updateUser(caller: Caller | null, id: number, changes: UserChanges): Promise<UserWithKeys> {
     const rank = await this.#rankOf(caller)
     const permit = async (user: UserWithKeys) => {
       await this.#checkGiven(rank, user, changes)
       if (isTakeover(user, changes)) await this.#checkOutranks(rank, user)
     }
-    return this.#domains.users.updateUser(id, changes, permit, sid)
+    return this.#domains.users.updateUser(id, changes, permit)
   }
 
   /** @throws {PermissionDenied | NotFound | ValidationError} */

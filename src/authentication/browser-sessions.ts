@@ -4,6 +4,7 @@ import { constantTimeEqual } from '../crypto/constant-time.ts'
 import { type Data, SignedData } from '../crypto/django-signing.ts'
 import { randomText } from '../crypto/random.ts'
 import type { Database, User as UserRow } from '../database/open.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
 import type { Users } from '../users/users.ts'
 
@@ -27,6 +28,8 @@ export type Owner = Pick<UserRow, 'id' | 'password'>
 
 const SALT = 'django.contrib.sessions.SessionStore'
 const HASH_SALT = 'django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash'
+/** When the session was made, in milliseconds since 1970: Django's own timestamp has whole seconds. */
+const SINCE = '_latchkey_since'
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789'
 const KEY = /^[a-zA-Z0-9]{8,40}$/
 const BATCH = 1000
@@ -34,12 +37,14 @@ const BATCH = 1000
 export class BrowserSessions {
   readonly #database: Database
   readonly #users: Users
+  readonly #sessions: Sessions
   readonly #signed: SignedData
   readonly #hashKeys: Buffer[]
   readonly #settings: Settings
 
   /** @param secrets Django's SECRET_KEY, and then those that were in its place before */
-  constructor(database: Database, users: Users, secrets: readonly string[], settings: Settings) {
+  constructor(database: Database, users: Users, sessions: Sessions, secrets: readonly string[], settings: Settings) {
+    this.#sessions = sessions
     this.#database = database
     this.#users = users
     this.#signed = new SignedData(secrets, SALT)
@@ -54,6 +59,8 @@ export class BrowserSessions {
     const { session, text } = row
     const user = await this.#users.get('id', session.data._auth_user_id)
     if (user === null || !user.isActive) return null
+    const issuedAt = Math.max(Number(session.data[SINCE] ?? 0), 1000 * SignedData.signedAt(text))
+    if (await this.#sessions.isEnded(user.id, issuedAt)) return null
     const place = this.#hashesOf(user).findIndex((hash) =>
       constantTimeEqual(hash, String(session.data._auth_user_hash))
     )
@@ -120,7 +127,9 @@ export class BrowserSessions {
     const { browserSession } = this.#database
     const sessionKey = randomText(32, ALPHABET)
     await this.#database.$transaction([
-      browserSession.create({ data: { sessionKey, sessionData: this.#signed.dumps(data), expireDate } }),
+      browserSession.create({
+        data: { sessionKey, sessionData: this.#signed.dumps({ ...data, [SINCE]: Date.now() + 1 }), expireDate }
+      }),
       browserSession.deleteMany({ where: { sessionKey: before ?? '' } })
     ])
     return new BrowserSession(sessionKey, data, expireDate)

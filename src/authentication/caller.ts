@@ -2,6 +2,7 @@
 import type { FastifyRequest } from 'fastify'
 import { UserInactive, UserNotFound } from '../errors.ts'
 import { AUTHENTICATION, authenticatedUser } from '../guards/auth-core.ts'
+import type { KeptCredentials } from '../sessions/session-rows.ts'
 import type { RequestInfo } from '../tokens/request-info.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
@@ -22,6 +23,16 @@ export async function callerOf(request: AuthenticatedRequest): Promise<User> {
 export function sidOf(request: Pick<FastifyRequest, typeof AUTHENTICATION>): string | null {
   const { sid } = (request[AUTHENTICATION]?.auth ?? {}) as { sid?: unknown }
   return typeof sid === 'string' ? sid : null
+}
+
+/** True if the request was authenticated by a JSON Web Token. */
+export const hasToken = (request: Pick<FastifyRequest, typeof AUTHENTICATION>): boolean =>
+  typeof (request[AUTHENTICATION]?.auth as { exp?: unknown } | null | undefined)?.exp === 'number'
+
+/** The credentials of this request, for an operation that ends all others of the user. */
+export function keptCredentialsOf(request: Pick<FastifyRequest, typeof AUTHENTICATION>): KeptCredentials {
+  const auth = request[AUTHENTICATION]?.auth
+  return { sid: sidOf(request), key: typeof auth === 'string' ? auth : null }
 }
 
 /** Copies what the domain may know of a request. */

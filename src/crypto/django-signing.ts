@@ -34,6 +34,12 @@ export class SignedData {
     const separator = value.lastIndexOf(':')
     return separator < 0 ? null : decode(value.slice(0, separator))
   }
+
+  /** When a text that `loads` accepts was signed, in whole seconds since 1970. */
+  static signedAt(text: string): number {
+    const [timestamp = ''] = text.split(':').slice(-2)
+    return [...timestamp].reduce((number, digit) => 62 * number + BASE62_DIGITS.indexOf(digit), 0)
+  }
 }
 
 const signatureOf = (value: string, key: Buffer) => createHmac('sha256', key).update(value).digest('base64url')

@@ -4,6 +4,7 @@
  */
 import type { Database } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
+import { isSid, revocationEnd } from './session-rows.ts'
 
 /** Longer than any transaction: after this time no row with a lower id can appear. */
 const SETTLED_AFTER_MS = 15_000
@@ -33,6 +34,8 @@ export class Revocations {
   /** Ids and when they were first seen: no row can appear below the oldest id that is not settled. */
   #recent: { id: bigint; seenAt: number }[] = []
   #settled = 0n
+  /** The highest id at the last read. */
+  #newest = 0n
   #lastSync = Number.NEGATIVE_INFINITY
   #isFaulty = false
   #reading: Promise<void> | null = null
@@ -71,11 +74,32 @@ export class Revocations {
   isRevoked(claims: Claims): boolean {
     const { sid } = claims
     if (typeof sid === 'string') {
-      return (this.#sessions.get(sid) ?? 0) > Date.now() || isBefore(claims, this.#outdated.get(sid))
+      if ((this.#sessions.get(sid) ?? 0) > Date.now() || isBefore(claims, this.#outdated.get(sid))) return true
     }
     // Where every request reads the user's row, that decides.
     if (this.#subjects.size === 0 || !this.#settings.stateless) return false
-    return isBefore(claims, this.#subjects.get(String(claims[this.#settings.userIdClaim])))
+    const cutoff = this.#subjects.get(String(claims[this.#settings.userIdClaim]))
+    // A session of our own that was started within that second is newer than what was revoked, or is revoked by its id.
+    return isBefore(claims, cutoff, isSid(sid))
+  }
+
+  /**
+   * Rejects from memory what a transaction of this process has revoked, so that it is enforced even if the list cannot be
+   * read afterwards.
+   *
+   * @param results of the transaction's statements; see `endStatements`
+   */
+  enforce(results: readonly unknown[]): void {
+    const until = revocationEnd(this.#settings, new Date()).getTime()
+    const revokedAt = Math.floor(Date.now() / 1000)
+    for (const row of results.flat()) {
+      const { revoked_sid: sid, revoked_subject: subject } = (row ?? {}) as {
+        revoked_sid?: string
+        revoked_subject?: string
+      }
+      if (sid) this.#sessions.set(sid, until)
+      else if (subject) this.#subjects.set(subject, { revokedAt, until })
+    }
   }
 
   /** Seconds since the list was last read; Infinity before the first time. */
@@ -94,6 +118,9 @@ export class Revocations {
         },
         (error) => {
           if (!this.#isFaulty && !this.#isClosed) this.#onFault(error)
+          // An outage may be a failover or a restore: everything is read again.
+          this.#settled = 0n
+          this.#recent = []
           this.#isFaulty = true
         }
       )
@@ -103,6 +130,7 @@ export class Revocations {
   }
 
   async #read(): Promise<void> {
+    await this.#detectRestore()
     const rows = await this.#database.revocation.findMany({
       where: { id: { gt: this.#settled }, expiresAt: { gt: new Date() } },
       orderBy: { id: 'asc' }
@@ -116,6 +144,20 @@ export class Revocations {
     this.#lastSync = performance.now()
     this.#settle(rows.map(({ id }) => id))
     if (this.#lastSync - this.#prunedAt > PRUNE_INTERVAL_MS) this.#prune()
+  }
+
+  /**
+   * Starts over if the newest row is gone: rows that expire are deleted, but a database that was restored, or a replica that
+   * lagged, issues the same ids again.
+   */
+  async #detectRestore(): Promise<void> {
+    const { _max } = await this.#database.revocation.aggregate({ _max: { id: true } })
+    const newest = _max.id ?? 0n
+    if (newest < this.#newest) {
+      this.#settled = 0n
+      this.#recent = []
+    }
+    this.#newest = newest
   }
 
   /** A transaction can commit after another one that took a higher id. */
@@ -138,6 +180,8 @@ export class Revocations {
   }
 }
 
-/** True if the token was issued before the cutoff, or in the same second. */
-const isBefore = ({ iat }: Claims, cutoff: Cutoff | undefined): boolean =>
-  cutoff !== undefined && cutoff.until > Date.now() && !(Number(iat) > cutoff.revokedAt)
+/** True if the token was issued before the cutoff, or in the same second unless `isExclusive`. */
+const isBefore = ({ iat }: Claims, cutoff: Cutoff | undefined, isExclusive = false): boolean =>
+  cutoff !== undefined &&
+  cutoff.until > Date.now() &&
+  !(Number(iat) > cutoff.revokedAt || (isExclusive && Number(iat) === cutoff.revokedAt))

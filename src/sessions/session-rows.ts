@@ -38,10 +38,13 @@ export function insertSession(
   const times = join([row.createdAt, row.refreshedAt, row.idleExpiresAt, row.expiresAt])
   const active = isActive ? sql`AND is_active` : empty
   return database.$executeRaw`
-    INSERT INTO "latchkey_session" (id, user_id, jti, created_at, refreshed_at, idle_expires_at, expires_at, label, user_agent, address)
-    SELECT ${row.id}, id, ${row.jti}, ${times}, '', ${row.userAgent}, ${row.address}
+    INSERT INTO "latchkey_session" (id, user_id, jti, created_at, refreshed_at, idle_expires_at, expires_at, label, user_agent, address, last_user_agent, last_address)
+    SELECT ${row.id}, id, ${row.jti}, ${times}, '', ${row.userAgent}, ${row.address}, ${row.userAgent}, ${row.address}
     FROM auth_user WHERE id = ${row.userId} AND password = ${password} ${active} ${database.forShare}`
 }
+
+/** The columns by which `Revocations.enforce` recognizes what a transaction has revoked. */
+export type RevokedRow = { revoked_sid: string } | { revoked_subject: string }
 
 /** Returns the statements that end sessions and revoke their access tokens. The first one returns how many have ended. */
 export function endStatements(
@@ -56,36 +59,67 @@ export function endStatements(
   return [
     database.session.updateMany({ where, data: { endedAt, endReason: reason } }),
     // The sessions that the update has just ended are identified by the time that it wrote.
-    database.$executeRaw`
+    database.$queryRaw`
       INSERT INTO "latchkey_revocation" (sid, revoked_at, expires_at)
-      SELECT id, ended_at, ${revocationEnd(settings, endedAt)} FROM "latchkey_session" WHERE ${column} AND ended_at = ${endedAt}`
+      SELECT id, ended_at, ${revocationEnd(settings, endedAt)} FROM "latchkey_session" WHERE ${column} AND ended_at = ${endedAt}
+      RETURNING sid AS revoked_sid`
   ]
 }
 
+/** Which credentials of a user stay valid: those that its own request came with. */
+export interface KeptCredentials {
+  /** Id of a login session. */
+  sid?: string | null
+  /** A key of `authtoken_token`. */
+  key?: string | null
+}
+
 /**
- * Returns the statements that end a user's sessions. Access tokens without `sid` are revoked as well if the user is
- * deactivated or deleted.
+ * Returns the statements that end everything of a user: login sessions, access tokens, DRF keys, browser sessions, and
+ * refresh tokens that belong to no login session.
  *
- * @param except id of a session that stays
+ * @param username before the change, if the transaction renames the user
  */
 export function endStatementsForUser(
   database: Database,
   settings: Settings,
   userId: number,
   reason: string,
-  except: string | null
+  kept: KeptCredentials = {},
+  username?: string
 ): Statement[] {
-  const where = { userId, endedAt: null, ...(except !== null && { id: { not: except } }) }
-  const statements = endStatements(database, settings, where, reason)
-  if (reason !== 'inactive' && reason !== 'deleted') return statements
-  const revokedAt = new Date()
-  const subject = settings.userIdField === 'username' ? sql`username` : sql`CAST(id AS varchar(150))`
-  return [
-    ...statements,
-    database.$executeRaw`
-      INSERT INTO "latchkey_revocation" (subject, revoked_at, expires_at)
-      SELECT ${subject}, ${revokedAt}, ${revocationEnd(settings, revokedAt)} FROM auth_user WHERE id = ${userId}`
+  const { sid = null, key = null } = kept
+  const now = new Date()
+  const where = { userId, endedAt: null, ...(sid !== null && { id: { not: sid } }) }
+  const ended = [
+    ...endStatements(database, settings, where, reason),
+    revokeSubject(database, settings, userId, now, username)
   ]
+  // The rows of a deleted user are deleted in the same transaction.
+  if (reason === 'deleted') return ended
+  return [
+    ...ended,
+    database.authToken.deleteMany({ where: { userId, ...(key !== null && { key: { not: key } }) } }),
+    database.$executeRaw`
+      INSERT INTO "latchkey_credential_epoch" (user_id, not_before) VALUES (${userId}, ${now})
+      ON CONFLICT (user_id) DO UPDATE SET not_before = excluded.not_before`
+  ]
+}
+
+/** Returns the statement that revokes all access tokens that name this user. @param username before a rename */
+function revokeSubject(
+  database: Database,
+  settings: Settings,
+  userId: number,
+  now: Date,
+  username?: string
+): Statement {
+  const named = username === undefined ? sql`username` : sql`CAST(${username} AS varchar(150))`
+  const subject = settings.userIdField === 'username' ? named : sql`CAST(id AS varchar(150))`
+  return database.$queryRaw`
+    INSERT INTO "latchkey_revocation" (subject, revoked_at, expires_at)
+    SELECT ${subject}, ${now}, ${revocationEnd(settings, now)} FROM auth_user WHERE id = ${userId}
+    RETURNING subject AS revoked_subject`
 }
 
 /** Returns the row that revokes the access tokens which a session has now, but not those that it gets later. */
@@ -94,10 +128,13 @@ export function outdatedClaimsRow(settings: Settings, sid: string) {
   return { sid, subject: '', revokedAt, expiresAt: revocationEnd(settings, revokedAt) }
 }
 
-function revocationEnd({ accessTokenLifetime, slidingTokenLifetime, leeway }: Settings, from: Date): Date {
-  return new Date(
-    from.getTime() + (Math.max(accessTokenLifetime, slidingTokenLifetime) + leeway) * 1000 + CLOCK_SKEW_MS
-  )
+/** When the last token that was issued before this time, and that could be used as an access token, has expired. */
+export function revocationEnd(settings: Settings, from: Date): Date {
+  const { accessTokenLifetime, refreshTokenLifetime, slidingTokenLifetime, tokenTypeClaim, leeway } = settings
+  // Without token types a refresh token is accepted as an access token.
+  const untyped = tokenTypeClaim === null ? refreshTokenLifetime : 0
+  const longest = Math.max(accessTokenLifetime, slidingTokenLifetime, untyped)
+  return new Date(from.getTime() + (longest + leeway) * 1000 + CLOCK_SKEW_MS)
 }
 
 export const newSid = (): string => uuidHex()
@@ -125,6 +162,8 @@ export const newRow = (
   label: '',
   userAgent: '',
   address: '',
+  lastAddress: '',
+  lastUserAgent: '',
   endedAt: null,
   endReason: null
 })

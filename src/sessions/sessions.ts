@@ -15,6 +15,7 @@ import {
   endStatementsForUser,
   insertSession,
   isSid,
+  type KeptCredentials,
   newRow,
   outdatedClaimsRow,
   type TokenState,
@@ -26,6 +27,7 @@ export type EndReason =
   | 'logout'
   | 'staff'
   | 'password'
+  | 'username'
   | 'inactive'
   | 'deleted'
   | 'limit'
@@ -35,11 +37,31 @@ export type EndReason =
 /** A session as shown to its user. */
 export type SessionSummary = Pick<
   SessionRow,
-  'id' | 'label' | 'userAgent' | 'address' | 'createdAt' | 'refreshedAt' | 'expiresAt'
+  'id' | 'label' | 'userAgent' | 'address' | 'lastAddress' | 'lastUserAgent' | 'createdAt' | 'refreshedAt' | 'expiresAt'
 >
 
+/** A refresh token that a client presents. */
+export interface PresentedToken {
+  sid: string
+  jti: string
+  /** The user that the token names. The session must be of this user. */
+  user: { id: number } | { username: string }
+}
+
+export interface Reuse {
+  sid: string
+  userId: number
+  kind: 'previous' | 'older'
+  /** The client that presented the token. */
+  address: string
+  userAgent: string
+  /** The client of the last refresh. One of the two has a stolen token. */
+  lastAddress: string
+  lastUserAgent: string
+}
+
 /** Called when reuse of a refresh token is detected. */
-export type OnReuse = (reuse: { sid: string; userId: number; kind: 'previous' | 'older' }) => void
+export type OnReuse = (reuse: Reuse) => void
 
 const NO_ACCOUNT = 'No active account found for the given token.'
 const MAX_LISTED = 500
@@ -51,6 +73,8 @@ const SUMMARY = {
   label: true,
   userAgent: true,
   address: true,
+  lastAddress: true,
+  lastUserAgent: true,
   createdAt: true,
   refreshedAt: true,
   expiresAt: true
@@ -131,17 +155,32 @@ export class Sessions {
   /**
    * Exchanges the current token for the next one, in one statement. Concurrent calls with the same token get the same result.
    *
+   * The previous token gets the same successor within the grace period. After it, it gets one that replaces the current token:
+   * a client that lost a response can continue, and of a client and a thief, the one who presents the replaced token ends the
+   * session.
+   *
    * @param next the proposed next token; its lifetime is cut to that of the session
    * @returns the token that is valid from now on
-   * @throws {InvalidToken} if the session has ended, or ends here because of reuse
+   * @throws {InvalidToken} if the session has ended, is of another user, or ends here because of reuse
    * @throws {AuthenticationFailed} if its user was deleted or is inactive
    */
-  async rotate(sid: string, jti: string, next: TokenState): Promise<TokenState> {
+  async rotate(token: PresentedToken, next: TokenState, device: Device = UNKNOWN_DEVICE): Promise<TokenState> {
+    const { address: lastAddress, userAgent: lastUserAgent } = truncateDevice(device)
     for (let attempts = 0; attempts < MAX_ATTEMPTS; attempts++) {
-      const change = { previousJti: jti, jti: next.jti, refreshedAt: next.issuedAt, idleExpiresAt: next.expiresAt }
-      if (await this.#swap({ id: sid, jti, expiresAt: { gte: next.expiresAt } }, change)) return next
-      const row = await this.#findActive(sid)
-      if (row.jti !== jti) return this.#handleUsedToken(row, jti)
+      const change = {
+        jti: next.jti,
+        refreshedAt: preciseTime(next.issuedAt),
+        idleExpiresAt: next.expiresAt,
+        lastAddress,
+        lastUserAgent
+      }
+      const until = { expiresAt: { gte: next.expiresAt } }
+      if (await this.#swap(token, { jti: token.jti, ...until }, { ...change, previousJti: token.jti })) return next
+      const row = await this.#findActive(token)
+      if (row.jti !== token.jti) {
+        if (!this.#isReplaceable(row, token.jti)) return this.#handleUsedToken(row, token.jti, device)
+        if (await this.#swap(token, { jti: row.jti, previousJti: token.jti, ...until }, change)) return next
+      }
       // The session ends before the next token would: a shorter token is tried.
       if (row.expiresAt <= next.issuedAt) throw new InvalidToken('Token is expired')
       if (row.expiresAt < next.expiresAt) next = { ...next, expiresAt: row.expiresAt }
@@ -154,10 +193,12 @@ export class Sessions {
    *
    * @throws as rotate
    */
-  async touch(sid: string, jti: string, now: Date): Promise<void> {
-    if (await this.#swap({ id: sid, jti, expiresAt: { gt: now } }, { refreshedAt: now })) return
-    const row = await this.#findActive(sid)
-    if (row.jti !== jti) await this.#handleUsedToken(row, jti)
+  async touch(token: PresentedToken, now: Date, device: Device = UNKNOWN_DEVICE): Promise<void> {
+    const { address: lastAddress, userAgent: lastUserAgent } = truncateDevice(device)
+    const change = { refreshedAt: now, lastAddress, lastUserAgent }
+    if (await this.#swap(token, { jti: token.jti, expiresAt: { gt: now } }, change)) return
+    const row = await this.#findActive(token)
+    if (row.jti !== token.jti) await this.#handleUsedToken(row, token.jti, device)
     if (row.expiresAt <= now) throw new InvalidToken('Token is expired')
   }
 
@@ -176,23 +217,27 @@ export class Sessions {
    */
   async end(sid: string, reason: EndReason, userId?: number): Promise<boolean> {
     const where = { id: sid, endedAt: null, ...(userId !== undefined && { userId }) }
-    const [{ count }] = await this.#database.$transaction(endStatements(this.#database, this.#settings, where, reason))
-    if (count === 1) await this.#revocations.sync()
-    return count === 1
+    const results = await this.#database.$transaction(endStatements(this.#database, this.#settings, where, reason))
+    this.enforce(results)
+    return results[0].count === 1
   }
 
-  /** Ends a user's sessions. @param except id of the one that stays */
-  async endAll(userId: number, reason: EndReason, except: string | null = null): Promise<void> {
-    await this.#database.$transaction(this.endStatements(userId, reason, except))
-    await this.sync()
+  /** Ends everything of a user; see `endStatementsForUser`. */
+  async endAll(userId: number, reason: EndReason, kept: KeptCredentials = {}): Promise<void> {
+    this.enforce(await this.#database.$transaction(this.endStatements(userId, reason, kept)))
   }
 
   /**
    * Returns the statements of endAll, for a transaction that changes the user. They come after the change of the user's row,
-   * whose lock keeps concurrent logins out, and before its deletion. Call `sync` after the commit.
+   * whose lock keeps concurrent logins out, and before its deletion. Call `enforce` with the results after the commit.
    */
-  endStatements(userId: number, reason: EndReason, except: string | null = null): Prisma.PrismaPromise<unknown>[] {
-    return endStatementsForUser(this.#database, this.#settings, userId, reason, except)
+  endStatements(
+    userId: number,
+    reason: EndReason,
+    kept: KeptCredentials = {},
+    username?: string
+  ): Prisma.PrismaPromise<unknown>[] {
+    return endStatementsForUser(this.#database, this.#settings, userId, reason, kept, username)
   }
 
   /**
@@ -207,13 +252,19 @@ export class Sessions {
     const sids = new Set([...before, ...(await this.#sidsOf(users))])
     const data = [...sids].map((sid) => outdatedClaimsRow(this.#settings, sid))
     if (data.length > 0) await this.#database.revocation.createMany({ data })
-    await this.sync()
+    await this.#revocations.sync()
     return result
   }
 
-  /** Reads the revocation list, so that this process enforces what it has just committed. */
-  sync(): Promise<void> {
-    return this.#revocations.sync()
+  /** Makes this process reject at once what a transaction has ended. @param results of all its statements */
+  enforce(results: readonly unknown[]): void {
+    this.#revocations.enforce(results)
+  }
+
+  /** True if credentials of this user that were issued at this time have been ended since. @param issuedAt in ms */
+  async isEnded(userId: number, issuedAt: number): Promise<boolean> {
+    const epoch = await this.#database.credentialEpoch.findUnique({ where: { userId } })
+    return epoch !== null && issuedAt <= epoch.notBefore.getTime()
   }
 
   /** Lists the active sessions of a user, the one used last first; at most 500. */
@@ -252,32 +303,49 @@ export class Sessions {
     return (await this.#database.session.findMany({ where, select: { id: true } })).map(({ id }) => id)
   }
 
-  async #swap(where: Prisma.SessionWhereInput, data: Partial<SessionRow>): Promise<boolean> {
-    const user = this.#settings.checkUserIsActive ? { isActive: true } : {}
-    const active = { ...where, endedAt: null, user: { is: user } }
+  async #swap({ sid, user }: PresentedToken, where: Prisma.SessionWhereInput, data: Partial<SessionRow>) {
+    const owner = { ...user, ...(this.#settings.checkUserIsActive && { isActive: true }) }
+    const active = { ...where, id: sid, endedAt: null, user: { is: owner } }
     return (await this.#database.session.updateMany({ where: active, data })).count === 1
   }
 
-  /** Finds out why the swap changed nothing. @throws if the session has ended or its user cannot sign in */
-  async #findActive(sid: string): Promise<SessionRow> {
+  /** Finds out why the swap changed nothing. @throws if the session has ended or the user cannot use it */
+  async #findActive({ sid, user: named }: PresentedToken): Promise<SessionRow> {
     const row = await this.#database.session.findUnique({ where: { id: sid } })
     if (row === null || row.endedAt !== null) throw new InvalidToken('Token is blacklisted')
-    const user = await this.#database.user.findUnique({ where: { id: row.userId }, select: { isActive: true } })
+    const select = { id: true, username: true, isActive: true }
+    const user = await this.#database.user.findUnique({ where: { id: row.userId }, select })
     if (user === null || (this.#settings.checkUserIsActive && !user.isActive)) {
       throw new AuthenticationFailed(NO_ACCOUNT)
     }
+    const isOwner = 'id' in named ? named.id === user.id : named.username === user.username
+    if (!isOwner) throw new InvalidToken()
     return row
   }
 
-  /** The previous token gets the same successor again. An older one is reuse: of two clients one has a stolen token. */
-  async #handleUsedToken(row: SessionRow, jti: string): Promise<TokenState> {
+  /** True for the previous token after the grace period. */
+  #isReplaceable(row: SessionRow, jti: string): boolean {
+    const { rotationGrace } = this.#settings
+    return rotationGrace > 0 && row.previousJti === jti && !this.#isInGrace(row)
+  }
+
+  #isInGrace({ refreshedAt }: SessionRow): boolean {
+    return Date.now() - refreshedAt.getTime() < this.#settings.rotationGrace * 1000
+  }
+
+  /** Within the grace period, the previous token gets the same successor again. Any other used token is reuse. */
+  async #handleUsedToken(row: SessionRow, jti: string, device: Device): Promise<TokenState> {
     const isPrevious = row.previousJti === jti
-    if (isPrevious && this.#settings.rotationGrace > 0) {
-      return { jti: row.jti, issuedAt: row.refreshedAt, expiresAt: row.idleExpiresAt }
+    if (isPrevious && this.#isInGrace(row)) {
+      const issuedAt = new Date(Math.floor(row.refreshedAt.getTime() / 1000) * 1000)
+      return { jti: row.jti, issuedAt, expiresAt: row.idleExpiresAt }
     }
     const kind = isPrevious ? 'previous' : 'older'
     // A transaction of its own: the error that follows must not roll it back.
-    if (await this.end(row.id, `reuse_${kind}`)) this.#onReuse({ sid: row.id, userId: row.userId, kind })
+    if (await this.end(row.id, `reuse_${kind}`)) {
+      const { id: sid, userId, lastAddress, lastUserAgent } = row
+      this.#onReuse({ sid, userId, kind, ...truncateDevice(device), lastAddress, lastUserAgent })
+    }
     throw new InvalidToken('Token is blacklisted')
   }
 
@@ -294,3 +362,6 @@ export class Sessions {
     for (const { id } of beyond) await this.end(id, 'limit')
   }
 }
+
+/** The current time within the second of `iat`, so that the grace period is exact and a repeated successor is identical. */
+const preciseTime = (issuedAt: Date) => new Date(Math.min(Math.max(Date.now(), +issuedAt), +issuedAt + 999))

@@ -68,11 +68,17 @@ export class Tokens {
   /** @throws {AuthenticationFailed} for invalid credentials and for users who may not sign in */
   async obtainPair(credentials: Credentials, request: RequestInfo | null = null): Promise<Pair> {
     const user = await this.#authenticate(credentials, request)
+    const pair = await this.issuePair(user, request)
+    await this.#recordLogin(user, request)
+    return pair
+  }
+
+  /** Issues a pair for a user who has just been authenticated. @throws {AuthenticationFailed} if the user was changed since */
+  async issuePair(user: UserRow, request: RequestInfo | null = null): Promise<Pair> {
     const now = Date.now()
     const custom = await this.#claims.customFor(user, request)
     const first = this.#claims.refreshFor(user, now, custom)
     const { claims, token } = await this.#store.issue(first, user, request ?? UNKNOWN_DEVICE)
-    await this.#recordLogin(user, request)
     return { refresh: token, access: this.#jwt.encode(this.#claims.accessOf(claims, now, custom)) }
   }
 

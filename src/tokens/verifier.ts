@@ -75,6 +75,10 @@ export class TokenVerifier {
     await this.#sources.store.assertActive(claims, true)
     this.#checkPresence(claims)
     this.#checkType(claims, type)
+    // A renewal would move `iat`, by which revocations go.
+    if (type === 'sliding' && this.#sources.revocations.isRevoked(claims)) {
+      throw new InvalidToken('Token is blacklisted')
+    }
     return claims
   }
 

@@ -23,7 +23,17 @@ export type Permit = (user: UserWithKeys) => void | Promise<void>
 type Columns = Partial<Omit<UserRow, 'id'>>
 type Statement = Prisma.PrismaPromise<unknown>
 
-/** What a query of users has to say for `withKeys`. */
+interface ChangeOptions {
+  permit: Permit | undefined
+  /** Ends the user's sessions in the same transaction. */
+  endStatements: (reason: EndReason, before: UserRow) => Statement[]
+  /** Called with the results of the transaction's statements. */
+  onCommit: (results: unknown[]) => void
+  /** True if tokens name users by username, so that a new one ends sessions. */
+  renames: boolean
+}
+
+/** The options of a Prisma query of users for `withKeys`. */
 export const WITH_KEYS = {
   omit: { password: true },
   include: { groups: { select: { groupId: true } }, userPermissions: { select: { permissionId: true } } }
@@ -49,13 +59,12 @@ export const linksOf = ({ groups = [], userPermissions = [] }: Keys) => ({
 
 /**
  * @param changes with the password encoded
- * @param endStatements ends the user's sessions in the same transaction
  */
 export function changeUser(
   database: Database,
   id: number,
   changes: Omit<UserChanges, 'password'> & { password?: string },
-  { permit, endStatements }: { permit: Permit | undefined; endStatements: (reason: EndReason) => Statement[] }
+  { permit, endStatements, onCommit, renames }: ChangeOptions
 ): Promise<UserWithKeys> {
   const { groups, userPermissions } = changes
   const data = columnsOf(changes)
@@ -66,13 +75,14 @@ export function changeUser(
       throw new ValidationError({ username: [TAKEN] })
     }
     await checkKeys(database, changes)
-    const reason = endReasonOf(user, data)
-    await commit(database, user, data, () => [
-      ...(reason === null ? [] : endStatements(reason)),
+    const reason = endReasonOf(user, data, renames)
+    const results = await commit(database, user, data, () => [
+      ...(reason === null ? [] : endStatements(reason, user)),
       ...regroup(database, user, groups),
       ...regrant(database, user, userPermissions)
     ])
-    const { password: _, ...columns } = data
+    onCommit(results)
+    const { password, ...columns } = data
     return {
       ...publicOf(user),
       ...columns,
@@ -86,9 +96,10 @@ export function changeUser(
 export const hasRights = ({ isStaff, isSuperuser, groups, userPermissions }: UserChanges): boolean =>
   [isStaff, isSuperuser, groups, userPermissions].some((right) => right !== undefined)
 
-function endReasonOf(user: UserRow, { isActive, password }: Columns): EndReason | null {
+function endReasonOf(user: UserRow, { isActive, password, username }: Columns, renames: boolean): EndReason | null {
   if (isActive === false && user.isActive) return 'inactive'
-  return password === undefined ? null : 'password'
+  if (password !== undefined) return 'password'
+  return renames && username !== undefined && username !== user.username ? 'username' : null
 }
 
 const inOrder = (name: keyof Keys, keys: readonly number[] | undefined) =>
@@ -113,24 +124,29 @@ export async function find(database: Database, id: number): Promise<Found> {
   return { ...row, ...withKeys(row) } as Found
 }
 
-export const publicOf = ({ password: _, ...user }: Found): UserWithKeys => user
+export const publicOf = ({ password, ...user }: Found): UserWithKeys => user
 
 /**
  * Changes the row that was looked at, and what goes with it, or nothing if that is no longer the same.
  *
  * @throws {PermissionDenied} if no superuser were left who can sign in
  */
-export async function commit(database: Database, user: Found, data: Columns, others: () => Statement[]): Promise<void> {
+export async function commit(
+  database: Database,
+  user: Found,
+  data: Columns,
+  others: () => Statement[]
+): Promise<unknown[]> {
   const { id, username, email, password, isActive, isStaff, isSuperuser } = user
   const seen = { id, username, email, password, isActive, isStaff, isSuperuser }
   const change = database.user.update({ where: seen, data, select: { id: true } })
   const isLoss = data.isSuperuser === false || data.isActive === false || !isPasswordUsable(data.password ?? '')
-  if (!(isSuperuser && isActive && isLoss)) return void (await database.$transaction([change, ...others()]))
+  if (!(isSuperuser && isActive && isLoss)) return database.$transaction([change, ...others()])
   const peers = peersOf(user)
   if ((await database.user.findFirst({ where: peers, select: { id: true } })) === null) throw new PermissionDenied(LAST)
   // Two who demote each other at the same moment would each see the other. Of those PostgreSQL lets one through.
   const remaining = database.user.findFirstOrThrow({ where: peers, select: { id: true } })
-  await database.$transaction([change, ...others(), remaining], { isolationLevel: 'Serializable' })
+  return database.$transaction([change, ...others(), remaining], { isolationLevel: 'Serializable' })
 }
 
 const LAST = 'The last superuser who can sign in must remain one.'

@@ -15,19 +15,18 @@ export async function deleteUser(
   id: number,
   endStatements: () => Statement[],
   permit?: Permit
-): Promise<void> {
+): Promise<unknown[]> {
   const isLogged = await hasAdminLog(database)
   const statements = () => [...endStatements(), ...cascadeOf(database, id, isLogged)]
   if (permit === undefined) {
     // First of all, so that nobody signs in meanwhile.
     const shutOut = database.user.updateMany({ where: { id }, data: { isActive: false } })
-    await database.$transaction([shutOut, ...statements()])
-    return
+    return database.$transaction([shutOut, ...statements()])
   }
-  await retryOnConflict(async () => {
+  return retryOnConflict(async () => {
     const user = await find(database, id)
     await permit(publicOf(user))
-    await commit(database, user, { isActive: false }, statements)
+    return commit(database, user, { isActive: false }, statements)
   })
 }
 
@@ -40,6 +39,7 @@ const cascadeOf = (database: Database, userId: number, isLogged: boolean): State
   database.renewedPassword.deleteMany({ where: { userId } }),
   database.outstandingToken.updateMany({ where: { userId }, data: { userId: null } }),
   database.session.deleteMany({ where: { userId } }),
+  database.credentialEpoch.deleteMany({ where: { userId } }),
   database.user.deleteMany({ where: { id: userId } })
 ]
 

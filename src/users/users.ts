@@ -2,8 +2,9 @@
 import { isMissingRow } from '../database/errors.ts'
 import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
-import { ServiceUnavailable, ValidationError } from '../errors.ts'
+import { ServiceUnavailable, UserNotFound, ValidationError } from '../errors.ts'
 import { type Hashers, makeUnusablePassword } from '../passwords/hashers.ts'
+import type { KeptCredentials } from '../sessions/session-rows.ts'
 import type { EndReason, Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
 import { withEmail } from './addresses.ts'
@@ -125,16 +126,16 @@ export class Users {
   }
 
   /**
-   * Sets a new password, which ends the user's sessions.
+   * Sets a new password, which ends everything of the user: sessions, tokens and keys.
    *
    * @param password null sets an unusable password
-   * @param sid id of the session that stays
+   * @param kept credentials that stay valid
    * @returns the row with the new hash
    */
-  async setPassword(id: number, password: string | null, sid: string | null = null): Promise<UserRow> {
+  async setPassword(id: number, password: string | null, kept: KeptCredentials = {}): Promise<UserRow> {
     const data = { password: await this.#encode(password) }
     const change = this.#database.user.update({ where: { id }, data })
-    return existing(this.#changeAndEnd(change, id, 'password', sid))
+    return existing(this.#changeAndEnd(change, id, 'password', kept))
   }
 
   /**
@@ -143,8 +144,19 @@ export class Users {
    */
   async setUsername(id: number, username: string): Promise<string> {
     const data = { username: cleanUsername(username) }
-    const changed = this.#database.user.update({ where: { id }, data, select: { username: true } })
-    return (await existing(named(changed))).username
+    if (this.#settings.userIdField !== 'username') {
+      await existing(named(this.#database.user.update({ where: { id }, data, select: { id: true } })))
+      return data.username
+    }
+    // Tokens name the user by the old username, which another user may take.
+    await retryOnConflict(async () => {
+      const before = await this.get('id', id)
+      if (before === null) throw new UserNotFound()
+      const where = { id, username: before.username }
+      const change = this.#database.user.update({ where, data, select: { id: true } })
+      await named(this.#changeAndEnd(change, id, 'username', {}, before.username))
+    })
+    return data.username
   }
 
   /** @throws {ValidationError} `{ username: […] }` for an invalid or taken username */
@@ -212,19 +224,22 @@ export class Users {
    * Changes a user in one transaction.
    *
    * @param permit called with the current user, and again if a concurrent change intervenes; rejects by throwing
-   * @param sid id of the session that stays if the change ends the user's sessions
    * @throws {NotFound} if the user does not exist
    * @throws {ValidationError} as createUser
    * @throws {PermissionDenied} if no superuser who can sign in would remain
    */
-  async updateUser(id: number, changes: UserChanges, permit?: Permit, sid?: string | null): Promise<UserWithKeys> {
+  async updateUser(id: number, changes: UserChanges, permit?: Permit): Promise<UserWithKeys> {
     const { password, ...others } = changes
     const encoded = password === undefined ? {} : { password: await this.#encode(password) }
-    const endStatements = (reason: EndReason) => this.#sessions.endStatements(id, reason, sid)
-    const change = () => changeUser(this.#database, id, { ...others, ...encoded }, { permit, endStatements })
-    const user = await (hasRights(changes) ? this.#sessions.changeRights({ id }, change) : change())
-    await this.#sessions.sync()
-    return user
+    const options = {
+      permit,
+      endStatements: (reason: EndReason, before: UserRow) =>
+        this.#sessions.endStatements(id, reason, {}, before.username),
+      onCommit: (results: unknown[]) => this.#sessions.enforce(results),
+      renames: this.#settings.userIdField === 'username'
+    }
+    const change = () => changeUser(this.#database, id, { ...others, ...encoded }, options)
+    return hasRights(changes) ? this.#sessions.changeRights({ id }, change) : change()
   }
 
   /**
@@ -233,8 +248,9 @@ export class Users {
    * @param permit as of updateUser; with it, the last superuser must remain, and a missing user is a NotFound
    */
   async deleteUser(id: number, permit?: Permit): Promise<void> {
-    await deleteUser(this.#database, id, () => this.#sessions.endStatements(id, 'deleted'), permit)
-    await this.#sessions.sync()
+    this.#sessions.enforce(
+      await deleteUser(this.#database, id, () => this.#sessions.endStatements(id, 'deleted'), permit)
+    )
   }
 
   /** False if `checkRevokeToken` is on and the fingerprint in a token is of an earlier password. */
@@ -259,11 +275,13 @@ export class Users {
     change: Prisma.PrismaPromise<Row>,
     id: number,
     reason: EndReason,
-    except: string | null = null
+    kept: KeptCredentials = {},
+    username?: string
   ): Promise<Row> {
-    const [row] = await this.#database.$transaction([change, ...this.#sessions.endStatements(id, reason, except)])
-    await this.#sessions.sync()
-    return row as Row
+    const statements = this.#sessions.endStatements(id, reason, kept, username)
+    const results = await this.#database.$transaction([change, ...statements])
+    this.#sessions.enforce(results)
+    return results[0] as Row
   }
 
   /** An email address that several users have identifies none of them. */

@@ -104,7 +104,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     }
   )
 
-  t.test('with accountsLogoutOnPasswordChange a new password revokes auth token and refresh tokens', async (t) => {
+  t.test('a new password or a reset revokes all keys and tokens, with every refresh store', async (t) => {
     const smtp = await startSmtp(t)
     for (const accountsLogoutOnPasswordChange of [true, false]) {
       const app = await build(t, { accountsLogoutOnPasswordChange, mailUrl: smtp.url }, mount)
@@ -112,12 +112,10 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
       const [first, second, others] = [await obtainPair(app), await obtainPair(app), await obtainPair(app, bob)]
       await app.inject({ method: 'POST', url: '/api/token/blacklist/', payload: { refresh: first.refresh } })
       const key = await app.auth.authTokens.obtain(alice.id)
-      const still = accountsLogoutOnPasswordChange ? 401 : 200
-
       const change = { current_password: PASSWORD, new_password: STRONG }
       t.equal((await ask(app, 'POST', '/users/set_password/', change, bearer(second.access)))[0], 204)
-      t.equal((await refreshWith(app, second.refresh)).statusCode, still)
-      t.equal((await app.auth.authTokens.userOf(key)) === null, accountsLogoutOnPasswordChange)
+      t.equal((await refreshWith(app, second.refresh)).statusCode, 401)
+      t.equal(await app.auth.authTokens.userOf(key), null)
       const third = await obtainPair(app, { username: 'alice', password: STRONG })
       t.equal((await refreshWith(app, others.refresh)).statusCode, 200, 'of another user')
 
@@ -126,11 +124,11 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
       const link = linkIn((await smtp.received(1))[0] as Received)
       const reset = { ...link, new_password: `${STRONG}2` }
       t.equal((await ask(app, 'POST', '/users/reset_password_confirm/', reset))[0], 204)
-      t.equal((await refreshWith(app, third.refresh)).statusCode, still)
+      t.equal((await refreshWith(app, third.refresh)).statusCode, 401)
     }
   })
 
-  t.test('with login sessions a new password ends the others, and its own if the setting requires it', async (t) => {
+  t.test('a new password ends all login sessions, and returns a new pair if the client prefers it', async (t) => {
     for (const accountsLogoutOnPasswordChange of [true, false]) {
       const app = await buildWithSessions(t, { accountsLogoutOnPasswordChange }, mount)
       await addUser(app)
@@ -138,8 +136,18 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
       const change = { current_password: PASSWORD, new_password: STRONG }
 
       t.equal((await ask(app, 'POST', '/users/set_password/', change, bearer(own.access)))[0], 204)
-      t.equal((await refreshWith(app, own.refresh)).statusCode, accountsLogoutOnPasswordChange ? 401 : 200)
-      t.equal((await refreshWith(app, other.refresh)).statusCode, 401)
+      for (const { refresh } of [own, other]) t.equal((await refreshWith(app, refresh)).statusCode, 401)
+
+      const next = await obtainPair(app, { username: 'alice', password: STRONG })
+      const answer = await app.inject({
+        method: 'POST',
+        url: '/auth/users/set_password/',
+        headers: { ...bearer(next.access), prefer: 'return=representation' },
+        payload: { current_password: STRONG, new_password: `${STRONG}2` }
+      })
+      t.equal(answer.statusCode, accountsLogoutOnPasswordChange ? 204 : 200)
+      t.equal((await refreshWith(app, next.refresh)).statusCode, 401)
+      if (answer.statusCode === 200) t.equal((await refreshWith(app, answer.json().refresh)).statusCode, 200)
     }
   })
 

@@ -183,7 +183,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.strictSame(await who(accessOf({ user_id: id })), NOT_FOUND)
   })
 
-  t.test('with checkRevokeToken a password change invalidates access tokens, unless stateless', async (t) => {
+  t.test('with checkRevokeToken a password change invalidates access tokens, also if stateless', async (t) => {
     const app = await appWith(buildWithBlacklist, t, { stateless: false, checkRevokeToken: true })
     const { databaseUrl } = app.auth.settings
     const stateless = await appWith(buildWithBlacklist, t, { checkRevokeToken: true, databaseUrl })
@@ -204,7 +204,8 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
       t.equal(answer.statusCode, 401)
       t.strictSame(answer.json(), { detail: "The user's password has been changed.", code: 'password_changed' })
     }
-    t.equal(await statusOf(stateless, access), 200)
+    await stateless.auth.revocations.sync()
+    t.equal(await statusOf(stateless, access), 401)
     t.equal(await statusOf(app, (await obtainPair(app)).access), 200)
   })
 

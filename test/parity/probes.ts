@@ -8,6 +8,7 @@ import {
   and,
   anonRateThrottle,
   authenticateWith,
+  authRoutes,
   errorHandler,
   type Guard,
   guard,
@@ -47,13 +48,18 @@ const SCHEMES: Record<string, Scheme[]> = {
 /** Paths that another app answers on the same database, which differs in its settings. */
 export const ELSEWHERE: Record<string, { settings: LatchkeyOptions; path: string }> = {
   '/probe/stateless/': { settings: { stateless: true }, path: '/probe/auth/' },
-  '/api/throttled-token/': { settings: { loginRate: '2/minute' }, path: '/api/token/' }
+  '/api/throttled-token/': { settings: {}, path: '/throttled/token/' }
 }
 
 /** Answers GET and POST under `/probe/` with who is calling. */
 export async function addProbes(app: FastifyInstance): Promise<void> {
   await addGroups(app)
   await app.register(accountRoutes, { prefix: '/auth' })
+  // The recorded view has a throttle class, which counts every request; LOGIN_RATE counts failed logins only.
+  await app.register(async (scope) => {
+    scope.addHook('onRequest', anonRateThrottle('2/minute'))
+    await scope.register(authRoutes, { prefix: '/throttled' })
+  })
   await app.register(async (scope) => {
     scope.setErrorHandler(errorHandler)
     const throttled = {

@@ -78,7 +78,7 @@ class World {
     }
     if (action.kind === 'others') {
       for (const other of this.clients) if (other !== client) other.isOver = true
-      return sessions.endAll(this.#userId, 'logout', client.sid)
+      return sessions.endAll(this.#userId, 'logout', { sid: client.sid })
     }
     // Concurrent uses of a token come from one device: two tabs, a retry, a lost response.
     const uses = action.kind === 'refresh' ? 1 : 2

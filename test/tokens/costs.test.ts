@@ -18,6 +18,8 @@ const ENTER = 'INSERT token_blacklist_blacklistedtoken'
 const BEGIN = 'INSERT latchkey_session'
 const TURN = 'UPDATE latchkey_session'
 const LOOK = ['SELECT latchkey_session', USER]
+/** When everything of the user was ended last, for tokens without a session. */
+const EPOCH = 'SELECT latchkey_credential_epoch'
 const END = ['BEGIN', TURN, 'INSERT latchkey_revocation', 'COMMIT']
 
 onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) => {
@@ -83,12 +85,12 @@ onEachDatabase(t, (t, { build: buildWithSessions, buildWithBlacklist: build }) =
     }
   })
 
-  t.test('with the blacklist a refresh takes seven statements, and two without rotation', async (t) => {
-    const rotation = [BLACKLIST, USER, KNOWN, 'BEGIN', ENTER, RECORD, 'COMMIT']
+  t.test('with the blacklist a refresh takes eight statements, and three without rotation', async (t) => {
+    const rotation = [BLACKLIST, USER, EPOCH, KNOWN, 'BEGIN', ENTER, RECORD, 'COMMIT']
     const costs: [LatchkeyOptions, string[]][] = [
       [{}, rotation],
-      [{ blacklistAfterRotation: false }, [BLACKLIST, USER, RECORD]],
-      [{ rotateRefreshTokens: false }, [BLACKLIST, USER]],
+      [{ blacklistAfterRotation: false }, [BLACKLIST, USER, EPOCH, RECORD]],
+      [{ rotateRefreshTokens: false }, [BLACKLIST, USER, EPOCH]],
       [{ refreshStore: 'none' }, [USER]]
     ]
 

@@ -224,6 +224,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
         'DELETE latchkey_renewed_password',
         'UPDATE token_blacklist_outstandingtoken',
         'DELETE latchkey_session',
+        'DELETE latchkey_credential_epoch',
         'DELETE auth_user',
         'COMMIT'
       ])

@@ -1,7 +1,8 @@
 /** `/sessions/`, `/token/logout/`, and `/users/:id/sessions/` for staff: lists, labels and ends login sessions. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
-import { callerOf, sidOf } from '../../authentication/caller.ts'
+import { callerOf, keptCredentialsOf, sidOf } from '../../authentication/caller.ts'
+import { updateSessionAuthHash } from '../../authentication/session.ts'
 import { CharField } from '../../drf/fields.ts'
 import { queryOf } from '../../drf/pagination.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
@@ -18,6 +19,8 @@ const SessionSchema = Type.Object({
   label: Type.String(),
   user_agent: Type.String(),
   address: Type.String(),
+  last_user_agent: Type.String(),
+  last_address: Type.String(),
   created_at: Type.String({ format: 'date-time' }),
   last_refresh: Type.String({ format: 'date-time' }),
   expires_at: Type.String({ format: 'date-time' }),
@@ -57,10 +60,13 @@ function listView(app: FastifyInstance, common: Common): void {
       },
       DELETE: {
         ...ENDED,
-        summary: 'End all your login sessions, or with ?others=true all but the current one',
+        summary: 'End everything: all login sessions, browser sessions and keys, or with ?others=true all others',
         handler: async (request, reply) => {
-          const except = queryOf(request).get('others') === 'true' ? sidOf(request) : null
-          await sessions.endAll((await callerOf(request)).id, 'logout', except)
+          const isOthers = queryOf(request).get('others') === 'true'
+          const { id } = await callerOf(request)
+          await sessions.endAll(id, 'logout', isOthers ? keptCredentialsOf(request) : {})
+          const user = isOthers ? await app.auth.users.get('id', id) : null
+          if (user !== null) await updateSessionAuthHash(request, reply, user)
           return reply.code(204).send()
         }
       }
@@ -201,6 +207,8 @@ const toJson = (request: SessionRequest, session: SessionSummary) => ({
   label: session.label,
   user_agent: session.userAgent,
   address: session.address,
+  last_user_agent: session.lastUserAgent,
+  last_address: session.lastAddress,
   created_at: drfTime(session.createdAt),
   last_refresh: drfTime(session.refreshedAt),
   expires_at: drfTime(session.expiresAt),
@@ -208,4 +216,4 @@ const toJson = (request: SessionRequest, session: SessionSummary) => ({
 })
 
 /** DRF's format of whole seconds. */
-const drfTime = (time: Date) => time.toISOString().replace('.000Z', 'Z')
+const drfTime = (time: Date) => time.toISOString().replace(/\.\d{3}Z$/, 'Z')

@@ -2,7 +2,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { firstUnknownGroup, listUsers, type UserFilters, type UserListQuery } from '../../admin/user-list.ts'
-import { sidOf } from '../../authentication/caller.ts'
 import { BooleanField, CharField, type Faults, PrimaryKey, PrimaryKeys } from '../../drf/fields.ts'
 import { type Direction, filtersOf, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
 import { PageOf, type Rows } from '../../drf/pagination.ts'
@@ -182,9 +181,7 @@ async function create(request: UserRequest, body: Body): Promise<object | null> 
 
 async function update(request: UserRequest, body: Body): Promise<object | null> {
   const { id } = await getUserOr404(request)
-  return toJson(
-    await request.server.auth.admin.updateUser(authenticatedUser(request), id, changesOf(body), sidOf(request))
-  )
+  return toJson(await request.server.auth.admin.updateUser(authenticatedUser(request), id, changesOf(body)))
 }
 
 async function remove(request: UserRequest, reply: FastifyReply): Promise<unknown> {

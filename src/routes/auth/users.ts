@@ -2,8 +2,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type, { type TOptional, type TString } from 'typebox'
 import type { NewPassword } from '../../accounts/accounts.ts'
-import { callerOf, sidOf } from '../../authentication/caller.ts'
+import { callerOf, hasToken, keptCredentialsOf, requestInfoOf } from '../../authentication/caller.ts'
 import { updateSessionAuthHash } from '../../authentication/session.ts'
+import type { User as UserRow } from '../../database/open.ts'
 import { CharField } from '../../drf/fields.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
@@ -18,6 +19,8 @@ export const CHANGED = { response: { 204: NoContent, ...ERRORS } }
 const AccountSchema = Type.Object({ email: Type.String(), id: Type.Integer(), username: Type.String() })
 /** djoser's order of the properties of a new account. */
 const NewAccountSchema = Type.Object({ email: Type.String(), username: Type.String(), id: Type.Integer() })
+/** For `Prefer: return=representation`. */
+const PairSchema = Type.Object({ refresh: Type.Optional(Type.String()), access: Type.Optional(Type.String()) })
 const security = [{ jwt: [] }]
 
 export const passwordField = () => CharField({ writeOnly: true })
@@ -162,9 +165,9 @@ function passwordView(app: FastifyInstance): void {
     description: "Changes the caller's password.",
     methods: {
       POST: {
-        ...CHANGED,
         summary: 'Change your password',
         security,
+        response: { 200: PairSchema, ...CHANGED.response },
         body: Type.Object({
           new_password: passwordField(),
           ...retypeField(settings.accountsPasswordRetype, 're_new_password'),
@@ -173,13 +176,33 @@ function passwordView(app: FastifyInstance): void {
         handler: async (request, reply) => {
           const { body } = request
           const [caller, password] = [await callerOf(request), withRetype(body, 'new_password')]
-          const user = await accounts.setPassword(caller, body.current_password, password, sidOf(request))
-          if (!settings.accountsLogoutOnPasswordChange) await updateSessionAuthHash(request, reply, user)
-          return reply.code(204).send()
+          const { key } = keptCredentialsOf(request)
+          const user = await accounts.setPassword(caller, body.current_password, password, { key: key ?? null })
+          if (settings.accountsLogoutOnPasswordChange) return reply.code(204).send()
+          await updateSessionAuthHash(request, reply, user)
+          return replaceTokens(request, reply, user)
         }
       }
     }
   })
+}
+
+/**
+ * A new password has ended the caller's own tokens, too, since a thief may have them. A page in cookie mode gets new
+ * cookies; a client that sends `Prefer: return=representation` (RFC 7240) gets a new pair with status 200. Others get djoser's
+ * 204, and log in again.
+ */
+async function replaceTokens(request: FastifyRequest, reply: FastifyReply, user: UserRow): Promise<unknown> {
+  const { tokens, tokenCookies } = request.server.auth
+  const isAsked = tokenCookies.isAsked(request)
+  const isPreferred = /\breturn=representation\b/i.test(String(request.headers.prefer ?? ''))
+  if (!hasToken(request) || !(isAsked || isPreferred)) {
+    return reply.code(204).send()
+  }
+  const pair = await tokens.issuePair(user, requestInfoOf(request))
+  if (!isAsked) return pair
+  tokenCookies.give(request, reply, pair)
+  return reply.code(204).send()
 }
 
 function usernameView(app: FastifyInstance): void {

@@ -2,6 +2,7 @@
 import { isForeignKeyViolation, isUniqueViolation } from '../../database/errors.ts'
 import type { Database, Prisma, User as UserRow } from '../../database/open.ts'
 import { AuthenticationFailed, InvalidToken } from '../../errors.ts'
+import type { Sessions } from '../../sessions/sessions.ts'
 import type { Settings } from '../../settings/schema.ts'
 import type { Users } from '../../users/users.ts'
 import type { Claims } from '../jwt.ts'
@@ -27,10 +28,18 @@ export class BlacklistStore implements RefreshStore {
   readonly #database: Database
   readonly #settings: Settings
   readonly #users: Users
+  readonly #sessions: Sessions
   readonly #encode: (claims: Claims) => string
 
   /** @param encode signs the claims of a token */
-  constructor(database: Database, settings: Settings, users: Users, encode: (claims: Claims) => string) {
+  constructor(
+    database: Database,
+    settings: Settings,
+    users: Users,
+    sessions: Sessions,
+    encode: (claims: Claims) => string
+  ) {
+    this.#sessions = sessions
     this.#database = database
     this.#settings = settings
     this.#users = users
@@ -48,8 +57,11 @@ export class BlacklistStore implements RefreshStore {
   }
 
   async rotate(used: UsedToken, successor: Claims | null): Promise<IssuedToken> {
-    if (successor === null) return used
     const userId = used.user?.id ?? null
+    if (userId !== null && (await this.#sessions.isEnded(userId, Number(used.claims.iat) * 1000))) {
+      throw new InvalidToken('Token is blacklisted')
+    }
+    if (successor === null) return used
     const issued = { token: this.#encode(successor), claims: successor }
     const record = this.#recordOf(issued, userId)
     if (this.#settings.blacklistAfterRotation) await this.blacklist(this.#recordOf(used, userId), record)
@@ -68,20 +80,6 @@ export class BlacklistStore implements RefreshStore {
     const { userIdClaim, userIdField } = this.#settings
     const user = await this.#users.get(userIdField, token.claims[userIdClaim])
     await this.blacklist(this.#recordOf(token, user?.id ?? null))
-  }
-
-  /** A token that is rotated meanwhile is found in the next round. */
-  async revokeAll(userId: number): Promise<void> {
-    const { outstandingToken, blacklistedToken } = this.#database
-    const where = { userId, blacklistedToken: null, expiresAt: { gt: new Date() } }
-    for (;;) {
-      const tokens = await outstandingToken.findMany({ where, select: { id: true }, take: BATCH_SIZE })
-      if (tokens.length === 0) return
-      const data = tokens.map(({ id }) => ({ tokenId: id, blacklistedAt: new Date() }))
-      await blacklistedToken.createMany({ data }).catch((error) => {
-        if (!isUniqueViolation(error)) throw error
-      })
-    }
   }
 
   /** Deletes expired tokens with their blacklist entries, in batches of a thousand. */

@@ -29,8 +29,6 @@ export class NoStore implements RefreshStore {
 
   async revoke(): Promise<void> {}
 
-  async revokeAll(): Promise<void> {}
-
   async deleteExpired(): Promise<number> {
     return 0
   }

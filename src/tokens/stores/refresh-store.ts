@@ -56,9 +56,6 @@ export interface RefreshStore {
   /** Makes a refresh token unusable. @throws {InvalidToken} if it already is */
   revoke(token: IssuedToken, reason: EndReason): Promise<void>
 
-  /** Makes all refresh tokens of a user unusable. @param except id of the login session that stays */
-  revokeAll(userId: number, reason: EndReason, except?: string | null): Promise<void>
-
   /** Deletes the records of expired tokens. @returns how many */
   deleteExpired(): Promise<number>
 }

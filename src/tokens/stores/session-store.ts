@@ -9,8 +9,9 @@ import { isUniqueViolation } from '../../database/errors.ts'
 import type { User as UserRow } from '../../database/open.ts'
 import { AuthenticationFailed, InvalidToken } from '../../errors.ts'
 import { adoptedSid, type Device, newSid, type TokenState } from '../../sessions/session-rows.ts'
-import type { EndReason, Sessions } from '../../sessions/sessions.ts'
+import type { EndReason, PresentedToken, Sessions } from '../../sessions/sessions.ts'
 import type { Settings } from '../../settings/schema.ts'
+import { isName, primaryKeyOf } from '../../users/user.ts'
 import type { Users } from '../../users/users.ts'
 import type { Claims } from '../jwt.ts'
 import type { BlacklistStore } from './blacklist-store.ts'
@@ -62,17 +63,20 @@ export class SessionStore implements RefreshStore {
     const jti = this.#jtiOf(claims)
     const sid = typeof claims.sid === 'string' ? claims.sid : await this.#adopt(used, successor, device)
     if (sid === null) return this.#issued({ ...(successor ?? claims), sid: adoptedSid(jti) })
+    const presented = { sid, jti, user: this.#userOf(claims) }
     if (successor === null) {
-      await this.#sessions.touch(sid, jti, new Date())
+      await this.#sessions.touch(presented, new Date(), device)
       return typeof claims.sid === 'string' ? used : this.#issued({ ...claims, sid })
     }
-    const state = await this.#sessions.rotate(sid, jti, this.#stateOf(successor))
+    const state = await this.#sessions.rotate(presented, this.#stateOf(successor), device)
     const [exp, iat] = [secondsOf(state.expiresAt), secondsOf(state.issuedAt)]
     return this.#issued({ ...successor, exp, iat, [this.#settings.jtiClaim as string]: state.jti, sid })
   }
 
   async touch(claims: Claims): Promise<void> {
-    if (typeof claims.sid === 'string') await this.#sessions.touch(claims.sid, this.#jtiOf(claims), new Date())
+    if (typeof claims.sid !== 'string') return
+    const token = { sid: claims.sid, jti: this.#jtiOf(claims), user: this.#userOf(claims) }
+    await this.#sessions.touch(token, new Date())
   }
 
   async assertActive(claims: Claims, isForRotation = false): Promise<void> {
@@ -98,10 +102,6 @@ export class SessionStore implements RefreshStore {
     }
   }
 
-  async revokeAll(userId: number, reason: EndReason, except: string | null = null): Promise<void> {
-    await this.#sessions.endAll(userId, reason, except)
-  }
-
   async deleteExpired(): Promise<number> {
     return (await this.#sessions.deleteExpired()) + (await this.#blacklist.deleteExpired())
   }
@@ -123,6 +123,7 @@ export class SessionStore implements RefreshStore {
     if (await this.#sessions.isAdopted(jti)) return adoptedSid(jti)
     if (await this.#blacklist.isBlacklisted(jti)) return this.#adoptedElsewhere(jti)
     if (user === null) throw new InvalidToken('Token contained no recognizable user identification')
+    if (await this.#sessions.isEnded(user.id, Number(claims.iat) * 1000)) throw new InvalidToken('Token is blacklisted')
     const blacklisting = successor === null ? [] : await this.#blacklist.blacklisting(used, user.id)
     try {
       await this.#sessions.adopt(user.id, jti, this.#stateOf(successor ?? claims), blacklisting, device)
@@ -147,6 +148,16 @@ export class SessionStore implements RefreshStore {
     if (typeof sid !== 'string') return false
     if (!(await this.#sessions.end(sid, reason))) throw new InvalidToken('Token is blacklisted')
     return true
+  }
+
+  /** The user that a token names; the session's statement checks that it is the owner. */
+  #userOf(claims: Claims): PresentedToken['user'] {
+    const { userIdClaim, userIdField } = this.#settings
+    const id = claims[userIdClaim]
+    if (userIdField === 'username' && isName(id)) return { username: id }
+    const key = userIdField === 'id' ? primaryKeyOf(id) : null
+    if (key === null) throw new InvalidToken()
+    return { id: key }
   }
 
   #issued(claims: Claims): IssuedToken {

@@ -1,0 +1,157 @@
+/** What ends a user's credentials ends all of them: sessions, access tokens, keys, browser sessions, tokens of Django. */
+import type { FastifyInstance } from 'fastify'
+import t from 'tap'
+import { accountRoutes } from '../../src/index.ts'
+import { onEachDatabase, type TestWorld } from '../support/build.ts'
+import { addUser, bearer, obtainPair, PASSWORD, refreshWith } from '../support/journeys.ts'
+import { mint, secondsNow } from '../support/tokens.ts'
+
+const STRONG = 'an0ther-Pass!'
+
+const start = ({ build }: TestWorld, scope: Parameters<TestWorld['build']>[0]) =>
+  build(scope, { authenticationSchemes: ['jwt', 'token', 'session'] }, (app) =>
+    app.register(accountRoutes, { prefix: '/auth' })
+  )
+
+/** One credential of each kind, with the status of its use. */
+async function credentialsOf(app: FastifyInstance, id: number): Promise<Record<string, () => Promise<number>>> {
+  const user = await app.auth.users.get('id', id)
+  if (user === null) throw new Error('no user')
+  const pair = await obtainPair(app)
+  const key = await app.auth.authTokens.obtain(id)
+  const { key: cookie } = await app.auth.browserSessions.logIn(user, null)
+  const old = { user_id: String(id), iat: secondsNow() - 60, jti: `${id}-${Math.random()}`.replace('.', '') }
+  const [refresh, access] = ['refresh', 'access'].map((token_type) => mint({ claims: { ...old, token_type } }))
+  const call = async (headers: Record<string, string>) =>
+    (await app.inject({ url: '/api/protected/', headers })).statusCode
+  return {
+    'refresh token': async () => (await refreshWith(app, pair.refresh)).statusCode,
+    'access token': () => call(bearer(pair.access)),
+    'auth token key': () => call({ authorization: `Token ${key}` }),
+    'browser session': () => call({ cookie: `sessionid=${cookie}` }),
+    'access token without sid': () => call(bearer(access ?? '')),
+    // Last, since it is adopted if it is valid.
+    'refresh token without sid': async () => (await refreshWith(app, refresh ?? '')).statusCode
+  }
+}
+
+onEachDatabase(t, (t, world) => {
+  t.test('every operation that ends a user ends every kind of credential (401)', async (t) => {
+    const app = await start(world, t)
+    const { users, sessions } = app.auth
+    const { id } = await addUser(app)
+    const root = await addUser(app, { username: 'root', isStaff: true, isSuperuser: true })
+    const own = async () => bearer((await obtainPair(app)).access)
+    const staff = async () => bearer((await obtainPair(app, root)).access)
+    const reset = async (password: string) => {
+      const row = await users.get('id', id)
+      return row && users.resetPassword(row, password)
+    }
+    const operations: [name: string, end: () => Promise<unknown>][] = [
+      ['a password reset', () => reset(PASSWORD)],
+      ['a new password', () => users.setPassword(id, PASSWORD)],
+      ["staff's new password", () => users.updateUser(id, { password: PASSWORD })],
+      [
+        'the end of all sessions',
+        async () => app.inject({ method: 'DELETE', url: '/api/sessions/', headers: await own() })
+      ],
+      [
+        "staff's end of all sessions",
+        async () => app.inject({ method: 'DELETE', url: `/api/users/${id}/sessions/`, headers: await staff() })
+      ],
+      [
+        'deactivation and activation',
+        async () => {
+          await users.deactivate(id)
+          await users.activate(id)
+        }
+      ],
+      ['the domain function', () => sessions.endAll(id, 'staff')]
+    ]
+
+    for (const [name, end] of operations) {
+      const credentials = await credentialsOf(app, id)
+      await end()
+      for (const [kind, use] of Object.entries(credentials)) t.equal(await use(), 401, `${kind} after ${name}`)
+      const others = await credentialsOf(app, id)
+      for (const kind of ['access token', 'auth token key', 'browser session']) {
+        t.equal(await others[kind]?.(), 200, `a new ${kind} after ${name}`)
+      }
+    }
+  })
+
+  t.test('without such an operation every kind of credential is valid (200)', async (t) => {
+    const app = await start(world, t)
+    const { id } = await addUser(app)
+    for (const [kind, use] of Object.entries(await credentialsOf(app, id))) t.equal(await use(), 200, kind)
+  })
+
+  t.test('the end of all others keeps the credentials of the request', async (t) => {
+    const app = await start(world, t)
+    const { id } = await addUser(app)
+    const credentials = await credentialsOf(app, id)
+    const key = await app.auth.authTokens.obtain(id)
+    const headers = { authorization: `Token ${key}` }
+
+    t.equal((await app.inject({ method: 'DELETE', url: '/api/sessions/?others=true', headers })).statusCode, 204)
+
+    for (const [kind, use] of Object.entries(credentials)) {
+      t.equal(await use(), kind === 'auth token key' ? 200 : 401, kind)
+    }
+    await app.auth.users.setPassword(id, STRONG)
+    t.equal((await app.inject({ url: '/api/protected/', headers })).statusCode, 401)
+  })
+
+  t.test('a revocation is enforced by its process even if the list cannot be read afterwards', async (t) => {
+    const app = await world.build(t, { revocationPoll: 60 })
+    const { id } = await addUser(app)
+    const [one, two] = [await obtainPair(app), await obtainPair(app)]
+    t.intercept(app.auth.database, 'revocation', {
+      value: new Proxy(app.auth.database.revocation, {
+        get: () => async () => {
+          throw new Error('down')
+        }
+      })
+    })
+
+    t.equal(
+      (await app.inject({ method: 'POST', url: '/api/token/logout/', headers: bearer(one.access) })).statusCode,
+      204
+    )
+    t.equal((await app.inject({ url: '/api/protected/', headers: bearer(one.access) })).statusCode, 401)
+    t.equal((await app.inject({ url: '/api/protected/', headers: bearer(two.access) })).statusCode, 200)
+    await app.auth.users.deactivate(id)
+    t.equal((await app.inject({ url: '/api/protected/', headers: bearer(two.access) })).statusCode, 401)
+    const sidless = mint({ claims: { token_type: 'access', user_id: String(id), iat: secondsNow() - 1 } })
+    t.equal((await app.inject({ url: '/api/protected/', headers: bearer(sidless) })).statusCode, 401)
+  })
+
+  t.test('revocations are read again from a database that was restored to an earlier state', async (t) => {
+    const app = await world.build(t, { revocationPoll: 60 })
+    await addUser(app)
+    const { database, revocations, settings, verifier } = app.auth
+    const other = await world.build(t, { revocationPoll: 60, databaseUrl: settings.databaseUrl })
+    const row = (sid: string, at: bigint) => ({
+      id: at,
+      sid,
+      subject: null,
+      revokedAt: new Date(),
+      expiresAt: new Date(Date.now() + 60_000)
+    })
+    await database.revocation.createMany({ data: [row('a'.repeat(32), 100n), row('b'.repeat(32), 101n)] })
+    await revocations.sync()
+    await database.revocation.deleteMany()
+    await revocations.sync()
+    const { access } = await obtainPair(app)
+    const { sid } = JSON.parse(Buffer.from(access.split('.')[1] ?? '', 'base64url').toString())
+    await other.auth.database.revocation.createMany({ data: [row(sid, 50n)] })
+
+    await revocations.sync()
+
+    const status = await verifier.authenticate(access).then(
+      () => 200,
+      ({ statusCode }) => statusCode
+    )
+    t.equal(status, 401)
+  })
+})
