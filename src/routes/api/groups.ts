@@ -3,7 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type, { type TSchema } from 'typebox'
 import { type GroupWithPermissions, getGroup, listGroups } from '../../admin/group-list.ts'
 import { CharField, PrimaryKeys } from '../../drf/fields.ts'
-import { type Direction, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
+import { type Direction, ListQuery, readOrdering, readSearchTerms } from '../../drf/filters.ts'
 import { PageOf } from '../../drf/pagination.ts'
 import { NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
@@ -68,7 +68,7 @@ function listView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutes
         security: AUTHENTICATED,
         response: { 201: schema, ...ERRORS },
         body: fieldsOf(options, CharField(NAME)),
-        faults: (given: Body) => app.auth.groups.faultsOf(given),
+        validate: (given: Body) => app.auth.groups.faultsOf(given),
         handler: async (request, reply) => {
           reply.code(201)
           return create(request, request.body)
@@ -83,7 +83,7 @@ function instanceView(app: FastifyInstance, url: `/${string}/`, options: GroupRo
   const change = {
     ...one,
     summary: 'Change a group',
-    faults: async (given: Body, request: GroupRequest) =>
+    validate: async (given: Body, request: GroupRequest) =>
       app.auth.groups.faultsOf(given, (await getGroupOr404(request)).id),
     handler: async (request: GroupRequest & { body: Body }) => update(request, request.body)
   }
@@ -108,7 +108,7 @@ interface Body {
 type GroupRequest = Pick<FastifyRequest, 'params' | 'server' | typeof AUTHENTICATION>
 
 async function list(request: FastifyRequest, { paginate }: GroupRoutesOptions): Promise<unknown> {
-  const query = { terms: searchTerms(request), order: orderingOf<object>(request, ORDERINGS) }
+  const query = { terms: readSearchTerms(request), order: readOrdering<object>(request, ORDERINGS) }
   const rows = listGroups(request.server.auth.database, query)
   return paginate ? paginate(request, rows) : rows.find({})
 }

@@ -2,7 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { getPermission, listPermissions, type PermissionRow } from '../../admin/permission-list.ts'
-import { type Direction, filtersOf, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
+import { type Direction, ListQuery, readFilters, readOrdering, readSearchTerms } from '../../drf/filters.ts'
 import { PageOf, type Rows } from '../../drf/pagination.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound } from '../../errors.ts'
@@ -68,9 +68,9 @@ const toJson = ({ id, name, codename, contentType }: PermissionRow) => ({
 })
 
 function permissionRows(request: FastifyRequest): Rows<object> {
-  const { app_label, model, codename } = filtersOf(request, FILTERS)
-  const order = orderingOf<object>(request, ORDERINGS)
-  const query = { appLabel: app_label, model, codename, terms: searchTerms(request), order }
+  const { app_label, model, codename } = readFilters(request, FILTERS)
+  const order = readOrdering<object>(request, ORDERINGS)
+  const query = { appLabel: app_label, model, codename, terms: readSearchTerms(request), order }
   const rows = listPermissions(request.server.auth.database, query)
   return { count: rows.count, find: async (range) => (await rows.find(range)).map(toJson) }
 }

@@ -4,7 +4,7 @@ import Type from 'typebox'
 import { firstUnknownGroup, listUsers, type UserFilters, type UserListQuery } from '../../admin/user-list.ts'
 import { sidOf } from '../../authentication/caller.ts'
 import { BooleanField, CharField, type Faults, PrimaryKey, PrimaryKeys } from '../../drf/fields.ts'
-import { type Direction, filtersOf, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
+import { type Direction, ListQuery, readFilters, readOrdering, readSearchTerms } from '../../drf/filters.ts'
 import { PageOf, type Rows } from '../../drf/pagination.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
@@ -129,7 +129,7 @@ function listView(app: FastifyInstance, options: StaffRoutesOptions): void {
         security: AUTHENTICATED,
         response: { 201: UserSchema, ...ERRORS },
         body: Type.Object({ id, username: CharField({ maxLength: 150 }), ...fieldsOf(app) }),
-        faults: (given: Body, request) => findFaults(request, given, null),
+        validate: (given: Body, request) => findFaults(request, given, null),
         handler: async (request, reply) => {
           reply.code(201)
           return create(request, request.body)
@@ -145,7 +145,7 @@ function instanceView(app: FastifyInstance, options: StaffRoutesOptions): void {
   const change = {
     ...one,
     summary: 'Change a user',
-    faults: async (given: Body, request: UserRequest) => findFaults(request, given, await getUserOr404(request)),
+    validate: async (given: Body, request: UserRequest) => findFaults(request, given, await getUserOr404(request)),
     handler: async (request: UserRequest & { body: Body }) => update(request, request.body)
   }
   view(app, '/users/:id/', {
@@ -242,13 +242,13 @@ const drfTime = (time: Date) =>
 
 /** Reads filters, search and ordering from the query string. @throws {ValidationError} */
 export async function userListQuery(request: FastifyRequest): Promise<UserListQuery> {
-  const { groups, is_active, is_staff, is_superuser, ...names } = filtersOf(request, FILTERS)
+  const { groups, is_active, is_staff, is_superuser, ...names } = readFilters(request, FILTERS)
   const unknown = groups && (await firstUnknownGroup(request.server.auth.database, groups))
   if (unknown !== undefined) {
     throw new ValidationError({ groups: [`Select a valid choice. ${unknown} is not one of the available choices.`] })
   }
   const filters = { ...names, isActive: is_active, isStaff: is_staff, isSuperuser: is_superuser, groups } as UserFilters
-  return { filters, terms: searchTerms(request), order: orderingOf(request, ORDERINGS) }
+  return { filters, terms: readSearchTerms(request), order: readOrdering(request, ORDERINGS) }
 }
 
 export function userRows(request: FastifyRequest, query: UserListQuery): Rows<object> {
