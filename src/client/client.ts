@@ -1,6 +1,6 @@
 /**
- * `latchkey/client` logs in, calls an API with an access token, and refreshes tokens automatically. For browsers, React Native
- * and Node.js; it only needs `fetch`.
+ * `latchkey/client` logs in, calls an API with an access token, and refreshes tokens automatically. For browsers, React
+ * Native and Node.js; it only needs `fetch`.
  */
 import { Endpoints, type Fetch, type Mode } from './endpoints.ts'
 import { Session, type SignOutReason } from './session.ts'
@@ -16,8 +16,8 @@ export interface ClientOptions {
   /** `cookie`: the refresh token is in an HttpOnly cookie and the access token in memory. Default: `token`. */
   mode?: Mode
   /**
-   * The storage of the tokens, by default in memory. In cookie mode it stores no tokens, only whether a logout is unconfirmed by
-   * the server; there the default is `localStorage`, if available.
+   * The storage of the tokens, by default in memory. In cookie mode it stores no tokens, only whether a logout is
+   * unconfirmed by the server; there the default is `localStorage`, if available.
    */
   storage?: ClientStorage
   /** Default: the platform's `fetch`. */
@@ -51,8 +51,9 @@ export interface Client {
    */
   signOut(): Promise<boolean>
   /**
-   * Like the platform's `fetch`, with the access token for URLs of the API. Relative URLs are resolved against `baseUrl`. After a
-   * 401 it refreshes and repeats the request once. Other responses, and errors of `fetch`, are passed on.
+   * Like the platform's `fetch`, with the access token for URLs of the API. Relative URLs are resolved against
+   * `baseUrl`. After a 401 it refreshes and repeats the request once. Other responses, and errors of `fetch`, are
+   * passed on.
    *
    * @throws {SignedOutError} if the user is not logged in
    * @throws {NetworkError} if the refresh failed; the user remains logged in
@@ -61,13 +62,17 @@ export interface Client {
   /** Returns a valid access token, for example for a WebSocket. @throws {SignedOutError | NetworkError} like `fetch` */
   getAccessToken(): Promise<string>
   /**
-   * Returns whether the user is logged in, without a request to the server. After a page was loaded in cookie mode, the first call
-   * refreshes.
+   * Returns whether the user is logged in, without a request to the server. After a page was loaded in cookie mode, the
+   * first call refreshes.
    *
    * @throws {NetworkError} if that refresh failed
    */
   isSignedIn(): Promise<boolean>
-  /** Calls back after every login and every end of a login session, also of other tabs. @returns a function that unsubscribes */
+  /**
+   * Calls back after every login and every end of a login session, also of other tabs.
+   *
+   * @returns a function that unsubscribes
+   */
   onChange(listener: (signedIn: boolean) => void): () => void
 }
 
@@ -105,7 +110,8 @@ function createAuthenticatedFetch(session: Session, send: Fetch, base: string, o
   return async (input, init) => {
     const request = isRequest(input) ? input : null
     const url = request?.url ?? new URL(String(input), base).href
-    // Compares the string that is sent, up to the slash after the origin, so that no other URL parser can see another origin.
+    // Compares the string that is sent, up to the slash after the origin, so that no other URL parser can see another
+    // origin.
     if (!origins.some((origin) => url.startsWith(`${origin}/`))) return send(request ?? url, init)
     const sendWith = (access: string, target: Request | string) => {
       const headers = new Headers(init?.headers ?? request?.headers)

@@ -4,7 +4,10 @@ import { NetworkError, SignInError } from './errors.ts'
 export type Mode = 'token' | 'cookie'
 export type Fetch = typeof globalThis.fetch
 
-/** The tokens of a login session, as they are stored. Times are those of the client's clock, which may differ from the server's. */
+/**
+ * The tokens of a login session, as they are stored. Times are those of the client's clock, which may differ from the
+ * server's.
+ */
 export interface Tokens {
   access: string
   /** Absent in cookie mode, in which scripts cannot read it. */

@@ -31,7 +31,10 @@ function parseFields(body: Record<string, unknown>): Record<string, string[]> {
   return Object.fromEntries(lists.map(([name, messages]) => [name, messages.map(String)]))
 }
 
-/** The user is not logged in, or the login session has ended. For requests that need no login, use the platform's `fetch`. */
+/**
+ * The user is not logged in, or the login session has ended. For requests that need no login, use the platform's
+ * `fetch`.
+ */
 export class SignedOutError extends Error {
   readonly retryable = false
 

@@ -159,8 +159,8 @@ export class Session {
   }
 
   /**
-   * Without stored tokens, a refresh can only succeed with a cookie. After a logout that the server has not confirmed, the cookie
-   * must not be used: the logout is sent again.
+   * Without stored tokens, a refresh can only succeed with a cookie. After a logout that the server has not confirmed,
+   * the cookie must not be used: the logout is sent again.
    *
    * @throws {SignedOutError} if there can be no cookie, or it must not be used
    */
@@ -174,13 +174,18 @@ export class Session {
     throw new SignedOutError()
   }
 
-  /** In cookie mode, stores whether a logout is unconfirmed: without a network, the cookie remains, also when the page is reloaded. */
+  /**
+   * In cookie mode, stores whether a logout is unconfirmed: without a network, the cookie remains, also when the page
+   * is reloaded.
+   */
   async #setPendingLogout(isPending: boolean): Promise<void> {
     const { mode, key, storage } = this.#options
     if (mode === 'cookie') await (isPending ? storage.set(key, PENDING_LOGOUT) : storage.remove(key))
   }
 
-  /** Waits for a pending refresh: a logout must send its refresh token, and its cookie must not replace that of a login. */
+  /**
+   * Waits for a pending refresh: a logout must send its refresh token, and its cookie must not replace that of a login.
+   */
   async #runAfterRefresh<T>(work: () => Promise<T>): Promise<T> {
     await this.#pendingRefresh?.catch(() => undefined)
     return this.#isShared ? withTabLock(this.#options.key, work) : work()
@@ -212,7 +217,8 @@ export class Session {
   /** The time until the access token is to be refreshed; not positive if it is due. */
   #timeToRefreshMs({ requestedAtMs, expiresAtMs }: Tokens): number {
     if (expiresAtMs === null) return Number.POSITIVE_INFINITY
-    // Half of the lifetime at most: a token that lives shorter than `refreshAheadMs` would be refreshed for every request.
+    // Half of the lifetime at most: a token that lives shorter than `refreshAheadMs` would be refreshed for every
+    // request.
     const aheadMs = Math.min(this.#options.refreshAheadMs, (expiresAtMs - requestedAtMs) / 2)
     return expiresAtMs - aheadMs - this.#options.now()
   }

@@ -34,7 +34,11 @@ type AddStorageListener = (
   listener: (event: { key: string | null; storageArea: unknown }) => void
 ) => void
 
-/** Returns a storage in the Web Storage API. @param area `localStorage`, which all tabs share, or `sessionStorage`, which is per tab */
+/**
+ * Returns a storage in the Web Storage API.
+ *
+ * @param area `localStorage`, which all tabs share, or `sessionStorage`, which is per tab
+ */
 export function webStorage(area: WebStorage): ClientStorage {
   return {
     get: (key) => area.getItem(key),

@@ -1,4 +1,7 @@
-/** Coordination with other tabs of the same browser. Where the browser APIs are missing, such as in React Native, it does nothing. */
+/**
+ * Coordination with other tabs of the same browser. Where the browser APIs are missing, such as in React Native, it
+ * does nothing.
+ */
 
 /** A message to the other tabs: the user has logged in or out. */
 export type TabMessage = 'in' | 'out'
@@ -22,8 +25,8 @@ interface Browser {
 const browser = globalThis as unknown as Browser
 
 /**
- * Runs `work` while no other tab holds the lock of this name (Web Locks API). Without that API, two tabs may use the same refresh
- * token concurrently: within the grace period, the server returns the same successor to both.
+ * Runs `work` while no other tab holds the lock of this name (Web Locks API). Without that API, two tabs may use the
+ * same refresh token concurrently: within the grace period, the server returns the same successor to both.
  *
  * @param work receives true if it had to wait for another tab
  */

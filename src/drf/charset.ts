@@ -44,8 +44,8 @@ const UTF_8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
  *
  * @param charset as spelled in the header
  * @param format prefix of the error message, such as `JSON`
- * @throws {ParseError} if the charset is a codec of Python that does not produce text; the decoder throws it for malformed
- *   bytes
+ * @throws {ParseError} if the charset is a codec of Python that does not produce text; the decoder throws it for
+ *   malformed bytes
  */
 export function getDecoder(charset: string | undefined, format: string): Decode {
   if (charset !== undefined && NON_TEXT_CODECS.has(normalizeCodecName(charset))) {
@@ -71,7 +71,9 @@ function createDecoder(charset = 'utf-8'): TextDecoder {
   }
 }
 
-/** Describes the first malformed sequence with the message of Python's UnicodeDecodeError, which DRF returns to clients. */
+/**
+ * Describes the first malformed sequence with the message of Python's UnicodeDecodeError, which DRF returns to clients.
+ */
 function describeUtf8Error(bytes: Uint8Array): string {
   let at = 0
   let length = sequenceLength(bytes[at])
@@ -99,7 +101,10 @@ function sequenceLength(lead = 0xff): number {
   return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4
 }
 
-/** The narrower ranges of the second byte (RFC 3629 §4), which exclude overlong forms, surrogates and values over U+10FFFF. */
+/**
+ * The narrower ranges of the second byte (RFC 3629 §4), which exclude overlong forms, surrogates and values over
+ * U+10FFFF.
+ */
 const SECOND_BYTE: Record<number, [number, number]> = {
   224: [0xa0, 0xbf],
   237: [0x80, 0x9f],

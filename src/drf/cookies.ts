@@ -7,7 +7,8 @@ export const cookieOf = ({ headers }: FastifyRequest, name: string): string | un
   parseCookie(headers.cookie ?? '')[name]
 
 /**
- * Adds a `Set-Cookie` header, by default for all paths of this host, `SameSite=Lax`, and `Secure` if the request came over TLS.
+ * Adds a `Set-Cookie` header, by default for all paths of this host, `SameSite=Lax`, and `Secure` if the request came
+ * over TLS.
  *
  * @param cookie its name and value
  * @param options attributes that replace the defaults

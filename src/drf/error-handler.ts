@@ -20,8 +20,9 @@ type Thrown = Partial<Record<'statusCode' | 'code' | 'message', unknown>> & { he
 /**
  * Sends an error in DRF's format. For `setErrorHandler` of a scope or a server, and for `frameworkErrors`.
  *
- * `AuthError`s and Fastify's own 4xx errors keep their status. A 503 keeps its status and `Retry-After`, and is logged as a
- * warning. Any other error is logged and becomes `500 {"detail":"A server error occurred."}`, which does not reveal the cause.
+ * `AuthError`s and Fastify's own 4xx errors keep their status. A 503 keeps its status and `Retry-After`, and is logged
+ * as a warning. Any other error is logged and becomes `500 {"detail":"A server error occurred."}`, which does not
+ * reveal the cause.
  */
 export function errorHandler(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
   const { statusCode, headers, body } = toResponse(error, reply)
@@ -54,8 +55,8 @@ function toResponse(error: unknown, reply: FastifyReply): ErrorResponse {
 }
 
 /**
- * True for Fastify's own 4xx errors, and for a connection that the client closed while it sent the body. The status of any
- * other error may come from another service that the handler called, and is not meant for the client.
+ * True for Fastify's own 4xx errors, and for a connection that the client closed while it sent the body. The status of
+ * any other error may come from another service that the handler called, and is not meant for the client.
  */
 function isFrameworkError(statusCode: unknown, code: unknown): statusCode is number {
   const isClientError = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500

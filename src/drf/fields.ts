@@ -38,7 +38,10 @@ type FieldOf<Options, Schema extends TSchema> = Options extends { required: fals
   ? TOptional<Schema>
   : Schema
 
-/** The properties of a field's schema that `readFields` uses. The `x-` names are valid extensions in an OpenAPI document. */
+/**
+ * The properties of a field's schema that `readFields` uses. The `x-` names are valid extensions in an OpenAPI
+ * document.
+ */
 interface FieldSchema {
   type: string
   readOnly?: boolean
@@ -100,8 +103,8 @@ export type Faults = Record<string, string[]>
  *
  * @param schema an object whose properties are fields
  * @param body a parsed body: any JSON value, a `Form`, or undefined for none
- * @returns the values of valid writable fields and no other properties; and the messages of invalid fields, in the order of
- *   the schema
+ * @returns the values of valid writable fields and no other properties; and the messages of invalid fields, in the
+ *   order of the schema
  * @throws {ValidationError} if the body is neither an object nor a form
  */
 export function readFields<Schema extends TObject>(

@@ -1,4 +1,6 @@
-/** Search, ordering and filters of a list by query parameters: DRF's SearchFilter and OrderingFilter, and django-filter. */
+/**
+ * Search, ordering and filters of a list by query parameters: DRF's SearchFilter and OrderingFilter, and django-filter.
+ */
 import type { FastifyRequest } from 'fastify'
 import Type, { type Static, type TProperties } from 'typebox'
 import { ValidationError } from '../errors.ts'
@@ -24,9 +26,11 @@ export const ListQuery = <Filters extends TProperties>(filters: Filters) =>
   )
 
 /**
- * Parses `?search=` into the terms that a row must all contain: words, separated by white space or commas, and quoted phrases.
+ * Parses `?search=` into the terms that a row must all contain: words, separated by white space or commas, and quoted
+ * phrases.
  *
- * @throws {ValidationError} for a NUL character, more than `MAX_SEARCH_LENGTH` characters, or more than `MAX_TERMS` terms
+ * @throws {ValidationError} for a NUL character, more than `MAX_SEARCH_LENGTH` characters, or more than `MAX_TERMS`
+ *   terms
  */
 export function readSearchTerms(request: FastifyRequest): string[] {
   const text = queryOf(request).get('search') ?? ''
@@ -73,8 +77,8 @@ export function readOrdering<Order>(
 }
 
 /**
- * Parses the query parameters of these filters by the type in their schema: a string, a boolean, or a list of primary keys of
- * which a row must have one. An empty parameter counts as absent.
+ * Parses the query parameters of these filters by the type in their schema: a string, a boolean, or a list of primary
+ * keys of which a row must have one. An empty parameter counts as absent.
  *
  * @throws {ValidationError} by filter, with the messages of django-filter, which itself ignores invalid booleans
  */

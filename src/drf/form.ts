@@ -2,10 +2,11 @@ import { ParseError } from '../errors.ts'
 import type { Decode } from './charset.ts'
 
 /**
- * The fields of a form; Django's QueryDict. `get` returns the last value of a field: a string, or `FILE` for an uploaded file.
+ * The fields of a form; Django's QueryDict. `get` returns the last value of a field: a string, or `FILE` for an
+ * uploaded file.
  *
- * A subclass of Map, so that fields cannot be confused with inherited properties, and so that `readFields` can distinguish a
- * form from a JSON object: an empty string in a form may mean that the field was not filled in.
+ * A subclass of Map, so that fields cannot be confused with inherited properties, and so that `readFields` can
+ * distinguish a form from a JSON object: an empty string in a form may mean that the field was not filled in.
  */
 export class Form extends Map<string, unknown> {
   readonly #all = new Map<string, unknown[]>()
@@ -31,7 +32,8 @@ export const FILE = Object.freeze({})
 export const MAX_FORM_FIELDS = 1000
 
 /**
- * Parses `application/x-www-form-urlencoded`. As in Django, a percent sign without two hexadecimal digits stands for itself.
+ * Parses `application/x-www-form-urlencoded`. As in Django, a percent sign without two hexadecimal digits stands for
+ * itself.
  *
  * @throws {ParseError} for more than `MAX_FORM_FIELDS` fields; `decode` throws it for malformed bytes
  */

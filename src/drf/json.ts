@@ -2,8 +2,8 @@
 import { ParseError } from '../errors.ts'
 
 /**
- * Parses JSON like DRF with Python's parser: a byte order mark and NaN are errors, and the last of duplicate keys counts.
- * The depth of nesting is not limited: neither `JSON.parse` nor the search for the error recurses.
+ * Parses JSON like DRF with Python's parser: a byte order mark and NaN are errors, and the last of duplicate keys
+ * counts. The depth of nesting is not limited: neither `JSON.parse` nor the search for the error recurses.
  *
  * @throws {ParseError} `JSON parse error - ` and the message of Python's parser
  */
@@ -19,7 +19,10 @@ export function parseJson(text: string): unknown {
 
 const CLOSING_BRACKETS: Record<string, string> = { '{': '}', '[': ']' }
 
-/** Scans a text that is not JSON up to its first error. `closers` is the stack of brackets that close the open containers. */
+/**
+ * Scans a text that is not JSON up to its first error. `closers` is the stack of brackets that close the open
+ * containers.
+ */
 function throwFirstError(text: string): never {
   const closers: string[] = []
   let at = skipWhitespace(text, 0)

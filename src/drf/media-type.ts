@@ -6,7 +6,10 @@ export interface MediaType {
   readonly parameters: ReadonlyMap<string, string>
 }
 
-/** The longest media type that DRF parses, in characters. Callers reject longer ones, which bounds the work of the parser. */
+/**
+ * The longest media type that DRF parses, in characters. Callers reject longer ones, which bounds the work of the
+ * parser.
+ */
 export const MAX_MEDIA_TYPE_LENGTH = 256
 
 const PARAMETER = /;\s*([^\s;=]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))/g

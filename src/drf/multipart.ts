@@ -15,8 +15,8 @@ interface Part {
 /**
  * Parses a complete `multipart/form-data` body. Parts without a name are ignored.
  *
- * @throws {ParseError} `Multipart form parse error - …` for an invalid boundary, a malformed or truncated body, or more than
- *   `MAX_FORM_FIELDS` parts; `decode` throws it for malformed bytes
+ * @throws {ParseError} `Multipart form parse error - …` for an invalid boundary, a malformed or truncated body, or more
+ *   than `MAX_FORM_FIELDS` parts; `decode` throws it for malformed bytes
  */
 export async function parseMultipart(body: Buffer, boundary: string | undefined, decode: Decode): Promise<Form> {
   if (boundary === undefined || !BOUNDARY.test(boundary)) {
@@ -30,8 +30,8 @@ export async function parseMultipart(body: Buffer, boundary: string | undefined,
 }
 
 /**
- * Reads every part as a file, because only then busboy returns the bytes unchanged: it decodes fields by the charset that
- * the part declares, with U+FFFD in place of malformed bytes.
+ * Reads every part as a file, because only then busboy returns the bytes unchanged: it decodes fields by the charset
+ * that the part declares, with U+FFFD in place of malformed bytes.
  */
 function readParts(body: Buffer, boundary: string): Promise<Part[]> {
   return new Promise((resolve, reject) => {

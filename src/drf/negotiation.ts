@@ -12,7 +12,8 @@ const MAX_ACCEPT_LENGTH = 8192
 const MAX_ACCEPT_ENTRIES = 64
 
 /**
- * DRF's content negotiation: selects the most specific entry of `Accept` that can be rendered. Like DRF, it ignores `q`.
+ * DRF's content negotiation: selects the most specific entry of `Accept` that can be rendered. Like DRF, it ignores
+ * `q`.
  *
  * @returns the indent of the response in spaces, 1 to 8; 0 for compact JSON
  * @throws {NotFound} for a `?format=` other than `json`

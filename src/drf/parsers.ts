@@ -32,9 +32,9 @@ export class UnsupportedContentEncoding extends AuthError {
 /**
  * Replaces Fastify's body parsers by DRF's in a scope.
  *
- * `request.body` becomes the JSON value, a `Form` (a Map) for both types of form, or undefined for an empty body of any type.
- * It is parsed after `onRequest` and before the `preValidation` hooks of the routes.
- * The errors are UnsupportedContentEncoding, UnsupportedMediaType, ParseError and, over `BODY_LIMIT_BYTES`, Fastify's own 413.
+ * `request.body` becomes the JSON value, a `Form` (a Map) for both types of form, or undefined for an empty body of any
+ * type. It is parsed after `onRequest` and before the `preValidation` hooks of the routes. The errors are
+ * UnsupportedContentEncoding, UnsupportedMediaType, ParseError and, over `BODY_LIMIT_BYTES`, Fastify's own 413.
  */
 export function addParsers(scope: FastifyInstance): void {
   scope.removeAllContentTypeParsers()
@@ -42,7 +42,8 @@ export function addParsers(scope: FastifyInstance): void {
     done(null, body)
   })
   scope.addHook('preParsing', hideMalformedType)
-  // Not in the parser above, because Fastify closes the connection if a parser fails, although the body was read completely.
+  // Not in the parser above, because Fastify closes the connection if a parser fails, although the body was read
+  // completely.
   scope.addHook('preValidation', parseBody)
 }
 

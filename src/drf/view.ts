@@ -50,8 +50,8 @@ export interface ViewMethod<Body = unknown> {
   /** The query parameters, for OpenAPI. */
   query?: TObject
   /**
-   * DRF's `validate`: checks what the fields alone cannot, such as whether a name is taken. Its messages are reported together
-   * with those of the fields. It may also throw, such as a 404.
+   * DRF's `validate`: checks what the fields alone cannot, such as whether a name is taken. Its messages are reported
+   * together with those of the fields. It may also throw, such as a 404.
    *
    * @param values of the valid fields
    */
@@ -77,9 +77,9 @@ export interface View<Given extends Bodies = Bodies> {
   /** False for a DRF view that only renders JSON, so that responses do not vary by `Accept`. */
   vary?: boolean
   /**
-   * Authentication, guards and throttles, in this order; they run for every method, including OPTIONS and methods that the
-   * view does not have. A rate limit belongs here, where the URLs with and without a trailing slash share it, not in the
-   * configuration of a route.
+   * Authentication, guards and throttles, in this order; they run for every method, including OPTIONS and methods that
+   * the view does not have. A rate limit belongs here, where the URLs with and without a trailing slash share it, not
+   * in the configuration of a route.
    */
   before?: Before[]
   /** For a view that checks passwords: counts each request with a body, after `before`, unless its handler succeeds. */
@@ -97,8 +97,8 @@ export function drfScope(scope: FastifyInstance): void {
  * Adds the routes of a view to a scope that `drfScope` has prepared.
  *
  * A request passes content negotiation, `before`, the check of the method, the parser, the validation of fields and the
- * handler, in this order. OPTIONS returns metadata; other methods that Fastify supports return 405 if the view does not have
- * them. The URL is also served without its trailing slash, but not listed as such in OpenAPI.
+ * handler, in this order. OPTIONS returns metadata; other methods that Fastify supports return 405 if the view does not
+ * have them. The URL is also served without its trailing slash, but not listed as such in OpenAPI.
  *
  * @param url with a trailing slash, relative to the scope's prefix
  */
@@ -155,7 +155,10 @@ function createCommonTemplate({ challenge, vary = true, before = [] }: View, all
 
 const serializers = new Map<string, (body: unknown) => string>()
 
-/** Shares serializers of equal schemas, because compiling is slow: a view has two URLs, and most errors have the same schema. */
+/**
+ * Shares serializers of equal schemas, because compiling is slow: a view has two URLs, and most errors have the same
+ * schema.
+ */
 function getSerializer(schema: object): (body: unknown) => string {
   const key = JSON.stringify(schema)
   const serializer = serializers.get(key) ?? (fastJson(schema) as (body: unknown) => string)

@@ -14,7 +14,10 @@ import type { HasherName } from '../settings/schema.ts'
 export interface SaltedHasher {
   /** Hashes a password and returns Django's encoded form. */
   encode(password: string): Promise<string>
-  /** Django's must_update: true if the work factor or the salt is weaker than that of a new hash; stronger ones are kept. */
+  /**
+   * Django's must_update: true if the work factor or the salt is weaker than that of a new hash; stronger ones are
+   * kept.
+   */
   mustUpdate: boolean
   /** Django's harden_runtime: does the work by which `encode` is cheaper than a new hash. */
   hardenRuntime(password: string): Promise<void>
@@ -23,7 +26,9 @@ export interface SaltedHasher {
 export interface Algorithm {
   /** Returns a hasher for a new password, with a random salt. */
   create(): SaltedHasher
-  /** Returns the hasher of a stored hash; undefined if the hash is malformed, or its work factor exceeds the maximum. */
+  /**
+   * Returns the hasher of a stored hash; undefined if the hash is malformed, or its work factor exceeds the maximum.
+   */
   decode(encoded: string): SaltedHasher | undefined
 }
 
@@ -33,8 +38,8 @@ const SCRYPT = { N: 16_384, r: 8, p: 5 }
 const ARGON2 = { m: 102_400, t: 2, p: 8, size: 32 }
 
 /**
- * Limits for stored hashes, about ten times the above: a few seconds and 0.5 GiB. A corrupt or manipulated row must not exhaust
- * the process.
+ * Limits for stored hashes, about ten times the above: a few seconds and 0.5 GiB. A corrupt or manipulated row must not
+ * exhaust the process.
  */
 const MAX_PBKDF2_ITERATIONS = 10_000_000
 const MAX_SCRYPT = { bytes: 2 ** 28, work: 2 ** 23 }

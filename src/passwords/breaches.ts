@@ -12,8 +12,8 @@ const PREFIX_LENGTH = 5
 const HASH_LIST = /^[0-9A-F]{35}:\d+(\r?\n[0-9A-F]{35}:\d+)*\s*$/i
 
 /**
- * Creates a function that checks whether a password was part of a known data breach. If the look-up fails, it returns false:
- * an outage of the API must not prevent users from setting a password.
+ * Creates a function that checks whether a password was part of a known data breach. If the look-up fails, it returns
+ * false: an outage of the API must not prevent users from setting a password.
  *
  * k-anonymity: only the first five digits of the password's SHA-1 hash are sent, which thousands of passwords share.
  *

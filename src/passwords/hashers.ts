@@ -17,8 +17,8 @@ const MAX_ENCODED_LENGTH = 256
 export interface PasswordCheck {
   correct: boolean
   /**
-   * True if the password is correct, but should be hashed again with `makePassword`: its hash has another algorithm than the
-   * preferred one, a lower work factor or a weak salt.
+   * True if the password is correct, but should be hashed again with `makePassword`: its hash has another algorithm
+   * than the preferred one, a lower work factor or a weak salt.
    */
   outdated: boolean
 }
@@ -28,8 +28,8 @@ export interface Hashers {
   /**
    * Hashes a password for storage with the preferred algorithm; Django's `make_password`.
    *
-   * @param password at most 1,024 bytes in UTF-8 (72 for plain bcrypt), without NUL characters and lone surrogates; neither
-   *   normalised nor trimmed; may be empty
+   * @param password at most 1,024 bytes in UTF-8 (72 for plain bcrypt), without NUL characters and lone surrogates;
+   *   neither normalised nor trimmed; may be empty
    * @returns Django's encoded form, such as `bcrypt_sha256$$2b$12$<salt><hash>`, of at most 128 characters
    * @throws {ValidationError} with a message for `password`, for any other password
    */
@@ -37,9 +37,9 @@ export interface Hashers {
   /**
    * Checks a password against a stored hash; Django's `check_password`.
    *
-   * As in Django, rejecting a password takes as long as creating a hash, so that the response time does not reveal whether a
-   * user exists (user enumeration). This holds for bcrypt and PBKDF2 with a lower work factor, and for a hash that is malformed,
-   * unusable or absent. Checking a hash of another algorithm takes the time of that algorithm.
+   * As in Django, rejecting a password takes as long as creating a hash, so that the response time does not reveal
+   * whether a user exists (user enumeration). This holds for bcrypt and PBKDF2 with a lower work factor, and for a hash
+   * that is malformed, unusable or absent. Checking a hash of another algorithm takes the time of that algorithm.
    *
    * @param encoded the stored hash. A hash that no accepted algorithm can read never matches; it is not an error.
    */
@@ -105,7 +105,10 @@ function faultOf(password: string, maxBytes: number): string | undefined {
   return undefined
 }
 
-/** Django's `make_password(None)`, for a user who cannot sign in with a password: `!` and 40 random alphanumeric characters. */
+/**
+ * Django's `make_password(None)`, for a user who cannot sign in with a password: `!` and 40 random alphanumeric
+ * characters.
+ */
 export const makeUnusablePassword = (): string => `!${randomText(40)}`
 
 /** Django's `is_password_usable`, which is also true for a malformed hash. */

@@ -14,8 +14,8 @@ export class Passwords {
   readonly #rules: PasswordRules
 
   /**
-   * @param onFault called with a reason, at most once a minute, if breached passwords cannot be looked up; the password is then
-   *   accepted
+   * @param onFault called with a reason, at most once a minute, if breached passwords cannot be looked up; the password
+   *   is then accepted
    */
   constructor(
     { passwordMinLength, passwordBreachedUrl: url }: Pick<Settings, 'passwordMinLength' | 'passwordBreachedUrl'>,

@@ -1,6 +1,6 @@
 /**
- * Limits concurrent password hashing to the number of cores, with a bounded queue, so that a burst of logins cannot exhaust
- * memory or delay every other request.
+ * Limits concurrent password hashing to the number of cores, with a bounded queue, so that a burst of logins cannot
+ * exhaust memory or delay every other request.
  *
  * The queue is shared by the whole process, like the cores.
  */

@@ -1,6 +1,6 @@
 /**
- * Django's four password validators (UserAttributeSimilarityValidator, MinimumLengthValidator, CommonPasswordValidator and
- * NumericPasswordValidator) with their messages, and an optional check for breached passwords.
+ * Django's four password validators (UserAttributeSimilarityValidator, MinimumLengthValidator, CommonPasswordValidator
+ * and NumericPasswordValidator) with their messages, and an optional check for breached passwords.
  */
 import { strip } from '../python-strip.ts'
 
@@ -44,8 +44,8 @@ export const passwordValidatorsHelpTexts = ({ minLength }: PasswordRules = DEFAU
 ]
 
 /**
- * Runs Django's four validators and returns the faults in its order. The breach check only runs for a password that passes
- * them. The first call loads the list of common passwords, which takes about 0.1 s and 4 MB.
+ * Runs Django's four validators and returns the faults in its order. The breach check only runs for a password that
+ * passes them. The first call loads the list of common passwords, which takes about 0.1 s and 4 MB.
  *
  * @param user null to skip the similarity validator
  * @returns an empty list for a valid password
@@ -97,8 +97,8 @@ function isSimilar(password: string[], part: string): boolean {
 }
 
 /**
- * Django's exceeds_maximum_length_ratio. It also bounds the time for a long password and an attribute with many parts: parts that
- * are much shorter than the password are not compared.
+ * Django's exceeds_maximum_length_ratio. It also bounds the time for a long password and an attribute with many parts:
+ * parts that are much shorter than the password are not compared.
  */
 export const exceedsMaximumLengthRatio = (
   passwordLength: number,
@@ -136,8 +136,8 @@ const isCommon = async (password: string): Promise<boolean> =>
 let common: Promise<ReadonlySet<string>> | undefined
 
 /**
- * Returns the common passwords in lower case: the list of zxcvbn-ts. Django has another list, so that a password may be common
- * in only one of the two.
+ * Returns the common passwords in lower case: the list of zxcvbn-ts. Django has another list, so that a password may be
+ * common in only one of the two.
  */
 export function commonPasswords(): Promise<ReadonlySet<string>> {
   common ??= loadCommonPasswords()
