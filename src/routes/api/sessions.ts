@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { callerOf, sidOf } from '../../authentication/caller.ts'
+import { formatDateTime } from '../../drf/date-time.ts'
 import { CharField } from '../../drf/fields.ts'
 import { queryOf } from '../../drf/pagination.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
@@ -201,11 +202,8 @@ const toJson = (request: SessionRequest, session: SessionSummary) => ({
   label: session.label,
   user_agent: session.userAgent,
   address: session.address,
-  created_at: drfTime(session.createdAt),
-  last_refresh: drfTime(session.refreshedAt),
-  expires_at: drfTime(session.expiresAt),
+  created_at: formatDateTime(session.createdAt),
+  last_refresh: formatDateTime(session.refreshedAt),
+  expires_at: formatDateTime(session.expiresAt),
   is_current: session.id === sidOf(request)
 })
-
-/** DRF's format of whole seconds. */
-const drfTime = (time: Date) => time.toISOString().replace('.000Z', 'Z')

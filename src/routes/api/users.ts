@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { firstUnknownGroup, listUsers, type UserFilters, type UserListQuery } from '../../admin/user-list.ts'
 import { sidOf } from '../../authentication/caller.ts'
+import { formatDateTime } from '../../drf/date-time.ts'
 import { BooleanField, CharField, type Faults, PrimaryKey, PrimaryKeys } from '../../drf/fields.ts'
 import { type Direction, ListQuery, readFilters, readOrdering, readSearchTerms } from '../../drf/filters.ts'
 import { PageOf, type Rows } from '../../drf/pagination.ts'
@@ -229,16 +230,12 @@ export function toJson(user: UserWithKeys | null): object | null {
     is_active: user.isActive,
     is_staff: user.isStaff,
     is_superuser: user.isSuperuser,
-    date_joined: drfTime(user.dateJoined),
-    last_login: user.lastLogin && drfTime(user.lastLogin),
+    date_joined: formatDateTime(user.dateJoined),
+    last_login: user.lastLogin && formatDateTime(user.lastLogin),
     groups: user.groups,
     user_permissions: user.userPermissions
   }
 }
-
-/** DRF's format: with microseconds, unless they are zero. */
-const drfTime = (time: Date) =>
-  time.toISOString().replace(/\.(\d{3})Z$/, (_match, ms) => (ms === '000' ? 'Z' : `.${ms}000Z`))
 
 /** Reads filters, search and ordering from the query string. @throws {ValidationError} */
 export async function userListQuery(request: FastifyRequest): Promise<UserListQuery> {
