@@ -1,6 +1,7 @@
 /** The plugins that add the endpoints, each in an encapsulated scope with its own parsers and error handler. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
+import { JWT_SECURITY } from '../authentication/jwt.ts'
 import { paginateByNumber } from '../drf/pagination.ts'
 import { errorResponses } from '../drf/responses.ts'
 import { drfScope, view } from '../drf/view.ts'
@@ -75,7 +76,7 @@ function protectedRoute(app: FastifyInstance): void {
     methods: {
       GET: {
         summary: 'Check that you are authenticated',
-        security: [{ jwt: [] }],
+        security: JWT_SECURITY,
         response: { 200: Type.Object({ message: Type.String() }), ...errorResponses(401) },
         handler: async () => ({ message: 'This is a protected view.' })
       }

@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type, { type TSchema } from 'typebox'
 import { type GroupWithPermissions, getGroup, listGroups } from '../../admin/group-list.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { CharField, PrimaryKeys } from '../../drf/fields.ts'
 import { type Direction, ListQuery, readOrdering, readSearchTerms } from '../../drf/filters.ts'
 import { PageOf } from '../../drf/pagination.ts'
@@ -11,7 +12,7 @@ import { NotFound } from '../../errors.ts'
 import { type AUTHENTICATION, authenticatedUser } from '../../guards/auth-core.ts'
 import type { Guard } from '../../guards/guards.ts'
 import { primaryKeyOf } from '../../users/user.ts'
-import { AUTHENTICATED, ERRORS, type Paginate } from './users.ts'
+import { ERRORS, type Paginate } from './users.ts'
 
 const GroupSchema = Type.Object({ id: Type.Integer(), name: Type.String() })
 const GroupWithPermissionsSchema = Type.Object({
@@ -58,14 +59,14 @@ function listView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutes
     methods: {
       GET: {
         summary: 'List groups',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         query: ListQuery({}),
         response: { 200: options.paginate ? PageOf(schema) : Type.Array(schema), ...ERRORS },
         handler: (request) => list(request, options)
       },
       POST: {
         summary: 'Create a group',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         response: { 201: schema, ...ERRORS },
         body: fieldsOf(options, CharField(NAME)),
         validate: (given: Body) => app.auth.groups.faultsOf(given),
@@ -79,7 +80,7 @@ function listView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutes
 }
 
 function instanceView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutesOptions): void {
-  const one = { security: AUTHENTICATED, response: { 200: schemaOf(options), ...ERRORS } }
+  const one = { security: JWT_SECURITY, response: { 200: schemaOf(options), ...ERRORS } }
   const change = {
     ...one,
     summary: 'Change a group',

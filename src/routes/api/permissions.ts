@@ -2,13 +2,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { getPermission, listPermissions, type PermissionRow } from '../../admin/permission-list.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { type Direction, ListQuery, readFilters, readOrdering, readSearchTerms } from '../../drf/filters.ts'
 import { PageOf, type Rows } from '../../drf/pagination.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound } from '../../errors.ts'
 import { MAX_LABEL, nameOf } from '../../permissions/names.ts'
 import { primaryKeyOf } from '../../users/user.ts'
-import { AUTHENTICATED, ERRORS, type StaffRoutesOptions } from './users.ts'
+import { ERRORS, type StaffRoutesOptions } from './users.ts'
 
 const Label = Type.String({ maxLength: MAX_LABEL })
 const PermissionSchema = Type.Object({
@@ -37,7 +38,7 @@ export function permissionRoutes(app: FastifyInstance, { before, paginate }: Sta
     methods: {
       GET: {
         summary: 'List permissions',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         query: ListQuery(FILTERS),
         response: { 200: PageOf(PermissionSchema), ...ERRORS },
         handler: (request) => paginate(request, permissionRows(request))
@@ -51,7 +52,7 @@ export function permissionRoutes(app: FastifyInstance, { before, paginate }: Sta
     methods: {
       GET: {
         summary: 'Read a permission',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         response: { 200: PermissionSchema, ...ERRORS },
         handler: read
       }

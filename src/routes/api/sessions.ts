@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { callerOf, sidOf } from '../../authentication/caller.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { formatDateTime } from '../../drf/date-time.ts'
 import { CharField } from '../../drf/fields.ts'
 import { queryOf } from '../../drf/pagination.ts'
@@ -25,10 +26,9 @@ const SessionSchema = Type.Object({
   is_current: Type.Boolean()
 })
 const ERRORS = errorResponses(400, 401, 403, 404)
-const security = [{ jwt: [] }]
-const ENDED = { security, response: { 204: NoContent, ...ERRORS } }
-const SESSION_LIST = { security, response: { 200: Type.Array(SessionSchema), ...ERRORS } }
-const ONE_SESSION = { security, response: { 200: SessionSchema, ...ERRORS } }
+const ENDED = { security: JWT_SECURITY, response: { 204: NoContent, ...ERRORS } }
+const SESSION_LIST = { security: JWT_SECURITY, response: { 200: Type.Array(SessionSchema), ...ERRORS } }
+const ONE_SESSION = { security: JWT_SECURITY, response: { 200: SessionSchema, ...ERRORS } }
 
 export function sessionRoutes(app: FastifyInstance): void {
   const common = { tags: ['sessions'], challenge: app.auth.authenticators.jwt.challenge }

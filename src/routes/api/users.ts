@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { firstUnknownGroup, listUsers, type UserFilters, type UserListQuery } from '../../admin/user-list.ts'
 import { sidOf } from '../../authentication/caller.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { formatDateTime } from '../../drf/date-time.ts'
 import { BooleanField, CharField, type Faults, PrimaryKey, PrimaryKeys } from '../../drf/fields.ts'
 import { type Direction, ListQuery, readFilters, readOrdering, readSearchTerms } from '../../drf/filters.ts'
@@ -59,7 +60,6 @@ const ORDERINGS = Object.fromEntries(
   Object.entries(ORDERED_COLUMNS).map(([name, column]) => [name, (direction: Direction) => ({ [column]: direction })])
 )
 
-export const AUTHENTICATED = [{ jwt: [] }]
 export const ERRORS = errorResponses(400, 401, 403, 404)
 
 const optional = { required: false } as const
@@ -120,14 +120,14 @@ function listView(app: FastifyInstance, options: StaffRoutesOptions): void {
     methods: {
       GET: {
         summary: 'List users',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         query: UserQuery,
         response: { 200: PageOf(UserSchema), ...ERRORS },
         handler: async (request) => options.paginate(request, userRows(request, await userListQuery(request)))
       },
       POST: {
         summary: 'Create a user',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         response: { 201: UserSchema, ...ERRORS },
         body: Type.Object({ id, username: CharField({ maxLength: 150 }), ...fieldsOf(app) }),
         validate: (given: Body, request) => findFaults(request, given, null),
@@ -142,7 +142,7 @@ function listView(app: FastifyInstance, options: StaffRoutesOptions): void {
 
 function instanceView(app: FastifyInstance, options: StaffRoutesOptions): void {
   const fields = fieldsOf(app)
-  const one = { security: AUTHENTICATED, response: { 200: UserSchema, ...ERRORS } }
+  const one = { security: JWT_SECURITY, response: { 200: UserSchema, ...ERRORS } }
   const change = {
     ...one,
     summary: 'Change a user',

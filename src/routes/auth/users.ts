@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type, { type TOptional, type TString } from 'typebox'
 import type { NewPassword } from '../../accounts/accounts.ts'
 import { callerOf, sidOf } from '../../authentication/caller.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { updateSessionAuthHash } from '../../authentication/session.ts'
 import { CharField } from '../../drf/fields.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
@@ -18,7 +19,6 @@ export const CHANGED = { response: { 204: NoContent, ...ERRORS } }
 const AccountSchema = Type.Object({ email: Type.String(), id: Type.Integer(), username: Type.String() })
 /** djoser's order of the properties of a new account. */
 const NewAccountSchema = Type.Object({ email: Type.String(), username: Type.String(), id: Type.Integer() })
-const security = [{ jwt: [] }]
 
 export const passwordField = () => CharField({ writeOnly: true })
 
@@ -86,13 +86,13 @@ function listView(app: FastifyInstance): void {
     methods: {
       GET: {
         summary: 'List accounts',
-        security,
+        security: JWT_SECURITY,
         response: { 200: Type.Array(AccountSchema), ...ERRORS },
         handler: async (request) => (await accounts.list(await callerOf(request))).map(toJson)
       },
       POST: {
         summary: 'Create an account',
-        ...(!isOpen && { security }),
+        ...(!isOpen && { security: JWT_SECURITY }),
         body: Type.Object({
           email: emailField(app, true),
           username: CharField({ maxLength: 150 }),
@@ -119,7 +119,7 @@ interface AccountView {
 
 function accountView(app: FastifyInstance, { url, name, description, getUser }: AccountView): void {
   const { accounts } = app.auth
-  const one = { security, response: { 200: AccountSchema, ...ERRORS } }
+  const one = { security: JWT_SECURITY, response: { 200: AccountSchema, ...ERRORS } }
   const change = {
     ...one,
     summary: 'Change an account',
@@ -142,7 +142,7 @@ function accountView(app: FastifyInstance, { url, name, description, getUser }: 
       DELETE: {
         ...CHANGED,
         summary: 'Delete an account; requires your own password',
-        security,
+        security: JWT_SECURITY,
         body: CurrentPassword,
         handler: async (request, reply) => {
           const user = await getUser(request, new PermissionDenied())
@@ -164,7 +164,7 @@ function passwordView(app: FastifyInstance): void {
       POST: {
         ...CHANGED,
         summary: 'Change your password',
-        security,
+        security: JWT_SECURITY,
         body: Type.Object({
           new_password: passwordField(),
           ...retypeField(settings.accountsPasswordRetype, 're_new_password'),
@@ -192,7 +192,7 @@ function usernameView(app: FastifyInstance): void {
       POST: {
         ...CHANGED,
         summary: 'Change your username',
-        security,
+        security: JWT_SECURITY,
         body: Type.Object({
           current_password: passwordField(),
           new_username: CharField({ maxLength: 150 }),
