@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { constantTimeEqual } from '../crypto/constant-time.ts'
 import { ALPHANUMERIC, randomText } from '../crypto/random.ts'
 import { cookieOf, setCookie } from '../drf/cookies.ts'
+import { SAFE_METHODS } from '../drf/safe-methods.ts'
 import { varyBy } from '../drf/vary.ts'
 import { PermissionDenied } from '../errors.ts'
 import { AUTH_CORE } from '../guards/auth-core.ts'
@@ -12,7 +13,6 @@ const FIELD = 'csrfmiddlewaretoken'
 /** A year, in seconds. */
 const AGE = 60 * 60 * 24 * 7 * 52
 const LENGTH = 32
-const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 const FORM = /^\s*(application\/x-www-form-urlencoded|multipart\/form-data)\s*(;|$)/i
 
 /** What the cookie will hold once this request is answered. */
@@ -36,7 +36,8 @@ export function rotateToken(request: FastifyRequest, reply: FastifyReply): void 
  * @throws {PermissionDenied} `CSRF Failed: …`, for a request that changes something and may come from another's page
  */
 export async function csrfProtect(request: FastifyRequest): Promise<void> {
-  if (SAFE_METHODS.has(request.method)) return
+  // Django's middleware also exempts TRACE, which DRF's SAFE_METHODS lacks.
+  if (SAFE_METHODS.has(request.method) || request.method === 'TRACE') return
   const reason = faultOfSource(request) ?? faultOfToken(request)
   if (reason !== undefined) throw new PermissionDenied(`CSRF Failed: ${reason}`)
 }

@@ -11,6 +11,9 @@ import type { Users } from '../users/users.ts'
 import { wordsOf } from './header.ts'
 import type { TokenCookies } from './token-cookies.ts'
 
+/** OpenAPI's security requirement of routes that need an access token. */
+export const JWT_SECURITY = [{ jwt: [] }]
+
 export interface JwtAuthenticatorParts {
   settings: Settings
   verifier: TokenVerifier

@@ -120,14 +120,11 @@ async function changePassword(_values: unknown, [username = '']: string[]): Prom
 }
 
 async function createValidator(settings: Settings, owner: PasswordOwner): Promise<Validate> {
-  const [{ faultsOfPassword }, { passwordRulesOf }] = await Promise.all([
-    import('../passwords/validators.ts'),
-    import('../passwords/breaches.ts')
-  ])
-  const rules = passwordRulesOf(settings, (reason) =>
+  const { Passwords } = await import('../passwords/passwords.ts')
+  const passwords = new Passwords(settings, (reason) =>
     warn(`could not check the password against known breaches: ${reason}`)
   )
-  return async (password) => (await faultsOfPassword(password, owner, rules)).map(({ message }) => message)
+  return async (password) => (await passwords.faultsOf(password, owner)).map(({ message }) => message)
 }
 
 async function syncPermissions(options: Record<string, unknown>): Promise<void> {

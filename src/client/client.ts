@@ -1,84 +1,103 @@
 /**
- * `latchkey/client`: signs in, and calls the API with tokens that it renews by itself. For browsers, React Native and
- * Node.js; it needs nothing but `fetch`.
+ * `latchkey/client` logs in, calls an API with an access token, and refreshes tokens automatically. For browsers, React
+ * Native and Node.js; it only needs `fetch`.
  */
 import { Endpoints, type Fetch, type Mode } from './endpoints.ts'
 import { Session, type SignOutReason } from './session.ts'
-import { type ClientStorage, localStorageIfAny, memoryStorage } from './storage.ts'
+import { type ClientStorage, localStorageIfAvailable, memoryStorage } from './storage.ts'
 
 export { NetworkError, SignedOutError, SignInError } from './errors.ts'
 export type { SignOutReason } from './session.ts'
 export { type ClientStorage, memoryStorage, webStorage } from './storage.ts'
 
 export interface ClientOptions {
-  /** Where `authRoutes` are, such as `https://api.example.com/api`; in a page also `/api`. */
+  /** The URL of `authRoutes`, such as `https://api.example.com/api`; in a page it may be relative, such as `/api`. */
   baseUrl: string
-  /** `cookie`: the refresh token is in a cookie that no script sees, the access token in memory. By default `token`. */
+  /** `cookie`: the refresh token is in an HttpOnly cookie and the access token in memory. Default: `token`. */
   mode?: Mode
   /**
-   * Where the tokens are kept, by default in memory. In cookie mode it keeps no token, but a note while the server has
-   * not heard of a sign-out; by default in `localStorage`, where there is one.
+   * The storage of the tokens, by default in memory. In cookie mode it stores no tokens, only whether a logout is
+   * unconfirmed by the server; there the default is `localStorage`, if available.
    */
   storage?: ClientStorage
-  /** By default that of the platform. */
+  /** Default: the platform's `fetch`. */
   fetch?: Fetch
-  /** How long before its end an access token is renewed, in seconds; by default 30. */
+  /** The time before its expiry at which an access token is refreshed, in seconds. Default: 30. */
   refreshAhead?: number
-  /** Further origins that get the access token, such as `https://files.example.com`. */
+  /** Further origins that receive the access token, such as `https://files.example.com`. */
   origins?: readonly string[]
-  /** Called once whenever a session has come to its end. */
+  /** Called once for each login session that ends. */
   onSignOut?: (reason: SignOutReason) => void
-  /** The time in milliseconds; by default `Date.now`. It need not be right. */
+  /** Returns the time in milliseconds. Default: `Date.now`. Only differences are used, so the clock may be wrong. */
   now?: () => number
 }
 
-/** What the server's `LOGIN_FIELD` asks for, and the password. */
+/** The field of the server's `LOGIN_FIELD`, and the password. */
 export type Credentials = { password: string } & ({ username: string } | { email: string })
 
 export interface Client {
   /**
-   * @throws {SignInError} with what the server says if it refuses
-   * @throws {NetworkError} if there is no answer
+   * Logs in.
+   *
+   * @throws {SignInError} if the server rejects the login, with its messages
+   * @throws {NetworkError} if there is no usable response
+   * @throws {SignedOutError} if `signOut` was called during the request
    */
   signIn(credentials: Credentials): Promise<void>
-  /** Ends the session, here in any case. @returns whether the server has heard of it; it never throws for the network's sake */
+  /**
+   * Logs out. This client is logged out in any case; network errors are not thrown.
+   *
+   * @returns true if the server has confirmed that the login session has ended
+   */
   signOut(): Promise<boolean>
   /**
-   * As the platform's `fetch`, with a token for addresses of the API; relative ones are relative to `baseUrl`. What
-   * `fetch` throws and what the API answers is passed on, but for a 401, after which it refreshes and asks once more.
+   * Like the platform's `fetch`, with the access token for URLs of the API. Relative URLs are resolved against
+   * `baseUrl`. After a 401 it refreshes and repeats the request once. Other responses, and errors of `fetch`, are
+   * passed on.
    *
-   * @throws {SignedOutError} if nobody is signed in, before or after
-   * @throws {NetworkError} if a token cannot be had just now; the session goes on
+   * @throws {SignedOutError} if the user is not logged in
+   * @throws {NetworkError} if the refresh failed; the user remains logged in
    */
   fetch: Fetch
-  /** One that is good for a while, for WebSockets and the like. @throws as `fetch` */
+  /** Returns a valid access token, for example for a WebSocket. @throws {SignedOutError | NetworkError} like `fetch` */
   getAccessToken(): Promise<string>
-  /** As far as it is known here; in cookie mode, the server is asked once. @throws {NetworkError} if it does not say */
+  /**
+   * Returns whether the user is logged in, without a request to the server. After a page was loaded in cookie mode, the
+   * first call refreshes.
+   *
+   * @throws {NetworkError} if that refresh failed
+   */
   isSignedIn(): Promise<boolean>
-  /** Tells of every sign-in and of every end of a session, also in other tabs. @returns what ends that */
+  /**
+   * Calls back after every login and every end of a login session, also of other tabs.
+   *
+   * @returns a function that unsubscribes
+   */
   onChange(listener: (signedIn: boolean) => void): () => void
 }
 
 export function createClient(options: ClientOptions): Client {
   const { mode = 'token', refreshAhead = 30, now = () => Date.now(), onSignOut } = options
-  const base = baseOf(options.baseUrl)
+  const base = resolveBase(options.baseUrl)
   const send: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
   const listeners = new Set<(signedIn: boolean) => void>()
   const session = new Session(new Endpoints(base, mode, send, now), {
-    ...{ mode, refreshAhead, now },
-    // Expo's SecureStore takes no other characters.
+    // Expo's SecureStore accepts no other characters.
     key: `latchkey.${base.replace(/[^\w.-]+/g, '_')}`,
-    storage: options.storage ?? (mode === 'cookie' ? localStorageIfAny() : memoryStorage()),
+    mode,
+    storage: options.storage ?? (mode === 'cookie' ? localStorageIfAvailable() : memoryStorage()),
+    refreshAheadMs: refreshAhead * 1000,
+    now,
     onChange: (signedIn, reason) => {
       for (const listener of [...listeners]) listener(signedIn)
       if (reason !== undefined) onSignOut?.(reason)
     }
   })
   return {
-    signIn: (credentials) => session.begin(credentials),
-    signOut: () => session.end(),
-    fetch: signedFetch(session, send, base, [base, ...(options.origins ?? [])].map(originOf)),
-    getAccessToken: () => session.access(),
+    signIn: (credentials) => session.signIn(credentials),
+    signOut: () => session.signOut(),
+    fetch: createAuthenticatedFetch(session, send, base, [base, ...(options.origins ?? [])].map(parseOrigin)),
+    getAccessToken: () => session.getAccessToken(),
     isSignedIn: () => session.isSignedIn(),
     onChange: (listener) => {
       listeners.add(listener)
@@ -87,44 +106,49 @@ export function createClient(options: ClientOptions): Client {
   }
 }
 
-function signedFetch(session: Session, send: Fetch, base: string, origins: string[]): Fetch {
+function createAuthenticatedFetch(session: Session, send: Fetch, base: string, origins: string[]): Fetch {
   return async (input, init) => {
     const request = isRequest(input) ? input : null
     const url = request?.url ?? new URL(String(input), base).href
-    // By the very text that is sent, up to the slash that ends the origin: nothing in it can mean another one.
+    // Compares the string that is sent, up to the slash after the origin, so that no other URL parser can see another
+    // origin.
     if (!origins.some((origin) => url.startsWith(`${origin}/`))) return send(request ?? url, init)
     const sendWith = (access: string, target: Request | string) => {
       const headers = new Headers(init?.headers ?? request?.headers)
       headers.set('Authorization', `Bearer ${access}`)
       return send(target, { ...init, headers })
     }
-    const access = await session.access()
-    const answer = await sendWith(access, request?.clone() ?? url)
-    if (answer.status !== 401) return answer
-    const fresh = await session.renew(access)
-    if (isStream(init?.body)) return answer
-    // Else its connection stays busy.
-    await answer.body?.cancel().catch(() => undefined)
-    return sendWith(fresh, request ?? url)
+    const access = await session.getAccessToken()
+    const response = await sendWith(access, request?.clone() ?? url)
+    if (response.status !== 401) return response
+    const newAccess = await session.refresh(access)
+    if (isStream(init?.body)) return response
+    // An unread body would block its connection.
+    await response.body?.cancel().catch(() => undefined)
+    return sendWith(newAccess, request ?? url)
   }
 }
 
 const isRequest = (input: Parameters<Fetch>[0]): input is Request => typeof input === 'object' && 'url' in input
 
-/** What can be read once only. */
+/** True for a body that can only be sent once. */
 const isStream = (body: unknown): boolean =>
   typeof body === 'object' && body !== null && ('getReader' in body || Symbol.asyncIterator in body)
 
-/** @throws {TypeError} if that is no address */
-function baseOf(baseUrl: string): string {
+/** Resolves the URL in a page, and adds a trailing slash. @throws {TypeError} for an invalid URL */
+function resolveBase(baseUrl: string): string {
   const { location } = globalThis as { location?: { href: string } }
   const { href } = new URL(baseUrl, location?.href)
   return href.endsWith('/') ? href : `${href}/`
 }
 
-/** By its text: React Native's URL does not tell it in all versions. */
-function originOf(url: string): string {
+/**
+ * Extracts the origin with a regular expression: some versions of React Native do not implement `URL.origin`.
+ *
+ * @throws {TypeError} for a URL that is not HTTP(S) or contains credentials; without the URL, which may be confidential
+ */
+function parseOrigin(url: string): string {
   const [origin] = /^https?:\/\/[^/?#\\@]+(?=\/)/.exec(new URL(url).href) ?? []
-  if (origin === undefined) throw new TypeError(`${url} is no address of a server`)
+  if (origin === undefined) throw new TypeError('Expected an http:// or https:// URL without credentials.')
   return origin
 }

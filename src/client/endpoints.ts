@@ -1,32 +1,35 @@
-/** The server's endpoints of tokens, and what their answers mean. */
+/** Requests to the server's token endpoints. */
 import { NetworkError, SignInError } from './errors.ts'
 
 export type Mode = 'token' | 'cookie'
 export type Fetch = typeof globalThis.fetch
 
-/** Tokens as they have come. Times are of our own clock, in milliseconds; the server's may be another. */
+/**
+ * The tokens of a login session, as they are stored. Times are those of the client's clock, which may differ from the
+ * server's.
+ */
 export interface Tokens {
   access: string
-  /** Absent in cookie mode, where no script sees it. */
+  /** Absent in cookie mode, in which scripts cannot read it. */
   refresh?: string
-  /** From when on the access token was good for certain, and until when; null if it does not say. */
-  from: number
-  until: number | null
+  /** The time of the request, which is before the access token was issued. */
+  requestedAtMs: number
+  /** The expiry of the access token, or earlier; null if the token does not contain it. */
+  expiresAtMs: number | null
 }
 
-interface Answer {
+interface TokenResponse {
   status: number
-  /** Null if it is no JSON object. */
+  /** Null if the body is not a JSON object. */
   body: Record<string, unknown> | null
+  /** In seconds. */
   retryAfter: number | null
-  /** When it was asked for. */
-  asked: number
+  requestedAtMs: number
 }
 
-/** For an answer, in milliseconds. */
-const PATIENCE = 15_000
-/** A refresh token goes to nobody but the server: a redirect is an error. */
-const REQUEST = { method: 'POST', redirect: 'error' } as const
+const TIMEOUT_MS = 15_000
+/** Redirects are errors, because another server must not receive the refresh token. */
+const REQUEST_OPTIONS = { method: 'POST', redirect: 'error' } as const
 const HEADERS = { Accept: 'application/json', 'Content-Type': 'application/json' }
 
 export class Endpoints {
@@ -35,7 +38,7 @@ export class Endpoints {
   readonly #fetch: Fetch
   readonly #now: () => number
 
-  /** @param base with a slash at its end */
+  /** @param base URL with a trailing slash */
   constructor(base: string, mode: Mode, fetch: Fetch, now: () => number) {
     this.#base = base
     this.#mode = mode
@@ -45,25 +48,25 @@ export class Endpoints {
 
   /** @throws {SignInError | NetworkError} */
   async obtain(credentials: object): Promise<Tokens> {
-    const answer = await this.#post('token/', credentials)
-    const { status, body, retryAfter } = answer
+    const response = await this.#post('token/', credentials)
+    const { status, body, retryAfter } = response
     if (status >= 400 && status < 500 && body !== null) throw new SignInError(status, body, retryAfter)
-    return tokensIn(answer)
+    return parseTokens(response)
   }
 
   /**
-   * @param refresh the refresh token; none in cookie mode
-   * @returns null if the session is over
+   * @param refresh the refresh token; undefined in cookie mode
+   * @returns null if the login session has ended
    * @throws {NetworkError}
    */
   async refresh(refresh: string | undefined): Promise<Tokens | null> {
-    const answer = await this.#post('token/refresh/', { refresh })
-    // One without a body in JSON comes from somebody on the way.
-    const isRefusal = answer.body !== null && (answer.status === 400 || answer.status === 401)
-    return isRefusal ? null : tokensIn(answer)
+    const response = await this.#post('token/refresh/', { refresh })
+    // A 401 or 400 without a JSON body comes from a proxy, not from the server.
+    const isRejected = response.body !== null && (response.status === 400 || response.status === 401)
+    return isRejected ? null : parseTokens(response)
   }
 
-  /** @returns whether the session has ended for certain */
+  /** Never throws. @returns true if the server has confirmed that the login session has ended */
   async blacklist(refresh: string | undefined): Promise<boolean> {
     try {
       const { status, body } = await this.#post('token/blacklist/', { refresh }, { keepalive: true })
@@ -74,21 +77,26 @@ export class Endpoints {
   }
 
   /** @throws {NetworkError} */
-  async #post(path: string, payload: object, extra: object = {}): Promise<Answer> {
-    const cookie = this.#mode === 'cookie'
+  async #post(path: string, payload: object, extra: object = {}): Promise<TokenResponse> {
+    const isCookieMode = this.#mode === 'cookie'
     const abort = new AbortController()
-    const timer = setTimeout(() => abort.abort(new Error('no answer in time')), PATIENCE)
-    const asked = this.#now()
+    const timer = setTimeout(() => abort.abort(new Error('the server did not respond in time')), TIMEOUT_MS)
+    const requestedAtMs = this.#now()
     try {
       const response = await this.#fetch(this.#base + path, {
-        ...{ ...REQUEST, ...extra, body: JSON.stringify(payload), signal: abort.signal },
-        ...(cookie && { credentials: 'include' as const }),
-        headers: { ...HEADERS, ...(cookie && { 'X-Latchkey-Mode': 'cookie' }) }
+        ...REQUEST_OPTIONS,
+        ...extra,
+        ...(isCookieMode && { credentials: 'include' as const }),
+        headers: { ...HEADERS, ...(isCookieMode && { 'X-Latchkey-Mode': 'cookie' }) },
+        body: JSON.stringify(payload),
+        signal: abort.signal
       })
       const retryAfter = response.headers.get('Retry-After') ?? ''
       return {
-        ...{ asked, status: response.status, body: objectIn(await response.text()) },
-        retryAfter: /^\d+$/.test(retryAfter) ? Number(retryAfter) : null
+        status: response.status,
+        body: parseObject(await response.text()),
+        retryAfter: /^\d+$/.test(retryAfter) ? Number(retryAfter) : null,
+        requestedAtMs
       }
     } catch (cause) {
       throw new NetworkError(null, null, { cause })
@@ -98,30 +106,33 @@ export class Endpoints {
   }
 }
 
-/** @throws {NetworkError} if there are none in it */
-function tokensIn({ status, body, retryAfter, asked }: Answer): Tokens {
+/** @throws {NetworkError} if the response has no access token */
+function parseTokens({ status, body, retryAfter, requestedAtMs }: TokenResponse): Tokens {
   const { access, refresh } = body ?? {}
   if (status !== 200 || typeof access !== 'string') throw new NetworkError(status, retryAfter)
-  const lifetime = lifetimeOf(access)
+  const lifetimeMs = lifetimeOf(access)
   return {
-    ...{ access, from: asked, until: lifetime === null ? null : asked + lifetime },
-    ...(typeof refresh === 'string' && { refresh })
+    access,
+    ...(typeof refresh === 'string' && { refresh }),
+    requestedAtMs,
+    expiresAtMs: lifetimeMs === null ? null : requestedAtMs + lifetimeMs
   }
 }
 
-/** By its own claims, so that it does not matter what our clock says; in milliseconds. */
+/** The lifetime of a token in milliseconds: `exp` minus `iat`, so that a wrong clock of the client does not matter. */
 function lifetimeOf(access: string): number | null {
   try {
     const payload = access.split('.')[1] as string
     const { exp, iat } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))
-    const lifetime = (exp - iat) * 1000
-    return Number.isFinite(lifetime) ? lifetime : null
+    const lifetimeMs = (exp - iat) * 1000
+    return Number.isFinite(lifetimeMs) ? lifetimeMs : null
   } catch {
     return null
   }
 }
 
-export function objectIn(text: string): Record<string, unknown> | null {
+/** Parses JSON. @returns null if the text is not a JSON object */
+export function parseObject(text: string): Record<string, unknown> | null {
   try {
     const value = JSON.parse(text)
     return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null

@@ -1,22 +1,22 @@
-/** What a call of the client may fail with, besides what `fetch` itself throws. */
+/** The errors of the client, besides those that `fetch` itself throws. */
 
-/** The server has refused to sign in: wrong credentials, a field that is missing, or too many attempts. */
+/** The server has rejected the login: invalid credentials, a missing field, or too many attempts. */
 export class SignInError extends Error {
-  /** The HTTP status: 400, 401, 429 and the like. */
+  /** The HTTP status, such as 400, 401 or 429. */
   readonly status: number
-  /** What the server says of it all; empty if it speaks of single fields only. */
+  /** The server's message; empty if there are only messages about fields. */
   readonly detail: string
-  /** What the server says of single fields, such as `{ username: ['This field is required.'] }`. */
+  /** The server's messages by field, such as `{ username: ['This field is required.'] }`. */
   readonly fields: Record<string, string[]>
-  /** In how many seconds the next attempt is welcome, if the server says so. */
+  /** `Retry-After` in seconds; null if the response has none. */
   readonly retryAfter: number | null
-  /** True if the same credentials may do later. */
+  /** True if the same credentials may be accepted later (429). */
   readonly retryable: boolean
 
   constructor(status: number, body: Record<string, unknown>, retryAfter: number | null) {
-    const fields = fieldsIn(body)
+    const fields = parseFields(body)
     const detail = typeof body.detail === 'string' ? body.detail : (fields.non_field_errors?.join(' ') ?? '')
-    super(detail || Object.values(fields).flat().join(' ') || `The server has refused with ${status}.`)
+    super(detail || Object.values(fields).flat().join(' ') || `The server rejected the login with status ${status}.`)
     this.name = 'SignInError'
     this.status = status
     this.detail = detail
@@ -26,32 +26,35 @@ export class SignInError extends Error {
   }
 }
 
-function fieldsIn(body: Record<string, unknown>): Record<string, string[]> {
+function parseFields(body: Record<string, unknown>): Record<string, string[]> {
   const lists = Object.entries(body).filter(([, value]) => Array.isArray(value)) as [string, unknown[]][]
-  return Object.fromEntries(lists.map(([name, texts]) => [name, texts.map(String)]))
+  return Object.fromEntries(lists.map(([name, messages]) => [name, messages.map(String)]))
 }
 
-/** Nobody is signed in: nobody was, or the session is over. What needs no login goes without the client. */
+/**
+ * The user is not logged in, or the login session has ended. For requests that need no login, use the platform's
+ * `fetch`.
+ */
 export class SignedOutError extends Error {
   readonly retryable = false
 
   constructor() {
-    super('Nobody is signed in.')
+    super('Not logged in.')
     this.name = 'SignedOutError'
   }
 }
 
-/** No answer of the server that says anything of the session, which goes on: the next call tries again. */
+/** There was no usable response. The user remains logged in, and the next call tries again. */
 export class NetworkError extends Error {
-  /** The HTTP status of what came instead of an answer; null if nothing came. */
+  /** The HTTP status of the response; null if there was none. */
   readonly status: number | null
-  /** In how many seconds the next attempt is welcome, if the server says so. */
+  /** `Retry-After` in seconds; null if the response has none. */
   readonly retryAfter: number | null
-  /** False if the server was reached and will not answer otherwise, as with a wrong `baseUrl`. */
+  /** False if the same request will fail again, such as with a wrong `baseUrl`. */
   readonly retryable: boolean
 
   constructor(status: number | null, retryAfter: number | null = null, options?: ErrorOptions) {
-    super(status === null ? 'The server cannot be reached.' : `The server is of no help: it says ${status}.`, options)
+    super(status === null ? 'The server cannot be reached.' : `Unexpected response with status ${status}.`, options)
     this.name = 'NetworkError'
     this.status = status
     this.retryAfter = retryAfter

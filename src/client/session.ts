@@ -1,102 +1,101 @@
-/** One login on one device: its tokens, their renewal, its end. */
-import type { Endpoints, Mode, Tokens } from './endpoints.ts'
-import { objectIn } from './endpoints.ts'
+/** The login session of a client: its tokens, their refresh, login and logout, in one or several tabs. */
+import { type Endpoints, type Mode, parseObject, type Tokens } from './endpoints.ts'
 import { NetworkError, SignedOutError } from './errors.ts'
 import { type ClientStorage, memoryStorage } from './storage.ts'
-import { type News, takeTurn, tellingOthers } from './tabs.ts'
+import { openTabChannel, type TabMessage, withTabLock } from './tabs.ts'
 
-/** Who has ended it: the user here, the user in another tab, or the server. */
+/** What ended the login session: `here`, this client's `signOut()`; `elsewhere`, another tab; `ended`, the server. */
 export type SignOutReason = 'here' | 'elsewhere' | 'ended'
 
 export interface SessionOptions {
-  /** By which this server's tokens are told from those of others. */
+  /** The key in the storage, different for each server. */
   key: string
   mode: Mode
   storage: ClientStorage
-  /** How long before its end an access token is renewed, in seconds. */
-  refreshAhead: number
+  /** The time before its expiry at which an access token is refreshed. */
+  refreshAheadMs: number
   now: () => number
   onChange: (signedIn: boolean, reason?: SignOutReason) => void
 }
 
-/** What is noted in cookie mode while the server has not heard of a sign-out. */
-const OWED = 'signed out'
-/** By when a browser has brought here what another tab has stored; in milliseconds. */
-const TRAVEL = 100
+/** Stored in cookie mode after a logout that the server has not confirmed. */
+const PENDING_LOGOUT = 'signed out'
+/** The time until a change of the storage by another tab is visible here. */
+const STORAGE_DELAY_MS = 100
 
 export class Session {
   readonly #endpoints: Endpoints
   readonly #options: SessionOptions
-  /** Of the tokens, which in cookie mode stay in memory. */
-  readonly #storage: ClientStorage
+  /** The storage of the tokens; in cookie mode always in memory. */
+  readonly #tokenStorage: ClientStorage
   readonly #isShared: boolean
-  /** To tabs that do not see it in the storage. */
-  readonly #tell: (news: News) => void = () => {}
-  /** Undefined until it is known, which in cookie mode takes a refresh. */
+  /** Notifies other tabs in cookie mode, in which they do not share the storage of the tokens. */
+  readonly #notifyTabs: (message: TabMessage) => void = () => {}
+  /** Undefined until the storage was read; in cookie mode, until the first refresh. */
   #isSignedIn: boolean | undefined
-  /** What was under way when the user signed out is not to sign in again. */
-  #signOuts = 0
-  #renewal: Promise<string> | undefined
-  /** A refresh token that came too late to be kept. */
-  #late: string | undefined
-  #writing: Promise<unknown> = Promise.resolve()
+  /** The number of logouts, by which a login or refresh detects a logout during its request. */
+  #logouts = 0
+  #pendingRefresh: Promise<string> | undefined
+  /** A refresh token that was received after a logout or another login, and therefore not stored. */
+  #discardedRefresh: string | undefined
+  #storageQueue: Promise<unknown> = Promise.resolve()
 
   constructor(endpoints: Endpoints, options: SessionOptions) {
     const { key, mode, storage } = options
     this.#endpoints = endpoints
     this.#options = options
-    this.#storage = mode === 'cookie' ? memoryStorage() : storage
+    this.#tokenStorage = mode === 'cookie' ? memoryStorage() : storage
     this.#isShared = mode === 'cookie' || storage.watch !== undefined
-    if (mode === 'cookie') this.#tell = tellingOthers(key, (news) => void this.#hear(news))
-    // What the storage has to say against that, the next call will hear as well.
-    else storage.watch?.(key, () => void this.#look().catch(() => undefined))
+    if (mode === 'cookie') this.#notifyTabs = openTabChannel(key, (message) => void this.#handleTabMessage(message))
+    // An error of the storage is ignored here, because the next call reports it.
+    else storage.watch?.(key, () => void this.#handleStorageChange().catch(() => undefined))
   }
 
-  /** @throws {SignInError | NetworkError}, or {SignedOutError} if the user has signed out meanwhile */
-  begin(credentials: object): Promise<void> {
-    const born = this.#signOuts
-    return this.#takeTurn(async () => {
+  /** @throws {SignInError | NetworkError}, or {SignedOutError} if the user has logged out during the request */
+  signIn(credentials: object): Promise<void> {
+    const logoutsBefore = this.#logouts
+    return this.#runAfterRefresh(async () => {
       const tokens = await this.#endpoints.obtain(credentials)
-      const isKept = await this.#exclusively(async () => {
-        if (this.#signOuts !== born) return false
+      const isStored = await this.#queueStorageAccess(async () => {
+        if (this.#logouts !== logoutsBefore) return false
         await this.#write(tokens)
-        await this.#noteEnd(false)
+        await this.#setPendingLogout(false)
         return true
       })
-      if (!isKept) {
+      if (!isStored) {
         await this.#endpoints.blacklist(tokens.refresh)
         throw new SignedOutError()
       }
       this.#isSignedIn = true
       this.#options.onChange(true)
-      this.#tell('in')
+      this.#notifyTabs('in')
     })
   }
 
-  /** At once for everybody here, whatever the network does. @returns whether the server has heard of it */
-  async end(): Promise<boolean> {
-    this.#signOuts++
-    this.#late = undefined
-    const tokens = await this.#exclusively(async () => {
+  /** Logs out immediately, then notifies the server. @returns true if the server has confirmed the logout */
+  async signOut(): Promise<boolean> {
+    this.#logouts++
+    this.#discardedRefresh = undefined
+    const tokens = await this.#queueStorageAccess(async () => {
       const tokens = await this.#read()
-      await this.#storage.remove(this.#options.key)
-      await this.#noteEnd(true)
+      await this.#tokenStorage.remove(this.#options.key)
+      await this.#setPendingLogout(true)
       return tokens
     })
-    this.#know(false, 'here')
-    this.#tell('out')
+    this.#setSignedIn(false, 'here')
+    this.#notifyTabs('out')
     if (tokens === null && this.#options.mode === 'token') return true
-    return this.#takeTurn(async () => {
-      const isHeard = await this.#endpoints.blacklist(this.#late ?? tokens?.refresh)
-      if (isHeard) await this.#noteEnd(false)
-      return isHeard
+    return this.#runAfterRefresh(async () => {
+      const isConfirmed = await this.#endpoints.blacklist(this.#discardedRefresh ?? tokens?.refresh)
+      if (isConfirmed) await this.#setPendingLogout(false)
+      return isConfirmed
     })
   }
 
-  /** @throws {NetworkError} if only the server knows and does not say */
+  /** @throws {NetworkError} in cookie mode, if only the server knows and cannot be reached */
   async isSignedIn(): Promise<boolean> {
     if ((await this.#read()) !== null) return true
-    return this.renew(null).then(
+    return this.refresh(null).then(
       () => true,
       (error) => {
         if (error instanceof SignedOutError) return false
@@ -105,14 +104,13 @@ export class Session {
     )
   }
 
-  /** An access token that is good for a while. @throws {SignedOutError | NetworkError} */
-  async access(): Promise<string> {
+  /** Returns a valid access token. @throws {SignedOutError | NetworkError} */
+  async getAccessToken(): Promise<string> {
     const tokens = await this.#read()
-    const left = tokens === null ? 0 : this.#leftOf(tokens)
-    if (tokens !== null && left > 0) return tokens.access
-    return this.renew(tokens?.access ?? null).catch((error) => {
-      // Renewed ahead of its end, it is still good.
-      if (tokens !== null && tokens.until !== null && tokens.until > this.#options.now()) {
+    if (tokens !== null && this.#timeToRefreshMs(tokens) > 0) return tokens.access
+    return this.refresh(tokens?.access ?? null).catch((error) => {
+      // The refresh was ahead of the expiry: the old token may still be valid.
+      if (tokens !== null && tokens.expiresAtMs !== null && tokens.expiresAtMs > this.#options.now()) {
         if (error instanceof NetworkError) return tokens.access
       }
       throw error
@@ -120,114 +118,127 @@ export class Session {
   }
 
   /**
-   * One refresh at a time, for all who wait for one.
+   * Refreshes the tokens. Concurrent calls share one request.
    *
-   * @param stale the access token that will not do any more; null if there is none
-   * @returns another one
+   * @param staleAccess the access token to replace; null if there is none
+   * @returns another access token
    * @throws {SignedOutError | NetworkError}
    */
-  renew(stale: string | null): Promise<string> {
-    const work = (hasWaited: boolean) => this.#renew(stale, hasWaited)
-    this.#renewal ??= (this.#isShared ? takeTurn(this.#options.key, work) : work(false)).finally(() => {
-      this.#renewal = undefined
+  refresh(staleAccess: string | null): Promise<string> {
+    const work = (hasWaited: boolean) => this.#refresh(staleAccess, hasWaited)
+    this.#pendingRefresh ??= (this.#isShared ? withTabLock(this.#options.key, work) : work(false)).finally(() => {
+      this.#pendingRefresh = undefined
     })
-    return this.#renewal
+    return this.#pendingRefresh
   }
 
-  async #renew(stale: string | null, hasWaited: boolean): Promise<string> {
+  async #refresh(staleAccess: string | null, hasWaited: boolean): Promise<string> {
     let before = await this.#read()
-    if (hasWaited && before?.access === stale && this.#options.mode === 'token') {
-      await new Promise((resolve) => setTimeout(resolve, TRAVEL))
+    if (hasWaited && before?.access === staleAccess && this.#options.mode === 'token') {
+      await new Promise((resolve) => setTimeout(resolve, STORAGE_DELAY_MS))
       before = await this.#read()
     }
-    // Another tab was faster.
-    if (before !== null && before.access !== stale) return before.access
-    const born = this.#signOuts
-    if (before === null) await this.#expectCookie()
+    // Another tab has already refreshed.
+    if (before !== null && before.access !== staleAccess) return before.access
+    const logoutsBefore = this.#logouts
+    if (before === null) await this.#assertCookiePossible()
     const tokens = await this.#endpoints.refresh(before?.refresh)
-    const now = await this.#exclusively(async () => {
-      const current = await this.#read()
-      if (this.#signOuts !== born || current?.access !== before?.access) {
-        this.#late = tokens?.refresh
-        return current
+    const current = await this.#queueStorageAccess(async () => {
+      const stored = await this.#read()
+      if (this.#logouts !== logoutsBefore || stored?.access !== before?.access) {
+        this.#discardedRefresh = tokens?.refresh
+        return stored
       }
-      await (tokens === null ? this.#storage.remove(this.#options.key) : this.#write({ ...before, ...tokens }))
+      await (tokens === null ? this.#tokenStorage.remove(this.#options.key) : this.#write({ ...before, ...tokens }))
       return tokens
     })
-    if (now !== null) return now.access
-    this.#know(false, 'ended')
-    if (tokens === null) this.#tell('out')
+    if (current !== null) return current.access
+    this.#setSignedIn(false, 'ended')
+    if (tokens === null) this.#notifyTabs('out')
     throw new SignedOutError()
   }
 
-  /** Without tokens, is there at least a cookie that we have not seen, and that is still wanted? */
-  async #expectCookie(): Promise<void> {
+  /**
+   * Without stored tokens, a refresh can only succeed with a cookie. After a logout that the server has not confirmed,
+   * the cookie must not be used: the logout is sent again.
+   *
+   * @throws {SignedOutError} if there can be no cookie, or it must not be used
+   */
+  async #assertCookiePossible(): Promise<void> {
     const { mode, key, storage } = this.#options
     if (mode === 'cookie' && this.#isSignedIn !== false) {
-      if ((await storage.get(key)) !== OWED) return
-      if (await this.#endpoints.blacklist(undefined)) await this.#noteEnd(false)
+      if ((await storage.get(key)) !== PENDING_LOGOUT) return
+      if (await this.#endpoints.blacklist(undefined)) await this.#setPendingLogout(false)
     }
-    this.#know(false, 'elsewhere')
+    this.#setSignedIn(false, 'elsewhere')
     throw new SignedOutError()
   }
 
-  /** Cookies outlive a sign-out of which the server has not heard; what is noted outlives the page. */
-  async #noteEnd(isDue: boolean): Promise<void> {
+  /**
+   * In cookie mode, stores whether a logout is unconfirmed: without a network, the cookie remains, also when the page
+   * is reloaded.
+   */
+  async #setPendingLogout(isPending: boolean): Promise<void> {
     const { mode, key, storage } = this.#options
-    if (mode === 'cookie') await (isDue ? storage.set(key, OWED) : storage.remove(key))
+    if (mode === 'cookie') await (isPending ? storage.set(key, PENDING_LOGOUT) : storage.remove(key))
   }
 
-  /** After the refresh that is under way, which brings the latest of the session's tokens, or a cookie that is not to come last. */
-  async #takeTurn<T>(work: () => Promise<T>): Promise<T> {
-    await this.#renewal?.catch(() => undefined)
-    return this.#isShared ? takeTurn(this.#options.key, work) : work()
+  /**
+   * Waits for a pending refresh: a logout must send its refresh token, and its cookie must not replace that of a login.
+   */
+  async #runAfterRefresh<T>(work: () => Promise<T>): Promise<T> {
+    await this.#pendingRefresh?.catch(() => undefined)
+    return this.#isShared ? withTabLock(this.#options.key, work) : work()
   }
 
-  /** What is found out at first is no change. */
-  #know(isSignedIn: boolean, reason?: SignOutReason): void {
-    const was = this.#isSignedIn
+  /** Calls `onChange` if the state has changed; finding out the initial state is not a change. */
+  #setSignedIn(isSignedIn: boolean, reason?: SignOutReason): void {
+    const previous = this.#isSignedIn
     this.#isSignedIn = isSignedIn
-    if (was !== undefined && was !== isSignedIn) this.#options.onChange(isSignedIn, reason)
+    if (previous !== undefined && previous !== isSignedIn) this.#options.onChange(isSignedIn, reason)
   }
 
-  async #look(): Promise<void> {
-    const isNews = this.#isSignedIn === undefined
-    if ((await this.#read()) === null) this.#know(false, 'elsewhere')
-    else if (isNews) this.#options.onChange(true)
+  /** In token mode: another tab has changed the storage. */
+  async #handleStorageChange(): Promise<void> {
+    const wasUnknown = this.#isSignedIn === undefined
+    if ((await this.#read()) === null) this.#setSignedIn(false, 'elsewhere')
+    else if (wasUnknown) this.#options.onChange(true)
   }
 
-  /** In cookie mode, where nothing is stored that all tabs see. */
-  async #hear(news: News): Promise<void> {
-    if (news === 'out') this.#signOuts++
-    await this.#exclusively(async () => this.#storage.remove(this.#options.key))
-    if (news === 'out') return this.#know(false, 'elsewhere')
+  /** In cookie mode: another tab has logged in or out. */
+  async #handleTabMessage(message: TabMessage): Promise<void> {
+    if (message === 'out') this.#logouts++
+    await this.#queueStorageAccess(async () => this.#tokenStorage.remove(this.#options.key))
+    if (message === 'out') return this.#setSignedIn(false, 'elsewhere')
     this.#isSignedIn = true
     this.#options.onChange(true)
   }
 
-  /** Milliseconds until it is to be renewed. */
-  #leftOf({ from, until }: Tokens): number {
-    if (until === null) return Number.POSITIVE_INFINITY
-    // One that lives hardly longer than that is renewed in the middle of its life.
-    return until - Math.min(this.#options.refreshAhead * 1000, (until - from) / 2) - this.#options.now()
+  /** The time until the access token is to be refreshed; not positive if it is due. */
+  #timeToRefreshMs({ requestedAtMs, expiresAtMs }: Tokens): number {
+    if (expiresAtMs === null) return Number.POSITIVE_INFINITY
+    // Half of the lifetime at most: a token that lives shorter than `refreshAheadMs` would be refreshed for every
+    // request.
+    const aheadMs = Math.min(this.#options.refreshAheadMs, (expiresAtMs - requestedAtMs) / 2)
+    return expiresAtMs - aheadMs - this.#options.now()
   }
 
   async #read(): Promise<Tokens | null> {
-    const text = await this.#storage.get(this.#options.key)
-    const tokens = objectIn(text ?? '') as Tokens | null
+    const text = await this.#tokenStorage.get(this.#options.key)
+    const tokens = parseObject(text ?? '') as Tokens | null
     if (typeof tokens?.access !== 'string') return null
-    this.#know(true)
+    this.#setSignedIn(true)
     return tokens
   }
 
   async #write(tokens: Tokens): Promise<void> {
-    await this.#storage.set(this.#options.key, JSON.stringify(tokens))
+    await this.#tokenStorage.set(this.#options.key, JSON.stringify(tokens))
   }
 
-  /** Reading and writing in one go, also where storage takes its time. */
-  #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.#writing.then(work)
-    this.#writing = done.catch(() => undefined)
-    return done
+  /** Runs reads and writes of the storage, which may be asynchronous, without interleaving those of other calls. */
+  #queueStorageAccess<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#storageQueue.then(work)
+    this.#storageQueue = result.catch(() => undefined)
+    return result
   }
 }

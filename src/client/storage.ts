@@ -1,18 +1,18 @@
-/** Where tokens are kept. */
+/** Storage of the client's tokens. */
 
 /**
- * A place for texts, synchronous or not. React Native's AsyncStorage needs its two methods renamed:
+ * A key-value store, synchronous or asynchronous. For React Native's AsyncStorage, rename its methods:
  * `{ get: AsyncStorage.getItem, set: AsyncStorage.setItem, remove: AsyncStorage.removeItem }`.
  */
 export interface ClientStorage {
   get(key: string): string | null | undefined | Promise<string | null | undefined>
   set(key: string, value: string): unknown
   remove(key: string): unknown
-  /** Calls back whenever another tab has changed that. Tabs that share a storage take turns to refresh. */
+  /** Calls `onChange` whenever another tab changes the value. Tabs with such a shared storage refresh one at a time. */
   watch?(key: string, onChange: () => void): void
 }
 
-/** Gone with the page or the process. */
+/** Returns a storage in memory, which is lost when the page or process ends. */
 export function memoryStorage(): ClientStorage {
   const values = new Map<string, string>()
   return {
@@ -22,27 +22,31 @@ export function memoryStorage(): ClientStorage {
   }
 }
 
-/** What `localStorage` and `sessionStorage` have in common. */
+/** The common interface of `localStorage` and `sessionStorage`. */
 interface WebStorage {
   getItem(key: string): string | null
   setItem(key: string, value: string): void
   removeItem(key: string): void
 }
 
-type ListenToStorage = (
+type AddStorageListener = (
   type: 'storage',
   listener: (event: { key: string | null; storageArea: unknown }) => void
 ) => void
 
-/** @param area `localStorage`, for a login that all tabs share, or `sessionStorage`, for one in this tab */
+/**
+ * Returns a storage in the Web Storage API.
+ *
+ * @param area `localStorage`, which all tabs share, or `sessionStorage`, which is per tab
+ */
 export function webStorage(area: WebStorage): ClientStorage {
   return {
     get: (key) => area.getItem(key),
     set: (key, value) => area.setItem(key, value),
     remove: (key) => area.removeItem(key),
     watch: (key, onChange) => {
-      const { addEventListener } = globalThis as unknown as { addEventListener?: ListenToStorage }
-      // Without a key, all has been removed.
+      const { addEventListener } = globalThis as unknown as { addEventListener?: AddStorageListener }
+      // The key is null if the other tab has called `clear()`.
       addEventListener?.('storage', (event) => {
         if (event.storageArea === area && (event.key ?? key) === key) onChange()
       })
@@ -50,13 +54,13 @@ export function webStorage(area: WebStorage): ClientStorage {
   }
 }
 
-/** The page's `localStorage`, where there is one that may be used. */
-export function localStorageIfAny(): ClientStorage {
+/** Returns the page's `localStorage`, or a storage in memory if it does not exist or cannot be accessed. */
+export function localStorageIfAvailable(): ClientStorage {
   try {
     const { localStorage } = globalThis as unknown as { localStorage?: WebStorage }
     return localStorage ? webStorage(localStorage) : memoryStorage()
   } catch {
-    // Sandboxed pages may not even look at it.
+    // In a sandboxed page, reading the property throws a SecurityError.
     return memoryStorage()
   }
 }

@@ -1,12 +1,15 @@
-/** Other tabs of the same browser. Where there is no such thing, as in React Native, there is one tab. */
+/**
+ * Coordination with other tabs of the same browser. Where the browser APIs are missing, such as in React Native, it
+ * does nothing.
+ */
 
-/** What a tab tells the others. */
-export type News = 'in' | 'out'
+/** A message to the other tabs: the user has logged in or out. */
+export type TabMessage = 'in' | 'out'
 
 interface Channel {
-  postMessage(news: News): void
-  addEventListener(type: 'message', listener: (event: { data: News }) => void): void
-  /** Of Node.js, whose processes would not end otherwise. */
+  postMessage(message: TabMessage): void
+  addEventListener(type: 'message', listener: (event: { data: TabMessage }) => void): void
+  /** Node.js only: an open channel would keep the process running. */
   unref?(): void
 }
 
@@ -22,24 +25,29 @@ interface Browser {
 const browser = globalThis as unknown as Browser
 
 /**
- * Does the work while no other tab does any. Where there are no locks two tabs may show the same refresh token: within
- * the grace, the server gives both the same successor.
+ * Runs `work` while no other tab holds the lock of this name (Web Locks API). Without that API, two tabs may use the
+ * same refresh token concurrently: within the grace period, the server returns the same successor to both.
  *
- * @param work is told whether it had to wait for another tab
+ * @param work receives true if it had to wait for another tab
  */
-export async function takeTurn<T>(name: string, work: (hasWaited: boolean) => Promise<T>): Promise<T> {
+export async function withTabLock<T>(name: string, work: (hasWaited: boolean) => Promise<T>): Promise<T> {
   const locks = browser.navigator?.locks
   if (!locks) return work(false)
-  const atOnce = await locks.request(name, { ifAvailable: true }, async (lock) =>
-    lock ? { done: await work(false) } : null
+  const immediate = await locks.request(name, { ifAvailable: true }, async (lock) =>
+    lock ? { result: await work(false) } : null
   )
-  return atOnce ? atOnce.done : locks.request(name, {}, () => work(true))
+  return immediate ? immediate.result : locks.request(name, {}, () => work(true))
 }
 
-/** @param onNews what others tell */
-export function tellingOthers(name: string, onNews: (news: News) => void): (news: News) => void {
+/**
+ * Opens a BroadcastChannel between the tabs.
+ *
+ * @param onMessage called with the messages of other tabs
+ * @returns a function that sends a message to the other tabs
+ */
+export function openTabChannel(name: string, onMessage: (message: TabMessage) => void): (message: TabMessage) => void {
   const channel = browser.BroadcastChannel && new browser.BroadcastChannel(name)
-  channel?.addEventListener('message', ({ data }) => onNews(data))
+  channel?.addEventListener('message', ({ data }) => onMessage(data))
   channel?.unref?.()
-  return (news) => channel?.postMessage(news)
+  return (message) => channel?.postMessage(message)
 }

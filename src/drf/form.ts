@@ -2,13 +2,16 @@ import { ParseError } from '../errors.ts'
 import type { Decode } from './charset.ts'
 
 /**
- * What a form holds: the last value of each field. A text, or `FILE` for an uploaded file.
- * Being a Map it has no inherited names, and tells itself apart from a JSON object, whose empty texts mean more.
+ * The fields of a form; Django's QueryDict. `get` returns the last value of a field: a string, or `FILE` for an
+ * uploaded file.
+ *
+ * A subclass of Map, so that fields cannot be confused with inherited properties, and so that `readFields` can
+ * distinguish a form from a JSON object: an empty string in a form may mean that the field was not filled in.
  */
 export class Form extends Map<string, unknown> {
   readonly #all = new Map<string, unknown[]>()
 
-  /** Adds a value to those of this name, of which it becomes the last. */
+  /** Adds a value to a field. */
   append(name: string, value: unknown): void {
     const all = this.#all.get(name)
     if (all === undefined) this.#all.set(name, [value])
@@ -16,22 +19,23 @@ export class Form extends Map<string, unknown> {
     this.set(name, value)
   }
 
-  /** Every value of this name, in order. */
+  /** Returns all values of a field, in the order of the body. */
   getAll(name: string): readonly unknown[] {
     return this.#all.get(name) ?? []
   }
 }
 
-/** Stands for an uploaded file, which no field takes. */
+/** The value of an uploaded file, which every field rejects. */
 export const FILE = Object.freeze({})
 
-/** As many as Django takes: splitting up a body costs more than receiving it. */
+/** Django's DATA_UPLOAD_MAX_NUMBER_FIELDS: parsing a body costs more than receiving it. */
 export const MAX_FORM_FIELDS = 1000
 
 /**
- * Parses `application/x-www-form-urlencoded`. A stray percent sign stands for itself, as in Django.
+ * Parses `application/x-www-form-urlencoded`. As in Django, a percent sign without two hexadecimal digits stands for
+ * itself.
  *
- * @throws {ParseError} for more than `MAX_FORM_FIELDS` fields, and what `decode` throws of bytes that are no text
+ * @throws {ParseError} for more than `MAX_FORM_FIELDS` fields; `decode` throws it for malformed bytes
  */
 export function parseForm(body: Buffer, decode: Decode): Form {
   const pairs = body.toString('latin1').split('&', MAX_FORM_FIELDS + 1)
@@ -45,10 +49,10 @@ export function parseForm(body: Buffer, decode: Decode): Form {
   return form
 }
 
-/** Escaped and plain bytes are put together before they are decoded: a character may be half of each. */
+/** Returns bytes, not a string, because one character may consist of escaped and unescaped bytes. */
 function unescapeBytes(text: string): Buffer {
   const bytes = text
     .replaceAll('+', ' ')
-    .replace(/%([\da-f]{2})/gi, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
+    .replace(/%([\da-f]{2})/gi, (_match, digits: string) => String.fromCharCode(Number.parseInt(digits, 16)))
   return Buffer.from(bytes, 'latin1')
 }

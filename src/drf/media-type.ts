@@ -1,12 +1,15 @@
-/** A media type as Django reads it from a header: the type and the parameters' names in lower case, values unquoted. */
+/** A media type as parsed by Django: the type and the names of parameters in lower case, values unquoted. */
 export interface MediaType {
-  /** Whatever stands before the first semicolon; not necessarily of the form `type/subtype`. */
+  /** The text before the first semicolon; not necessarily of the form `type/subtype`. */
   readonly type: string
-  /** Of a repeated parameter the last one counts. */
+  /** If a parameter is repeated, its last value. */
   readonly parameters: ReadonlyMap<string, string>
 }
 
-/** What DRF takes for a media type at most, in characters; the callers refuse longer ones, which bounds the work here. */
+/**
+ * The longest media type that DRF parses, in characters. Callers reject longer ones, which bounds the work of the
+ * parser.
+ */
 export const MAX_MEDIA_TYPE_LENGTH = 256
 
 const PARAMETER = /;\s*([^\s;=]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))/g

@@ -2,20 +2,20 @@ import type { TObject } from 'typebox'
 import { RENDERED_TYPES } from './negotiation.ts'
 import { PARSED_TYPES } from './parsers.ts'
 
-interface Field {
+interface FieldSchema {
   type?: string
   format?: string
   readOnly?: boolean
 }
 
-interface Described {
+interface ViewDescription {
   name: string
   description: string
   methods: { POST?: { body?: unknown }; PUT?: { body?: unknown } }
 }
 
-/** What OPTIONS answers: DRF's SimpleMetadata, whose order of names clients may show. */
-export function metadataOf({ name, description, methods }: Described): Record<string, unknown> {
+/** The body of the response to OPTIONS: DRF's SimpleMetadata, with its order of properties. */
+export function metadataOf({ name, description, methods }: ViewDescription): Record<string, unknown> {
   const actions: Record<string, unknown> = {}
   for (const method of ['POST', 'PUT'] as const) {
     const body = methods[method]?.body
@@ -29,20 +29,20 @@ function fieldsOf({ properties, required }: TObject): Record<string, unknown> {
   const fields = Object.entries(properties).map(([name, field]) => [
     name,
     {
-      type: typeOf(field as Field),
+      type: typeOf(field as FieldSchema),
       required: required?.includes(name) ?? false,
-      read_only: (field as Field).readOnly === true,
+      read_only: (field as FieldSchema).readOnly === true,
       label: labelOf(name)
     }
   ])
   return Object.fromEntries(fields)
 }
 
-/** DRF's word for a kind of field; one that refers to rows has none. */
-function typeOf({ type, format, readOnly }: Field): string {
+/** DRF's label of a field class; related fields have the generic `field`. */
+function typeOf({ type, format, readOnly }: FieldSchema): string {
   if (type === 'string') return format === 'email' ? 'email' : format === 'date-time' ? 'datetime' : 'string'
   return type === 'boolean' || readOnly ? String(type) : 'field'
 }
 
-/** `new_password` is `New password`. */
+/** `new_password` becomes `New password`. */
 const labelOf = (name: string) => name.charAt(0).toUpperCase() + name.slice(1).replaceAll('_', ' ').toLowerCase()

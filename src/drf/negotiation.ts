@@ -2,21 +2,22 @@ import type { FastifyRequest } from 'fastify'
 import { NotAcceptable, NotFound } from '../errors.ts'
 import { MAX_MEDIA_TYPE_LENGTH, type MediaType, parseMediaType } from './media-type.ts'
 
-/** What DRF offers. We render JSON only: who asks for HTML gets JSON too. */
+/** DRF's default renderers. Only JSON is rendered: a client that asks for HTML also gets JSON. */
 export const RENDERED_TYPES = ['application/json', 'text/html'] as const
 
 type Rendered = (typeof RENDERED_TYPES)[number]
 
-/** In characters, and in entries, as DRF reads at most; what is beyond is as if it had not been sent. */
+/** Limits of the `Accept` header, in characters and in entries. The rest of a longer header is ignored. */
 const MAX_ACCEPT_LENGTH = 8192
 const MAX_ACCEPT_ENTRIES = 64
 
 /**
- * DRF's content negotiation: the most specific entry of Accept that we can answer, whatever its `q`.
+ * DRF's content negotiation: selects the most specific entry of `Accept` that can be rendered. Like DRF, it ignores
+ * `q`.
  *
- * @returns how many blanks the answer is to be indented by, 1 to 8; 0 for a compact one
+ * @returns the indent of the response in spaces, 1 to 8; 0 for compact JSON
  * @throws {NotFound} for a `?format=` other than `json`
- * @throws {NotAcceptable} when nothing in Accept can be answered
+ * @throws {NotAcceptable} if no entry of `Accept` can be rendered
  */
 export function negotiate({ url, headers }: Pick<FastifyRequest, 'url' | 'headers'>): number {
   const offers = offersFor(url)
@@ -24,14 +25,14 @@ export function negotiate({ url, headers }: Pick<FastifyRequest, 'url' | 'header
   for (const precedence of [3, 2, 1, 0]) {
     const candidates = entries.filter((entry) => precedenceOf(entry) === precedence)
     for (const offer of offers) {
-      const chosen = candidates.find((entry) => matches(offer, entry))
+      const chosen = candidates.find((entry) => isMatch(offer, entry))
       if (chosen) return offer === 'application/json' ? indentOf(chosen) : 0
     }
   }
   throw new NotAcceptable()
 }
 
-/** Read from the URL itself: what `request.query` looks like is up to the host's parser. */
+/** Parses the URL itself: the host can configure another parser for `request.query`. */
 function offersFor(url: string): readonly Rendered[] {
   const start = url.indexOf('?')
   const format = start === -1 ? undefined : new URLSearchParams(url.slice(start)).getAll('format').at(-1)
@@ -41,7 +42,7 @@ function offersFor(url: string): readonly Rendered[] {
 }
 
 function acceptEntries(header: string): MediaType[] {
-  return shorten(header)
+  return truncate(header)
     .split(',')
     .map((entry) => entry.trim())
     .filter((entry) => entry !== '' && entry.length <= MAX_MEDIA_TYPE_LENGTH)
@@ -49,32 +50,32 @@ function acceptEntries(header: string): MediaType[] {
     .map(parseMediaType)
 }
 
-/** Cuts at a comma, lest the rest of an entry be taken for another one. */
-function shorten(header: string): string {
+/** Truncates at a comma, so that part of an entry is not read as another entry. */
+function truncate(header: string): string {
   if (header.length <= MAX_ACCEPT_LENGTH) return header
   return header.slice(0, header.lastIndexOf(',', MAX_ACCEPT_LENGTH - 1) + 1)
 }
 
-/** How specific an entry is, from 0 for any type at all to 3 for a type with parameters besides `q`. */
+/** The specificity of an entry, from 0 for any type to 3 for a type with parameters besides `q`; DRF's precedence. */
 function precedenceOf({ type, parameters }: MediaType): number {
-  const [main, sub] = halves(type)
+  const [main, sub] = splitType(type)
   if (main === '*') return 0
   if (sub === '*') return 1
   return parameters.size > (parameters.has('q') ? 1 : 0) ? 3 : 2
 }
 
-function matches(offer: Rendered, { type }: MediaType): boolean {
-  const [main, sub] = halves(type)
-  const [ourMain, ourSub] = halves(offer)
-  return (main === '*' || main === ourMain) && (sub === '*' || sub === ourSub)
+function isMatch(offer: Rendered, { type }: MediaType): boolean {
+  const [main, sub] = splitType(type)
+  const [offeredMain, offeredSub] = splitType(offer)
+  return (main === '*' || main === offeredMain) && (sub === '*' || sub === offeredSub)
 }
 
-function halves(type: string): [string, string] {
+function splitType(type: string): [string, string] {
   const [main = ''] = type.split('/', 1)
   return [main, type.slice(main.length + 1)]
 }
 
-/** Python's `int()` of the parameter, brought into DRF's range. */
+/** The `indent` parameter as parsed by Python's `int()`, limited to DRF's range. */
 function indentOf({ parameters }: MediaType): number {
   const indent = parameters.get('indent') ?? ''
   if (!/^\s*[-+]?\d+(_\d+)*\s*$/.test(indent)) return 0

@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { AuthError, UnsupportedMediaType } from '../errors.ts'
-import { decoderFor } from './charset.ts'
+import { getDecoder } from './charset.ts'
 import { parseForm } from './form.ts'
 import { parseJson } from './json.ts'
 import { MAX_MEDIA_TYPE_LENGTH, parseMediaType } from './media-type.ts'
@@ -8,17 +8,17 @@ import { parseMultipart } from './multipart.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** False where no handler looks at the body: it is then not judged either, as in DRF, which parses on demand. */
+    /** False if no handler uses the body. It is then not parsed, and cannot be invalid: DRF parses on demand. */
     readsBody?: boolean
   }
 }
 
-/** What is read, in the order of DRF's `parses`. */
+/** The media types of DRF's default parsers, in its order. */
 export const PARSED_TYPES = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data'] as const
 
-/** In bytes. */
-export const BODY_LIMIT = 64 * 1024
+export const BODY_LIMIT_BYTES = 64 * 1024
 
+/** 415: the body is compressed, which could expand it beyond the body limit. */
 export class UnsupportedContentEncoding extends AuthError {
   static override statusCode = 415
   static override code = 'unsupported_content_encoding'
@@ -30,25 +30,26 @@ export class UnsupportedContentEncoding extends AuthError {
 }
 
 /**
- * Has the bodies of a scope's routes parsed as DRF parses them, in place of Fastify's own parsers.
+ * Replaces Fastify's body parsers by DRF's in a scope.
  *
- * `request.body` becomes the JSON value, a `Form` (a Map) for either kind of form, or undefined for an empty body,
- * whatever its type. It is parsed after `onRequest`, before the routes' own `preValidation`.
- * The refusals are UnsupportedMediaType, ParseError and, over `BODY_LIMIT`, Fastify's own 413.
+ * `request.body` becomes the JSON value, a `Form` (a Map) for both types of form, or undefined for an empty body of any
+ * type. It is parsed after `onRequest` and before the `preValidation` hooks of the routes. The errors are
+ * UnsupportedContentEncoding, UnsupportedMediaType, ParseError and, over `BODY_LIMIT_BYTES`, Fastify's own 413.
  */
 export function addParsers(scope: FastifyInstance): void {
   scope.removeAllContentTypeParsers()
-  scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_LIMIT }, (_request, body, done) => {
+  scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: BODY_LIMIT_BYTES }, (_request, body, done) => {
     done(null, body)
   })
   scope.addHook('preParsing', hideMalformedType)
-  // Not in the parser above: Fastify ends the connection when a parser fails, though the body has been read to its end.
+  // Not in the parser above, because Fastify closes the connection if a parser fails, although the body was read
+  // completely.
   scope.addHook('preValidation', parseBody)
 }
 
 const WELL_FORMED = /^[\w!#$%&'*+.^`|~-]+\/[\w!#$%&'*+.^`|~-]+\s*(;|$)/
 
-/** Fastify answers a malformed Content-Type in words of its own, and even where there is no body to have a type. */
+/** Fastify rejects a malformed Content-Type with its own message, even for a request without a body. */
 function hideMalformedType(
   request: FastifyRequest,
   _reply: unknown,
@@ -75,11 +76,11 @@ async function parse(body: Buffer, headers: FastifyRequest['raw']['headers']): P
   const charset = parameters.get('charset')
   switch (type) {
     case 'application/json':
-      return parseJson(decoderFor(charset, 'JSON')(body))
+      return parseJson(getDecoder(charset, 'JSON')(body))
     case 'application/x-www-form-urlencoded':
-      return parseForm(body, decoderFor(charset, 'Form'))
+      return parseForm(body, getDecoder(charset, 'Form'))
     case 'multipart/form-data':
-      return parseMultipart(body, parameters.get('boundary'), decoderFor(charset, 'Multipart form'))
+      return parseMultipart(body, parameters.get('boundary'), getDecoder(charset, 'Multipart form'))
     default:
       throw new UnsupportedMediaType(contentType)
   }

@@ -109,7 +109,10 @@ async function createCounting(rate: string, keyOf: (request: FastifyRequest) => 
   return { counter, count }
 }
 
-/** The client's IP address, behind trusted proxies the one that they report; for IPv6 the /64 network, which one client can have. */
+/**
+ * The client's IP address, behind trusted proxies the one that they report; for IPv6 the /64 network, which one client
+ * can have.
+ */
 export function addressOf({ ip }: FastifyRequest): string {
   if (!ip.includes(':')) return ip
   if (ip.includes('.')) return ip.slice(ip.lastIndexOf(':') + 1)

@@ -1,3 +1,4 @@
+/** DRF's APIView on Fastify: content negotiation, validation of fields, OPTIONS, 405 and the headers of responses. */
 import type { IncomingMessage } from 'node:http'
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import fastJson from 'fast-json-stringify'
@@ -23,17 +24,17 @@ import { addParsers, PARSED_TYPES } from './parsers.ts'
 import type { LoginThrottle } from './throttle.ts'
 import { varyBy } from './vary.ts'
 
-/** In the order in which DRF lists them in `Allow`. */
+/** In DRF's order in `Allow`. */
 const VERBS = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'] as const
 type Verb = (typeof VERBS)[number]
 
-/** Runs before a handler and refuses by throwing: authentication, a guard, a throttle. */
+/** A hook that throws an error to reject a request: authentication, a guard or a throttle. */
 type Before = onRequestHookHandler | onRequestAsyncHookHandler
 
-/** The bodies of a view's methods; unknown for a method without one. */
+/** The body schemas of a view's methods; unknown for a method without a body. */
 type Bodies = Partial<Record<Verb, unknown>>
 
-/** By Fastify's type provider, the body is what its schema says. */
+/** A request whose body has the type of its schema. */
 type ViewRequest<Body> = FastifyRequest<
   { Params: Record<string, string> },
   RawServerDefault,
@@ -42,87 +43,90 @@ type ViewRequest<Body> = FastifyRequest<
   TypeBoxTypeProvider
 >
 
-export interface Method<Body = unknown> {
+export interface ViewMethod<Body = unknown> {
   summary: string
-  /** An object of fields. Without one the request's body is not looked at. */
+  /** An object of fields. Without it, the body of the request is ignored. */
   body?: Body
-  /** The parameters of the URL, for an OpenAPI document. */
+  /** The query parameters, for OpenAPI. */
   query?: TObject
   /**
-   * What else is wrong with the fields that are good in themselves, such as a name that is taken; told together with
-   * what is wrong with the others. May throw what comes before all that, such as a 404.
+   * DRF's `validate`: checks what the fields alone cannot, such as whether a name is taken. Its messages are reported
+   * together with those of the fields. It may also throw, such as a 404.
+   *
+   * @param values of the valid fields
    */
-  faults?(given: Body extends TObject ? Partial<Static<Body>> : never, request: FastifyRequest): Promise<Faults>
-  /** For OpenAPI: the names of the schemes that a caller has to use. */
+  validate?(values: Body extends TObject ? Partial<Static<Body>> : never, request: FastifyRequest): Promise<Faults>
+  /** The security requirement, for OpenAPI. */
   security?: readonly { [scheme: string]: readonly string[] }[]
-  /** By status. What a schema does not name is left out of the answer. */
+  /** Schemas by status. Properties that a schema does not have are removed from the response. */
   response: Record<number, TSchema>
   config?: FastifyContextConfig
-  /** A body in place of the one that was sent, before its fields are read. */
-  bodyOf?: (request: FastifyRequest) => unknown
-  /** What it resolves to is sent with status 200, unless it sets another one on the reply. */
+  /** Returns a body to validate in place of the body of the request. */
+  getBody?: (request: FastifyRequest) => unknown
+  /** Returns the body of the response, which has status 200 unless the handler sets another one. */
   handler(request: ViewRequest<Body>, reply: FastifyReply): Promise<unknown>
 }
 
 export interface View<Given extends Bodies = Bodies> {
-  /** As OPTIONS tells it, such as `Token Obtain Pair`. */
+  /** For OPTIONS, such as `Token Obtain Pair`. */
   name: string
   description: string
   tags: string[]
-  /** The `WWW-Authenticate` of this view's 401s, such as `Bearer realm="api"`. */
+  /** `WWW-Authenticate` of this view's 401 responses, such as `Bearer realm="api"`. */
   challenge?: string
-  /** False where there was never another form to choose than JSON, so that the answer does not depend on `Accept`. */
+  /** False for a DRF view that only renders JSON, so that responses do not vary by `Accept`. */
   vary?: boolean
   /**
-   * Run in this order for every method, OPTIONS and refused ones included: who is calling, may they, how often.
-   * A limit belongs here, where both spellings of the URL share it, and not into a route's own configuration.
+   * Authentication, guards and throttles, in this order; they run for every method, including OPTIONS and methods that
+   * the view does not have. A rate limit belongs here, where the URLs with and without a trailing slash share it, not
+   * in the configuration of a route.
    */
   before?: Before[]
   /** For a view that checks passwords: counts each request with a body, after `before`, unless its handler succeeds. */
   countFailures?: LoginThrottle
-  methods: { [Name in keyof Given]: Method<Given[Name]> }
+  methods: { [Name in keyof Given]: ViewMethod<Given[Name]> }
 }
 
-/** Sets up an encapsulated scope for views, once: DRF's parsers and error answers. */
+/** Adds DRF's parsers and error handler to an encapsulated scope. Call it once, before `view`. */
 export function drfScope(scope: FastifyInstance): void {
   addParsers(scope)
   scope.setErrorHandler(errorHandler)
 }
 
 /**
- * DRF's APIView as routes of a scope that `drfScope` has set up.
+ * Adds the routes of a view to a scope that `drfScope` has prepared.
  *
- * A request passes negotiation, `before`, the question whether the view has the method, the parser, the fields and the
- * handler, in this order. OPTIONS tells about the view; any other method that Fastify knows and the view has not is 405.
- * Both spellings of the URL are served; an OpenAPI document shows the one with the slash.
+ * A request passes content negotiation, `before`, the check of the method, the parser, the validation of fields and the
+ * handler, in this order. OPTIONS returns metadata; other methods that Fastify supports return 405 if the view does not
+ * have them. The URL is also served without its trailing slash, but not listed as such in OpenAPI.
  *
- * @param url with its trailing slash, relative to the scope's prefix
+ * @param url with a trailing slash, relative to the scope's prefix
  */
 export function view<const Given extends Bodies>(
   scope: FastifyInstance,
   url: `/${string}/`,
   options: View<Given>
 ): void {
-  const plans = plansFor(scope, options as unknown as View)
-  for (const spelling of spellingsOf(scope, url)) {
-    for (const plan of plans) scope.route(routeOf(plan, spelling, spelling !== url))
+  const templates = createTemplates(scope, options as unknown as View)
+  for (const path of pathsOf(scope, url)) {
+    for (const template of templates) scope.route(createRoute(template, path, path !== url))
   }
 }
 
-function spellingsOf({ initialConfig }: FastifyInstance, url: string): string[] {
+function pathsOf({ initialConfig }: FastifyInstance, url: string): string[] {
   const isIgnored = initialConfig.ignoreTrailingSlash || initialConfig.routerOptions?.ignoreTrailingSlash
   return isIgnored ? [url] : [url, url.slice(0, -1)]
 }
 
-/** A route but for its URL, which has two spellings. */
-type Plan = Omit<RouteOptions, 'url' | 'schema' | 'onRequest'> & { schema: object; onRequest: Before[] }
-type CommonPlan = Omit<Plan, 'method' | 'handler'>
+/** A route without its URL, of which there are two. */
+type RouteTemplate = Omit<RouteOptions, 'url' | 'schema' | 'onRequest'> & { schema: object; onRequest: Before[] }
+type CommonTemplate = Omit<RouteTemplate, 'method' | 'handler'>
 
-function plansFor(scope: FastifyInstance, options: View): Plan[] {
+function createTemplates(scope: FastifyInstance, options: View): RouteTemplate[] {
   const verbs = VERBS.filter((verb) => options.methods[verb])
   const allowed = [...verbs, ...(verbs.includes('GET') ? ['HEAD'] : []), 'OPTIONS']
-  const common = commonPlan(options, allowed)
-  const methods = verbs.map((verb) => methodPlan(common, verb, options))
+  const common = createCommonTemplate(options, allowed)
+  const methods = verbs.map((verb) => createTemplate(common, verb, options))
   const heads = methods
     .filter(({ method }) => method === 'GET')
     .map((get) => ({ ...get, method: 'HEAD', schema: hide(get) }))
@@ -132,121 +136,128 @@ function plansFor(scope: FastifyInstance, options: View): Plan[] {
     ...methods,
     ...heads,
     { ...common, method: 'OPTIONS', handler: async () => metadata },
-    { ...common, method: others, onRequest: [...common.onRequest, refuseMethod], handler: refuseMethod }
+    { ...common, method: others, onRequest: [...common.onRequest, rejectMethod], handler: rejectMethod }
   ]
 }
 
-function commonPlan({ challenge, vary = true, before = [] }: View, allowed: string[]): CommonPlan {
+function createCommonTemplate({ challenge, vary = true, before = [] }: View, allowed: string[]): CommonTemplate {
   return {
     schema: { hide: true },
     config: { readsBody: false, ...(challenge ? { challenge } : {}) },
     exposeHeadRoute: false,
-    onRequest: [negotiateAnswer, ...before],
-    onSend: finisher(allowed.join(', '), vary),
-    // The fields are read below. Left alone, Fastify would have ajv check them, and coerce what they hold.
+    onRequest: [negotiateContent, ...before],
+    onSend: createFinisher(allowed.join(', '), vary),
+    // `readFields` validates the fields. By default, Fastify would also validate them with Ajv, which coerces values.
     validatorCompiler: () => () => true,
-    serializerCompiler: ({ schema }) => serializerOf(schema)
+    serializerCompiler: ({ schema }) => getSerializer(schema)
   }
 }
 
-const serializers = new Map<string, (answer: unknown) => string>()
+const serializers = new Map<string, (body: unknown) => string>()
 
-/** One for all that look alike: a view has two spellings, refusals are the same everywhere, and to make one takes a while. */
-function serializerOf(schema: object): (answer: unknown) => string {
-  const text = JSON.stringify(schema)
-  const serializer = serializers.get(text) ?? (fastJson(schema) as (answer: unknown) => string)
-  serializers.set(text, serializer)
+/**
+ * Shares serializers of equal schemas, because compiling is slow: a view has two URLs, and most errors have the same
+ * schema.
+ */
+function getSerializer(schema: object): (body: unknown) => string {
+  const key = JSON.stringify(schema)
+  const serializer = serializers.get(key) ?? (fastJson(schema) as (body: unknown) => string)
+  serializers.set(key, serializer)
   return serializer
 }
 
-function methodPlan(common: CommonPlan, verb: Verb, options: View): Plan {
-  const { body, bodyOf, faults, handler, ...method } = options.methods[verb] as Method<TObject>
+function createTemplate(common: CommonTemplate, verb: Verb, options: View): RouteTemplate {
+  const { body, getBody, validate, handler, ...method } = options.methods[verb] as ViewMethod<TObject>
   const { summary, response, security, query, config } = method
   const { tags, description, countFailures } = options
   return {
     ...common,
     method: verb,
     schema: {
-      ...{ summary, description, tags, response },
+      summary,
+      description,
+      tags,
+      response,
       ...(security && { security }),
       ...(query && { querystring: query }),
       ...(body && { body, consumes: PARSED_TYPES })
     },
     config: { ...common.config, ...config, readsBody: body !== undefined },
-    preValidation: body ? [fieldReader({ body, bodyOf, faults })] : [],
+    preValidation: body ? [createValidator({ body, getBody, validate })] : [],
     ...(countFailures && body
-      ? { onRequest: [...common.onRequest, countFailures], handler: givingBack(countFailures, handler) }
+      ? { onRequest: [...common.onRequest, countFailures], handler: refundOnSuccess(countFailures, handler) }
       : { handler })
-  } as Plan
+  } as RouteTemplate
 }
 
-/** A correct password does not use up the limit of its IP address. */
-const givingBack =
-  (throttle: LoginThrottle, handler: Method<TObject>['handler']): Method<TObject>['handler'] =>
+/** Does not count a request whose handler succeeded, because its password was correct. */
+const refundOnSuccess =
+  (throttle: LoginThrottle, handler: ViewMethod<TObject>['handler']): ViewMethod<TObject>['handler'] =>
   async (request, reply) => {
     const result = await handler(request, reply)
     throttle.giveBack(request as FastifyRequest)
     return result
   }
 
-const hide = ({ schema }: Plan) => ({ ...schema, hide: true })
+const hide = ({ schema }: RouteTemplate) => ({ ...schema, hide: true })
 
-/** Copies what plugins are wont to change in a route that they are told of. */
-function routeOf(plan: Plan, url: string, isHidden: boolean): RouteOptions {
-  const schema = isHidden ? hide(plan) : { ...plan.schema }
-  return { ...plan, url, schema, onRequest: [...plan.onRequest] } as RouteOptions
+/** Copies the properties that plugins may modify in an `onRoute` hook. */
+function createRoute(template: RouteTemplate, url: string, isHidden: boolean): RouteOptions {
+  const schema = isHidden ? hide(template) : { ...template.schema }
+  return { ...template, url, schema, onRequest: [...template.onRequest] } as RouteOptions
 }
 
-/** How many blanks an answer is indented by, for the few requests that ask for it. */
+/** The indent of the response in spaces, for requests that ask for one. */
 const indents = new WeakMap<FastifyRequest, number>()
 
-const negotiateAnswer: onRequestHookHandler = (request, _reply, done) => {
+const negotiateContent: onRequestHookHandler = (request, _reply, done) => {
   const indent = negotiate(request)
   if (indent > 0) indents.set(request, indent)
   done()
 }
 
-async function refuseMethod({ method }: FastifyRequest): Promise<never> {
+async function rejectMethod({ method }: FastifyRequest): Promise<never> {
   throw new MethodNotAllowed(method)
 }
 
-interface Reading {
+interface Validation {
   body: TObject
-  bodyOf: Method['bodyOf'] | undefined
-  faults: Method<TObject>['faults'] | undefined
+  getBody: ViewMethod['getBody'] | undefined
+  validate: ViewMethod<TObject>['validate'] | undefined
 }
 
-const fieldReader =
-  ({ body, bodyOf, faults: faultsOf }: Reading) =>
+/** Creates a hook that validates the body and replaces it by the values of its fields. */
+const createValidator =
+  ({ body, getBody, validate }: Validation) =>
   async (request: FastifyRequest) => {
-    const { values, faults } = readFields(body, bodyOf ? bodyOf(request) : request.body)
-    const others = (await faultsOf?.(values, request)) ?? {}
-    const told = Object.keys(body.properties).flatMap((name) => {
+    const { values, faults } = readFields(body, getBody ? getBody(request) : request.body)
+    const others = (await validate?.(values, request)) ?? {}
+    const entries = Object.keys(body.properties).flatMap((name) => {
       const messages = [...(faults[name] ?? []), ...(others[name] ?? [])]
       return messages.length > 0 ? [[name, messages] as const] : []
     })
-    if (told.length > 0) throw new ValidationError(Object.fromEntries(told))
+    if (entries.length > 0) throw new ValidationError(Object.fromEntries(entries))
     request.body = values
   }
 
-/** Gives every answer of a view, refusals included, the headers and the looks of DRF's. */
-function finisher(allow: string, varies: boolean): onSendHookHandler<unknown> {
+/** Creates a hook that gives every response of a view, including errors, the headers and the format of DRF. */
+function createFinisher(allow: string, varies: boolean): onSendHookHandler<unknown> {
   return (request, reply, payload, done) => {
     reply.header('allow', allow)
     if (varies) varyBy(reply, 'Accept')
     if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store')
     if (typeof payload !== 'string' || !isJson(reply)) return done(null, payload)
-    const text = escapeSeparators(indented(payload, indents.get(request)))
+    const text = escapeSeparators(indentJson(payload, indents.get(request)))
     reply.header('content-type', 'application/json').header('content-length', Buffer.byteLength(text))
     done(null, request.method === 'HEAD' ? null : text)
   }
 }
 
-/** Not so the few answers that plugins give in plain text before a view is reached. */
+/** False for plain text that another plugin sends before the request reaches the view. */
 const isJson = (reply: FastifyReply) => String(reply.getHeader('content-type')).startsWith('application/json')
 
-const indented = (json: string, indent: number | undefined) =>
+const indentJson = (json: string, indent: number | undefined) =>
   indent === undefined ? json : JSON.stringify(JSON.parse(json), null, indent)
 
-/** JSON allows U+2028 and U+2029 within strings, where a script of old took them for ends of lines. */
+/** Escapes U+2028 and U+2029, as DRF does: JSON allows them in strings, but JavaScript before ES2019 does not. */
 const escapeSeparators = (json: string) => json.replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029')

@@ -1,58 +1,61 @@
-/** What the settings ask of a new password: a length, and that it was in no breach that others know of. */
+/** Look-up of passwords in the Pwned Passwords API, or another server with the same range API. */
 import { createHash } from 'node:crypto'
 import { boundedFetch } from '../bounded-fetch.ts'
-import type { Settings } from '../settings/schema.ts'
-import type { PasswordRules } from './validators.ts'
 
-/** The longest lists have some 50,000 bytes. */
+/** The largest responses have about 50,000 bytes. */
 const FETCH_LIMITS = { timeoutMs: 2000, maxBytes: 256 * 1024 }
-/** Least time between two reports of a fault. */
+/** Minimum time between two calls of `onFault`. */
 const REPORT_INTERVAL_MS = 60_000
-/** A list of hashes without their first five digits, each with how often it was seen. */
-const LIST = /^[0-9A-F]{35}:\d+(\r?\n[0-9A-F]{35}:\d+)*\s*$/i
+/** The number of digits of a SHA-1 hash that are sent. */
+const PREFIX_LENGTH = 5
+/** The rest of each hash with that prefix, and the number of its occurrences in breaches. */
+const HASH_LIST = /^[0-9A-F]{35}:\d+(\r?\n[0-9A-F]{35}:\d+)*\s*$/i
 
-/** @param onFault told, at most once a minute, why a password could not be looked up; it passes then */
-export function passwordRulesOf(
-  { passwordMinLength, passwordBreachedUrl: url }: Settings,
+/**
+ * Creates a function that checks whether a password was part of a known data breach. If the look-up fails, it returns
+ * false: an outage of the API must not prevent users from setting a password.
+ *
+ * k-anonymity: only the first five digits of the password's SHA-1 hash are sent, which thousands of passwords share.
+ *
+ * @param url the address to which the digits are appended
+ * @param onFault called with the reason of a failed look-up, at most once a minute
+ */
+export function createBreachCheck(
+  url: string,
   onFault: (reason: string) => void
-): PasswordRules {
-  return { minLength: passwordMinLength, ...(url !== null && { isBreached: breachCheck(url, onFault) }) }
-}
-
-/** By k-anonymity: five digits of a hash leave, which thousands of passwords share, and the rest is compared here. */
-function breachCheck(url: string, onFault: (reason: string) => void): (password: string) => Promise<boolean> {
-  let toldAt = Number.NEGATIVE_INFINITY
+): (password: string) => Promise<boolean> {
+  let reportedAtMs = Number.NEGATIVE_INFINITY
   return async (password) => {
-    // What such lists are made of; it protects nothing here.
+    // The API requires SHA-1. The hash is not stored.
     const hash = createHash('sha1').update(password).digest('hex').toUpperCase()
     try {
-      return isListed(await listAt(url + hash.slice(0, 5)), hash.slice(5))
+      return isListed(await fetchHashes(url + hash.slice(0, PREFIX_LENGTH)), hash.slice(PREFIX_LENGTH))
     } catch (error) {
-      if (performance.now() - toldAt < REPORT_INTERVAL_MS) return false
-      toldAt = performance.now()
+      if (performance.now() - reportedAtMs < REPORT_INTERVAL_MS) return false
+      reportedAtMs = performance.now()
       onFault(reasonOf(error))
       return false
     }
   }
 }
 
-async function listAt(url: string): Promise<string> {
+async function fetchHashes(url: string): Promise<string> {
   // Padding with unused entries, so that the length of the encrypted response does not reveal the prefix.
   const headers = { accept: 'text/plain', 'add-padding': 'true' }
   return (await boundedFetch(url, headers, FETCH_LIMITS)).toString('latin1')
 }
 
-function isListed(list: string, rest: string): boolean {
-  if (!LIST.test(list)) throw new Error('the answer is no list of hashes')
+function isListed(list: string, suffix: string): boolean {
+  if (!HASH_LIST.test(list)) throw new Error('the response is not a list of password hashes')
   const line = list
     .toUpperCase()
     .split(/\r?\n/)
-    .find((entry) => entry.startsWith(`${rest}:`))
-  // An entry that only pads was seen no time.
-  return line !== undefined && Number(line.slice(rest.length + 1)) > 0
+    .find((entry) => entry.startsWith(`${suffix}:`))
+  // The count of a padding entry is 0.
+  return line !== undefined && Number(line.slice(suffix.length + 1)) > 0
 }
 
-/** Without the address, whose end is of the password's hash. */
+/** The reason without the URL, which ends with digits of the password's hash. */
 function reasonOf(error: unknown): string {
   const { message, cause } = error as Error
   return cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : message

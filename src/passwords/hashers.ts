@@ -1,46 +1,50 @@
-/** Passwords as Django stores them: made, checked, renewed, and never in the way of the event loop. */
+/** Hashes and checks passwords in Django's encoded form, without blocking the event loop. */
 import { constantTimeEqual } from '../crypto/constant-time.ts'
 import { randomText } from '../crypto/random.ts'
 import { ValidationError } from '../errors.ts'
 import type { HasherName, Settings } from '../settings/schema.ts'
 import { type Algorithm, BCRYPT_MAX_BYTES, createAlgorithms } from './algorithms.ts'
-import { whenItsTurnComes } from './queue.ts'
+import { runQueued } from './queue.ts'
 
 export { HashingOverloaded } from './queue.ts'
 
-/** In UTF-8. A longer password reaches no hash function. */
+/** In bytes of UTF-8. Longer passwords are not hashed, which bounds the work. */
 export const MAX_PASSWORD_BYTES = 1024
 
-/** Django's column holds 128 characters, a custom one perhaps some more. */
+/** In characters. Django's column has 128; that of a custom user model may have more. */
 const MAX_ENCODED_LENGTH = 256
 
 export interface PasswordCheck {
   correct: boolean
-  /** Correct, and to be renewed with `makePassword`: made by another algorithm, with less work or with a weak salt. */
+  /**
+   * True if the password is correct, but should be hashed again with `makePassword`: its hash has another algorithm
+   * than the preferred one, a lower work factor or a weak salt.
+   */
   outdated: boolean
 }
 
-/** Each throws {@link HashingOverloaded} when the queue is full. */
+/** Every method throws {@link HashingOverloaded} if the queue is full. */
 export interface Hashers {
   /**
    * Hashes a password for storage with the preferred algorithm; Django's `make_password`.
    *
-   * @param password Any Unicode text of at most 1,024 bytes in UTF-8 (72 for plain bcrypt), without NUL; neither
-   *   normalised nor trimmed. An empty one is hashed too.
-   * @returns Django's encoded form, such as `bcrypt_sha256$$2b$12$<salt><hash>`: at most 128 characters.
-   * @throws {ValidationError} with `password`, for any other password
+   * @param password at most 1,024 bytes in UTF-8 (72 for plain bcrypt), without NUL characters and lone surrogates;
+   *   neither normalised nor trimmed; may be empty
+   * @returns Django's encoded form, such as `bcrypt_sha256$$2b$12$<salt><hash>`, of at most 128 characters
+   * @throws {ValidationError} with a message for `password`, for any other password
    */
   makePassword(password: string): Promise<string>
   /**
-   * Holds a password against a stored hash; Django's `check_password`.
+   * Checks a password against a stored hash; Django's `check_password`.
    *
-   * As there, a refusal costs as much as a fresh hash would: for bcrypt and PBKDF2 with less work than is asked of new
-   * hashes, and for what is malformed, unusable or absent. A hash of another algorithm costs what it costs.
+   * As in Django, rejecting a password takes as long as creating a hash, so that the response time does not reveal
+   * whether a user exists (user enumeration). This holds for bcrypt and PBKDF2 with a lower work factor, and for a hash
+   * that is malformed, unusable or absent. Checking a hash of another algorithm takes the time of that algorithm.
    *
-   * @param encoded What is stored; whatever no accepted algorithm made is incorrect, and throws nothing.
+   * @param encoded the stored hash. A hash that no accepted algorithm can read never matches; it is not an error.
    */
   checkPassword(password: string, encoded: string | null): Promise<PasswordCheck>
-  /** The work of a check without a check, for a user who does not exist. */
+  /** Takes the time of a check, for a user who does not exist (user enumeration). */
   runDummyHash(password: string): Promise<void>
 }
 
@@ -51,35 +55,35 @@ export function createHashers(settings: Pick<Settings, 'passwordHashers' | 'bcry
 
   const identify = (encoded: string) => passwordHashers.find((name) => encoded.startsWith(`${name}$`))
 
-  const encodeFresh = (password: string) => algorithms[preferred].fresh().encode(password)
+  const encode = (password: string) => algorithms[preferred].create().encode(password)
 
   async function verify(password: string, encoded: string): Promise<PasswordCheck> {
     const name = identify(encoded)
-    const recipe = name && decode(algorithms[name], encoded)
-    if (!recipe) {
-      await encodeFresh(password)
+    const hasher = name && decode(algorithms[name], encoded)
+    if (!hasher) {
+      await encode(password)
       return { correct: false, outdated: false }
     }
-    // In this order: a password that bcrypt would cut is refused only after the work.
-    const correct = constantTimeEqual(await recipe.encode(password), encoded) && isHashable(password, name)
-    const mustUpdate = name !== preferred || recipe.mustUpdate
-    if (!correct && name === preferred) await recipe.hardenRuntime(password)
+    // Hashes before it checks the length, so that a password that bcrypt would truncate takes the same time.
+    const correct = constantTimeEqual(await hasher.encode(password), encoded) && isHashable(password, name)
+    const mustUpdate = name !== preferred || hasher.mustUpdate
+    if (!correct && name === preferred) await hasher.hardenRuntime(password)
     return { correct, outdated: correct && mustUpdate && isHashable(password, preferred) }
   }
 
   return {
     async makePassword(password) {
-      const fault = faultOf(password, maxBytes(preferred))
+      const fault = faultOf(password, maxBytesOf(preferred))
       if (fault) throw new ValidationError({ password: [fault] })
-      return whenItsTurnComes(() => encodeFresh(password))
+      return runQueued(() => encode(password))
     },
     async checkPassword(password, encoded) {
       if (!isHashable(password)) return { correct: false, outdated: false }
-      return whenItsTurnComes(() => verify(password, encoded ?? ''))
+      return runQueued(() => verify(password, encoded ?? ''))
     },
     async runDummyHash(password) {
-      // Where a check would answer at once, so does this.
-      if (isHashable(password)) await whenItsTurnComes(() => encodeFresh(password))
+      // `checkPassword` does not hash such a password either.
+      if (isHashable(password)) await runQueued(() => encode(password))
     }
   }
 }
@@ -87,22 +91,25 @@ export function createHashers(settings: Pick<Settings, 'passwordHashers' | 'bcry
 const decode = (algorithm: Algorithm, encoded: string) =>
   encoded.length <= MAX_ENCODED_LENGTH ? algorithm.decode(encoded) : undefined
 
-const maxBytes = (name?: HasherName) => (name === 'bcrypt' ? BCRYPT_MAX_BYTES : MAX_PASSWORD_BYTES)
+const maxBytesOf = (name?: HasherName) => (name === 'bcrypt' ? BCRYPT_MAX_BYTES : MAX_PASSWORD_BYTES)
 
-const isHashable = (password: string, name?: HasherName) => faultOf(password, maxBytes(name)) === undefined
+const isHashable = (password: string, name?: HasherName) => faultOf(password, maxBytesOf(name)) === undefined
 
-/** Why a password cannot be hashed, in DRF's words; undefined if it can. */
-function faultOf(password: string, maximum: number): string | undefined {
-  // PBKDF2 and scrypt hash "pass" and "pass\0" alike.
+/** DRF's message if a password cannot be hashed. */
+function faultOf(password: string, maxBytes: number): string | undefined {
+  // PBKDF2 and scrypt return the same hash for "pass" and "pass\0": HMAC pads a short key with zeros.
   if (password.includes('\0')) return 'Null characters are not allowed.'
   const surrogate = /\p{Surrogate}/u.exec(password)?.[0]
   if (surrogate) return `Surrogate characters are not allowed: U+${surrogate.charCodeAt(0).toString(16).toUpperCase()}.`
-  if (Buffer.byteLength(password) > maximum) return `Ensure this field has no more than ${maximum} bytes.`
+  if (Buffer.byteLength(password) > maxBytes) return `Ensure this field has no more than ${maxBytes} bytes.`
   return undefined
 }
 
-/** What Django stores for a user who cannot sign in by password: `!` and 40 random characters of `[A-Za-z0-9]`. */
+/**
+ * Django's `make_password(None)`, for a user who cannot sign in with a password: `!` and 40 random alphanumeric
+ * characters.
+ */
 export const makeUnusablePassword = (): string => `!${randomText(40)}`
 
-/** Django's `is_password_usable`: true also for a hash that is malformed. */
+/** Django's `is_password_usable`, which is also true for a malformed hash. */
 export const isPasswordUsable = (encoded: string): boolean => !encoded.startsWith('!')

@@ -1,7 +1,8 @@
 /**
- * Keeps hashing from taking the whole machine: as many at a time as there are cores, and a short line behind them.
+ * Limits concurrent password hashing to the number of cores, with a bounded queue, so that a burst of logins cannot
+ * exhaust memory or delay every other request.
  *
- * There is one line for the process, since its cores are shared by all that runs in it.
+ * The queue is shared by the whole process, like the cores.
  */
 import { availableParallelism } from 'node:os'
 import { ServiceUnavailable } from '../errors.ts'
@@ -9,27 +10,27 @@ import { ServiceUnavailable } from '../errors.ts'
 const MAX_RUNNING = availableParallelism()
 const MAX_WAITING = 100
 
-/** Too many passwords are waiting to be hashed: nothing was done, try again later. */
+/** 503: the queue of passwords to hash is full. Nothing was hashed; the client may retry. */
 export class HashingOverloaded extends ServiceUnavailable {}
 
 let running = 0
 const waiting: (() => void)[] = []
 
 /**
- * Runs a job when its turn comes, first come, first served.
+ * Runs a job as soon as a slot is free, in the order of the calls.
  *
- * @throws {HashingOverloaded} when 100 are waiting already
+ * @throws {HashingOverloaded} if 100 jobs are waiting; and any error of the job
  */
-export async function whenItsTurnComes<Result>(job: () => Promise<Result>): Promise<Result> {
-  await enter()
+export async function runQueued<Result>(job: () => Promise<Result>): Promise<Result> {
+  await acquireSlot()
   try {
     return await job()
   } finally {
-    leave()
+    releaseSlot()
   }
 }
 
-function enter(): Promise<void> {
+function acquireSlot(): Promise<void> {
   if (running < MAX_RUNNING) {
     running++
     return Promise.resolve()
@@ -38,9 +39,9 @@ function enter(): Promise<void> {
   return new Promise((resolve) => waiting.push(resolve))
 }
 
-function leave(): void {
+function releaseSlot(): void {
   const next = waiting.shift()
-  // The place goes from hand to hand, so that nobody can slip in between.
+  // Without decrementing `running`, so that a new job cannot take the slot before the waiting one.
   if (next) next()
   else running--
 }

@@ -1,7 +1,6 @@
 /**
- * Django's four password validators: too similar, too short, too common, entirely numeric. And, if asked for, one of ours.
- *
- * Nothing here looks at settings or rows: what makes or changes a password asks, and decides how to answer.
+ * Django's four password validators (UserAttributeSimilarityValidator, MinimumLengthValidator, CommonPasswordValidator
+ * and NumericPasswordValidator) with their messages, and an optional check for breached passwords.
  */
 import { strip } from '../python-strip.ts'
 
@@ -11,13 +10,13 @@ export interface PasswordFault {
 }
 
 export interface PasswordRules {
-  /** In characters, which are code points as in Python; at least 1. */
+  /** In code points, as in Python; at least 1. */
   minLength: number
-  /** Asked of a password in which nothing else is wrong; see password-rules.ts. */
+  /** Called for passwords that pass the other validators. */
   isBreached?: (password: string) => Promise<boolean>
 }
 
-/** What a password must not be like. */
+/** The attributes of a user that a password must not be similar to. */
 export interface PasswordOwner {
   username?: string
   firstName?: string
@@ -25,11 +24,11 @@ export interface PasswordOwner {
   email?: string
 }
 
-/** What Django has unless a setting says otherwise. */
+/** Django's defaults. */
 const DEFAULT_RULES: PasswordRules = { minLength: 8 }
 const MAX_SIMILARITY = 0.7
-/** Django's fields in Django's order, under the names that its messages give them. */
-const PERSONAL: [field: keyof PasswordOwner, name: string][] = [
+/** Django's DEFAULT_USER_ATTRIBUTES, with their names in messages. */
+const USER_ATTRIBUTES: [attribute: keyof PasswordOwner, name: string][] = [
   ['username', 'username'],
   ['firstName', 'first name'],
   ['lastName', 'last name'],
@@ -37,33 +36,30 @@ const PERSONAL: [field: keyof PasswordOwner, name: string][] = [
 ]
 
 /** Django's password_validators_help_texts. */
-export const passwordHelpTexts = ({ minLength }: PasswordRules = DEFAULT_RULES): readonly string[] => [
+export const passwordValidatorsHelpTexts = ({ minLength }: PasswordRules = DEFAULT_RULES): readonly string[] => [
   'Your password can’t be too similar to your other personal information.',
-  `Your password must contain at least ${inCharacters(minLength)}.`,
+  `Your password must contain at least ${formatCharacters(minLength)}.`,
   'Your password can’t be a commonly used password.',
   'Your password can’t be entirely numeric.'
 ]
 
-/** The help texts of a site that asks for 8 characters. */
-export const PASSWORD_HELP_TEXTS = passwordHelpTexts()
-
 /**
- * Django's validate_password, which runs all four and reports all that is wrong, in this order. The first call loads
- * the list of common passwords, which takes some 0.1 s and 4 MB. Only what all four find good is looked up among breaches.
+ * Runs Django's four validators and returns the faults in its order. The breach check only runs for a password that
+ * passes them. The first call loads the list of common passwords, which takes about 0.1 s and 4 MB.
  *
- * @param user null: there is nobody to be similar to
- * @returns an empty list for a good password
+ * @param user null to skip the similarity validator
+ * @returns an empty list for a valid password
  */
-export async function faultsOfPassword(
+export async function findPasswordFaults(
   password: string,
   user: PasswordOwner | null,
   { minLength, isBreached }: PasswordRules = DEFAULT_RULES
 ): Promise<PasswordFault[]> {
-  const like = user === null ? undefined : nameOfSimilar(password, user)
-  const short = `This password is too short. It must contain at least ${inCharacters(minLength)}.`
+  const similar = user === null ? undefined : findSimilarAttribute(password, user)
+  const tooShort = `This password is too short. It must contain at least ${formatCharacters(minLength)}.`
   const faults = [
-    ...faultIf(like !== undefined, 'password_too_similar', `The password is too similar to the ${like}.`),
-    ...faultIf([...password].length < minLength, 'password_too_short', short),
+    ...faultIf(similar !== undefined, 'password_too_similar', `The password is too similar to the ${similar}.`),
+    ...faultIf([...password].length < minLength, 'password_too_short', tooShort),
     ...faultIf(await isCommon(password), 'password_too_common', 'This password is too common.'),
     ...faultIf(NUMERIC.test(password), 'password_entirely_numeric', 'This password is entirely numeric.')
   ]
@@ -71,48 +67,56 @@ export async function faultsOfPassword(
   return [{ message: 'This password has appeared in a data breach.', code: 'password_breached' }]
 }
 
-const faultIf = (wrong: boolean, code: PasswordFault['code'], message: string): PasswordFault[] =>
-  wrong ? [{ message, code }] : []
+const faultIf = (isFault: boolean, code: PasswordFault['code'], message: string): PasswordFault[] =>
+  isFault ? [{ message, code }] : []
 
-function inCharacters(count: number): string {
+function formatCharacters(count: number): string {
   return `${count} character${count === 1 ? '' : 's'}`
 }
 
-function nameOfSimilar(password: string, user: PasswordOwner): string | undefined {
+/** Returns the name of the first attribute that the password is similar to. */
+function findSimilarAttribute(password: string, user: PasswordOwner): string | undefined {
   const characters = [...password.toLowerCase()]
-  const found = PERSONAL.find(([field]) => partsOf(user[field] ?? '').some((part) => isSimilar(characters, part)))
+  const found = USER_ATTRIBUTES.find(([attribute]) =>
+    splitAttribute(user[attribute] ?? '').some((part) => isSimilar(characters, part))
+  )
   return found?.[1]
 }
 
-/** What Python's `\W+` leaves of a value in lower case, and the value itself; nothing of a value that is empty. */
-export function partsOf(value: string): string[] {
+/** Splits a value in lower case at Python's `\W+`, and appends the whole value; empty for an empty value. */
+export function splitAttribute(value: string): string[] {
   const lower = value.toLowerCase()
   return lower === '' ? [] : [...lower.split(/[^\p{L}\p{N}_]+/u), lower]
 }
 
 function isSimilar(password: string[], part: string): boolean {
   const characters = [...part]
-  return !isTooShortToCompare(password.length, characters.length) && quickRatio(password, characters) >= MAX_SIMILARITY
+  return (
+    !exceedsMaximumLengthRatio(password.length, characters.length) && quickRatio(password, characters) >= MAX_SIMILARITY
+  )
 }
 
 /**
- * Django's exceeds_maximum_length_ratio, of the lengths of a password and a part. It is also what keeps a long password
- * against many parts quick: only what is less than ten times as long as a part is compared to it.
+ * Django's exceeds_maximum_length_ratio. It also bounds the time for a long password and an attribute with many parts:
+ * parts that are much shorter than the password are not compared.
  */
-export const isTooShortToCompare = (password: number, part: number, maxSimilarity = MAX_SIMILARITY): boolean =>
-  password >= 10 * part && part < (maxSimilarity / 2) * password
+export const exceedsMaximumLengthRatio = (
+  passwordLength: number,
+  partLength: number,
+  maxSimilarity = MAX_SIMILARITY
+): boolean => passwordLength >= 10 * partLength && partLength < (maxSimilarity / 2) * passwordLength
 
-/** Python's SequenceMatcher.quick_ratio: which characters there are and how often, wherever they stand. */
+/** Python's SequenceMatcher.quick_ratio, which compares the counts of characters and ignores their positions. */
 export function quickRatio(a: readonly string[], b: readonly string[]): number {
   const length = a.length + b.length
   if (length === 0) return 1
-  const left = new Map<string, number>()
-  for (const character of b) left.set(character, (left.get(character) ?? 0) + 1)
+  const unmatched = new Map<string, number>()
+  for (const character of b) unmatched.set(character, (unmatched.get(character) ?? 0) + 1)
   let matches = 0
   for (const character of a) {
-    const count = left.get(character) ?? 0
+    const count = unmatched.get(character) ?? 0
     if (count > 0) matches++
-    left.set(character, count - 1)
+    unmatched.set(character, count - 1)
   }
   return (2 * matches) / length
 }
@@ -132,8 +136,8 @@ const isCommon = async (password: string): Promise<boolean> =>
 let common: Promise<ReadonlySet<string>> | undefined
 
 /**
- * Passwords that are guessed first, in lower case: the list of zxcvbn-ts. Django's own list is Django's, so that a
- * password may be common here and not there, or the other way round.
+ * Returns the common passwords in lower case: the list of zxcvbn-ts. Django has another list, so that a password may be
+ * common in only one of the two.
  */
 export function commonPasswords(): Promise<ReadonlySet<string>> {
   common ??= loadCommonPasswords()

@@ -1,7 +1,8 @@
 /** The plugins that add the endpoints, each in an encapsulated scope with its own parsers and error handler. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
-import { pageByNumber } from '../drf/pagination.ts'
+import { JWT_SECURITY } from '../authentication/jwt.ts'
+import { paginateByNumber } from '../drf/pagination.ts'
 import { errorResponses } from '../drf/responses.ts'
 import { drfScope, view } from '../drf/view.ts'
 import { and, isAdminUser, isAuthenticated } from '../guards/guards.ts'
@@ -53,7 +54,7 @@ export async function accountRoutes(app: FastifyInstance): Promise<void> {
 const VIEW_GROUP = 'auth.view_group'
 
 function staffRoutes(app: FastifyInstance): void {
-  const paginate: Paginate = (request, rows) => pageByNumber(request, rows, { size: 50, max: 500 })
+  const paginate: Paginate = (request, rows) => paginateByNumber(request, rows, { size: 50, max: 500 })
   const forStaff = (model: 'auth.user' | 'auth.group' | 'auth.permission', map: PermissionMap) => ({
     before: [and(isAdminUser, modelPermissions(model, { map }))],
     paginate
@@ -75,7 +76,7 @@ function protectedRoute(app: FastifyInstance): void {
     methods: {
       GET: {
         summary: 'Check that you are authenticated',
-        security: [{ jwt: [] }],
+        security: JWT_SECURITY,
         response: { 200: Type.Object({ message: Type.String() }), ...errorResponses(401) },
         handler: async () => ({ message: 'This is a protected view.' })
       }

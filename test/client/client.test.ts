@@ -74,7 +74,7 @@ t.test('what the server says to a login that it refuses is in the error', async 
   const answers: [status: number, body: string, expected: object][] = [
     [429, '{"detail":"Wait."}', { name: 'SignInError', detail: 'Wait.', retryAfter: 7, retryable: true }],
     [400, '{"non_field_errors":["No.","Never."]}', { detail: 'No. Never.', message: 'No. Never.' }],
-    [403, '{}', { name: 'SignInError', detail: '', message: 'The server has refused with 403.' }],
+    [403, '{}', { name: 'SignInError', detail: '', message: 'The server rejected the login with status 403.' }],
     [404, '<html>', { name: 'NetworkError', status: 404, retryable: false }],
     [503, '{"detail":"Down."}', { name: 'NetworkError', status: 503, retryAfter: 7, retryable: true }],
     [200, '<html>', { name: 'NetworkError', status: 200, retryable: true }],

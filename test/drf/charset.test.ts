@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { decoderFor } from '../../src/drf/charset.ts'
+import { getDecoder } from '../../src/drf/charset.ts'
 import { ParseError } from '../../src/errors.ts'
 
-const decode = (bytes: number[] | Uint8Array, charset?: string) => decoderFor(charset, 'JSON')(Uint8Array.from(bytes))
+const decode = (bytes: number[] | Uint8Array, charset?: string) => getDecoder(charset, 'JSON')(Uint8Array.from(bytes))
 
 t.test('malformed UTF-8 is refused in the words of Python, with the first bad byte and its position', async (t) => {
   const faults: [bytes: number[], complaint: string][] = [
@@ -67,7 +67,7 @@ t.test(
     const more = 'quoted-printable quotedprintable rot13 rot_13 undefined uu uu_codec zip zlib zlib_codec'
     for (const charset of [...names.split(' '), ...more.split(' ')]) {
       t.throws(
-        () => decoderFor(charset, 'JSON'),
+        () => getDecoder(charset, 'JSON'),
         new ParseError(`Unsupported charset "${charset}" in request Content-Type header.`)
       )
     }

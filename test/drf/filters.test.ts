@@ -2,7 +2,7 @@
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
 import Type from 'typebox'
-import { type Direction, filtersOf, orderingOf, searchTerms } from '../../src/drf/filters.ts'
+import { type Direction, readFilters, readOrdering, readSearchTerms } from '../../src/drf/filters.ts'
 import { AuthError } from '../../src/errors.ts'
 
 const request = (query: string) => ({ url: `/?${query}` }) as FastifyRequest
@@ -42,13 +42,13 @@ t.test('a search is words and phrases', async (t) => {
   ]
   for (const [query, terms] of searches)
     t.strictSame(
-      outcomeOf(() => searchTerms(request(query))),
+      outcomeOf(() => readSearchTerms(request(query))),
       terms,
       query
     )
   for (const odd of ['"'.repeat(200), `${'\\"'.repeat(99)}x`, `a${'"a\''.repeat(60)}`]) {
     t.ok(
-      outcomeOf(() => searchTerms(request(`search=${encodeURIComponent(odd)}`))),
+      outcomeOf(() => readSearchTerms(request(`search=${encodeURIComponent(odd)}`))),
       'soon done'
     )
   }
@@ -73,7 +73,7 @@ t.test('an ordering names columns that there are; others are passed over', async
     ['ordering=id&ordering=-username', ['name desc']],
     ['ordering[]=id', []]
   ]
-  for (const [query, order] of orders) t.strictSame(orderingOf(request(query), columns), order, query)
+  for (const [query, order] of orders) t.strictSame(readOrdering(request(query), columns), order, query)
 })
 
 t.test('filters are read as what they are, and all that are wrong are told', async (t) => {
@@ -112,7 +112,7 @@ t.test('filters are read as what they are, and all that are wrong are told', asy
   ]
   for (const [query, values] of readings) {
     t.strictSame(
-      outcomeOf(() => filtersOf(request(query), filters)),
+      outcomeOf(() => readFilters(request(query), filters)),
       values,
       query
     )

@@ -1,9 +1,9 @@
 import t from 'tap'
-import { decoderFor } from '../../src/drf/charset.ts'
+import { getDecoder } from '../../src/drf/charset.ts'
 import { MAX_FORM_FIELDS, parseForm } from '../../src/drf/form.ts'
 import { ParseError } from '../../src/errors.ts'
 
-const parse = (body: string) => [...parseForm(Buffer.from(body, 'latin1'), decoderFor(undefined, 'Form'))]
+const parse = (body: string) => [...parseForm(Buffer.from(body, 'latin1'), getDecoder(undefined, 'Form'))]
 
 t.test('a form is read as Django reads it', async (t) => {
   const readings: [body: string, fields: [string, string][]][] = [

@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { decoderFor } from '../../src/drf/charset.ts'
+import { getDecoder } from '../../src/drf/charset.ts'
 import { FILE, MAX_FORM_FIELDS } from '../../src/drf/form.ts'
 import { parseMultipart } from '../../src/drf/multipart.ts'
 import { ParseError } from '../../src/errors.ts'
 
-const decode = decoderFor(undefined, 'Multipart form')
+const decode = getDecoder(undefined, 'Multipart form')
 const parse = async (body: string, boundary?: string) => [
   ...(await parseMultipart(Buffer.from(body, 'latin1'), boundary, decode))
 ]

@@ -1,7 +1,7 @@
 /** Lists in pieces: what a piece is, and where its links lead. */
 import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
-import { type Page, pageByLimit, pageByNumber, type Rows } from '../../src/drf/pagination.ts'
+import { type Page, paginateByNumber, paginateByOffset, type Rows } from '../../src/drf/pagination.ts'
 import { drfScope } from '../../src/drf/view.ts'
 
 const SIZE = { size: 2, max: 3 }
@@ -15,8 +15,8 @@ function appWith(length: number) {
     find: async ({ skip, take }) => all.slice(skip, skip + take)
   }
   drfScope(app)
-  app.get('/pages/', (request) => pageByNumber(request, rows, SIZE))
-  app.get('/limits/', (request) => pageByLimit(request, rows, SIZE))
+  app.get('/pages/', (request) => paginateByNumber(request, rows, SIZE))
+  app.get('/limits/', (request) => paginateByOffset(request, rows, SIZE))
   return async (url: string) => {
     const answer = await app.inject({ url, headers: { host: 'h:8000' } })
     return answer.statusCode === 200 ? (answer.json() as Page<number>) : [answer.statusCode, answer.json()]
@@ -99,7 +99,7 @@ t.test('a list is asked for no more than may be had', async (t) => {
     }
   }
   const request = (url: string) => ({ url, protocol: 'http', host: 'h' }) as FastifyRequest
-  await pageByNumber(request('/?page_size=1000000'), rows, SIZE)
-  await pageByLimit(request('/?limit=1000000'), rows, SIZE)
+  await paginateByNumber(request('/?page_size=1000000'), rows, SIZE)
+  await paginateByOffset(request('/?limit=1000000'), rows, SIZE)
   t.strictSame(asked, [3, 3])
 })

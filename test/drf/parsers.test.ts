@@ -1,7 +1,7 @@
 import { gzipSync } from 'node:zlib'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import t, { type Test } from 'tap'
-import { BODY_LIMIT } from '../../src/drf/parsers.ts'
+import { BODY_LIMIT_BYTES } from '../../src/drf/parsers.ts'
 import { scopeWith, sendRaw } from './scope.ts'
 
 /** Shows what became of a body: a Map as its entries, none as "none". */
@@ -152,8 +152,8 @@ t.test('a body that is not what its type says is 400, and the connection lives o
 
 t.test('a body over 64 KiB is refused unread', async (t) => {
   const app = await echo(t)
-  t.equal((await post(app, 'application/json', '"'.padEnd(BODY_LIMIT - 1, 'x').concat('"'))).statusCode, 200)
-  const answer = await post(app, 'application/json', '"'.padEnd(BODY_LIMIT, 'x').concat('"'))
+  t.equal((await post(app, 'application/json', '"'.padEnd(BODY_LIMIT_BYTES - 1, 'x').concat('"'))).statusCode, 200)
+  const answer = await post(app, 'application/json', '"'.padEnd(BODY_LIMIT_BYTES, 'x').concat('"'))
   t.equal(answer.statusCode, 413)
   t.strictSame(answer.json(), { detail: 'Request body is too large' })
   const unsent = await sendRaw(

@@ -20,7 +20,7 @@ t.test('faults of fields and those that only a table knows come together, in the
             size: CharField({ required: false })
           }),
           response: { 200: Type.Object({ name: Type.String() }) },
-          faults: async (given: { name?: string; size?: string }) => {
+          validate: async (given: { name?: string; size?: string }) => {
             seen.push(given)
             if (given.size === 'none') throw new NotFound()
             return { ...(given.name === 'taken' && { name: ['There is one.'] }), unknown: ['Not told.'], size: [] }

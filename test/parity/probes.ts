@@ -1,6 +1,6 @@
 /** The routes besides Latchkey's own that the cases ask for. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
-import { pageByLimit, pageByNumber } from '../../src/drf/pagination.ts'
+import { paginateByNumber, paginateByOffset } from '../../src/drf/pagination.ts'
 import { drfScope } from '../../src/drf/view.ts'
 import {
   accountRoutes,
@@ -84,11 +84,11 @@ async function addGroups(app: FastifyInstance): Promise<void> {
     groupRoutes(scope, '/r/groups-view/', { before: [modelPermissions(group, { map: { GET: ['view'] } })] })
     groupRoutes(scope, '/r/groups-page/', {
       before: [],
-      paginate: (request, rows) => pageByNumber(request, rows, size)
+      paginate: (request, rows) => paginateByNumber(request, rows, size)
     })
     groupRoutes(scope, '/r/groups-limit/', {
       before: [],
-      paginate: (request, rows) => pageByLimit(request, rows, size)
+      paginate: (request, rows) => paginateByOffset(request, rows, size)
     })
   })
 }

@@ -2,8 +2,7 @@
 import Fastify from 'fastify'
 import t from 'tap'
 import { accountRoutes } from '../../src/index.ts'
-import { passwordRulesOf } from '../../src/passwords/breaches.ts'
-import { faultsOfPassword } from '../../src/passwords/validators.ts'
+import { Passwords } from '../../src/passwords/passwords.ts'
 import latchkey from '../../src/plugin.ts'
 import { worldOf } from '../support/build.ts'
 import { CHEAP } from '../support/settings.ts'
@@ -11,20 +10,19 @@ import { type Answer, KNOWN, listing, PREFIX, REST, startBreaches } from './brea
 
 const OTHERS = Array.from({ length: 5000 }, (_, at) => `${at.toString(16).toUpperCase().padStart(35, '0')}:${at % 3}`)
 
-/** Rules as the settings make them, and what was told of faults. */
+/** Password rules with this look-up, and the reports of failed look-ups. */
 function rulesWith(passwordBreachedUrl: string | null) {
   const told: string[] = []
-  const settings = { passwordMinLength: 8, passwordBreachedUrl } as Parameters<typeof passwordRulesOf>[0]
-  const rules = passwordRulesOf(settings, (reason) => told.push(reason))
-  const codesOf = async (password: string) => (await faultsOfPassword(password, null, rules)).map(({ code }) => code)
-  return { rules, told, codesOf }
+  const passwords = new Passwords({ passwordMinLength: 8, passwordBreachedUrl }, (reason) => told.push(reason))
+  const codesOf = async (password: string) => (await passwords.faultsOf(password, null)).map(({ code }) => code)
+  return { passwords, told, codesOf }
 }
 
 t.test('a password that others know of is refused, and only five digits of its hash have left', async (t) => {
   const { asked, url } = await startBreaches(t, listing(...OTHERS, `${REST}:42`))
-  const { rules, told, codesOf } = rulesWith(url)
+  const { passwords, told, codesOf } = rulesWith(url)
 
-  t.strictSame(await faultsOfPassword(KNOWN, null, rules), [
+  t.strictSame(await passwords.faultsOf(KNOWN, null), [
     { message: 'This password has appeared in a data breach.', code: 'password_breached' }
   ])
   t.match(asked, [{ url: `/range/${PREFIX}`, padding: 'true' }])
@@ -59,9 +57,9 @@ t.test('whatever goes wrong there, the password passes, and one line a minute sa
     [(response) => response.writeHead(500).end(`${REST}:42`), /^the server responded with status 500$/],
     [(response) => response.writeHead(404).end(), /^the server responded with status 404$/],
     [(response) => response.writeHead(302, { location: `${elsewhere.url}${PREFIX}` }).end(), /redirect/],
-    [(response) => response.end(`<html>${REST}:42`), /^the answer is no list of hashes$/],
-    [(response) => response.end(`${REST}:x`), /^the answer is no list of hashes$/],
-    [(response) => response.end(), /^the answer is no list of hashes$/],
+    [(response) => response.end(`<html>${REST}:42`), /^the response is not a list of password hashes$/],
+    [(response) => response.end(`${REST}:x`), /^the response is not a list of password hashes$/],
+    [(response) => response.end(), /^the response is not a list of password hashes$/],
     [(response) => response.end(`${REST}:42\r\n`.repeat(10_000)), /^the response has more than 262144 bytes$/],
     [(response) => response.writeHead(200, { 'content-length': 100 }).end(REST, () => response.destroy()), /./],
     [(response) => response.destroy(), /./]

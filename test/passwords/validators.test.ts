@@ -2,14 +2,13 @@
 import t from 'tap'
 import {
   commonPasswords,
-  faultsOfPassword,
-  isTooShortToCompare,
-  PASSWORD_HELP_TEXTS,
+  exceedsMaximumLengthRatio,
+  findPasswordFaults,
   type PasswordFault,
   type PasswordOwner,
-  partsOf,
-  passwordHelpTexts,
-  quickRatio
+  passwordValidatorsHelpTexts,
+  quickRatio,
+  splitAttribute
 } from '../../src/passwords/validators.ts'
 import vectors from './validator-vectors.json' with { type: 'json' }
 
@@ -31,7 +30,7 @@ const ownerOf = ({ first_name: firstName = '', last_name: lastName = '', ...user
 })
 
 async function codesOf(password: string, user: PasswordOwner | null = null): Promise<string[]> {
-  return (await faultsOfPassword(password, user)).map(({ code }) => code)
+  return (await findPasswordFaults(password, user)).map(({ code }) => code)
 }
 
 /** Line separators are characters as well, and would break the report. */
@@ -41,7 +40,7 @@ const isNumeric = async (password: string) => (await codesOf(password)).includes
 
 t.test('every password that Django judged is judged the same, in the same words', async (t) => {
   for (const { password, user, errors } of judgedByDjango) {
-    const faults = await faultsOfPassword(password, ownerOf(user))
+    const faults = await findPasswordFaults(password, ownerOf(user))
     t.strictSame(faults.map(inOrder), errors.map(inOrder), JSON.stringify(password.slice(0, 40)))
   }
 })
@@ -51,7 +50,7 @@ t.test("a password that is on our list and not on Django's is common all the sam
 })
 
 t.test('all that is wrong is reported at once: similar, short, common, numeric', async (t) => {
-  t.strictSame(await faultsOfPassword('123456', { username: '123456' }), [
+  t.strictSame(await findPasswordFaults('123456', { username: '123456' }), [
     { code: 'password_too_similar', message: 'The password is too similar to the username.' },
     {
       code: 'password_too_short',
@@ -74,7 +73,7 @@ t.test('only the first field that a password is like is named, in the order of D
   const messages: string[] = []
 
   for (const field of ['username', 'firstName', 'lastName', 'email'] as const) {
-    const faults = await faultsOfPassword('WONDERLAND-9', fields)
+    const faults = await findPasswordFaults('WONDERLAND-9', fields)
     messages.push(...faults.map(({ message }) => message))
     delete (fields as PasswordOwner)[field]
   }
@@ -89,8 +88,12 @@ t.test('only the first field that a password is like is named, in the order of D
 t.test("likeness is counted and cut short as Python's difflib and Django do", async (t) => {
   for (const { a, b, ratio } of vectors.quick_ratio) t.equal(quickRatio([...a], [...b]), ratio, `${a} and ${b}`)
   for (const { password_len, value_len, max_similarity, result } of vectors.exceeds_maximum_length_ratio)
-    t.equal(isTooShortToCompare(password_len, value_len, max_similarity), result, `${password_len} and ${value_len}`)
-  t.equal(isTooShortToCompare(10, 1), true, '0.7 unless told otherwise')
+    t.equal(
+      exceedsMaximumLengthRatio(password_len, value_len, max_similarity),
+      result,
+      `${password_len} and ${value_len}`
+    )
+  t.equal(exceedsMaximumLengthRatio(10, 1), true, '0.7 unless told otherwise')
   t.equal(quickRatio(['🔑'], ['🔒']), 0, 'halves of a character are none')
 })
 
@@ -100,8 +103,9 @@ t.test('0.7 is too similar, a little less is not', async (t) => {
 })
 
 t.test("a value falls into the words that Python's regular expressions see", async (t) => {
-  for (const { value, parts } of vectors.split) t.strictSame(partsOf(value), [...parts, value.toLowerCase()], value)
-  t.strictSame(partsOf(''), [])
+  for (const { value, parts } of vectors.split)
+    t.strictSame(splitAttribute(value), [...parts, value.toLowerCase()], value)
+  t.strictSame(splitAttribute(''), [])
   t.strictSame(await codesOf('', { username: '@x' }), ['password_too_similar', 'password_too_short'], 'an empty part')
 })
 
@@ -112,7 +116,7 @@ t.test('characters are counted as Python does, not in halves of them', async (t)
 
 t.test('another minimum length is kept to and named, in the singular for one', async (t) => {
   const messagesOf = async (password: string, minLength: number) =>
-    (await faultsOfPassword(password, null, { minLength })).map(({ message }) => message)
+    (await findPasswordFaults(password, null, { minLength })).map(({ message }) => message)
 
   t.strictSame(await messagesOf('x7-kq', 5), [])
   t.strictSame(await messagesOf('x7-kqz', 12), ['This password is too short. It must contain at least 12 characters.'])
@@ -173,12 +177,12 @@ t.test('a long password is judged soon, against long names of many parts too', a
 })
 
 t.test('the help texts are those of Django, and name the minimum length', async (t) => {
-  t.strictSame(PASSWORD_HELP_TEXTS, [
+  t.strictSame(passwordValidatorsHelpTexts(), [
     'Your password can’t be too similar to your other personal information.',
     'Your password must contain at least 8 characters.',
     'Your password can’t be a commonly used password.',
     'Your password can’t be entirely numeric.'
   ])
-  t.equal(passwordHelpTexts({ minLength: 12 })[1], 'Your password must contain at least 12 characters.')
-  t.equal(passwordHelpTexts({ minLength: 1 })[1], 'Your password must contain at least 1 character.')
+  t.equal(passwordValidatorsHelpTexts({ minLength: 12 })[1], 'Your password must contain at least 12 characters.')
+  t.equal(passwordValidatorsHelpTexts({ minLength: 1 })[1], 'Your password must contain at least 1 character.')
 })

@@ -1,6 +1,7 @@
 /** `/groups/:id/users/`: the members of a group, for groups too large to be changed as a whole. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { PrimaryKey } from '../../drf/fields.ts'
 import { PageOf } from '../../drf/pagination.ts'
 import { NoContent } from '../../drf/responses.ts'
@@ -10,7 +11,6 @@ import { authenticatedUser } from '../../guards/auth-core.ts'
 import { missing } from '../../users/changes.ts'
 import { getGroupOr404 } from './groups.ts'
 import {
-  AUTHENTICATED,
   ERRORS,
   getUserOr404,
   NO_USER,
@@ -33,14 +33,14 @@ export function groupUserRoutes(app: FastifyInstance, { before, paginate }: Staf
     methods: {
       GET: {
         summary: 'List the members of a group',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         query: UserQuery,
         response: { 200: PageOf(UserSchema), ...ERRORS },
         handler: (request) => list(request, paginate)
       },
       POST: {
         summary: 'Add a user to a group',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         body: Type.Object({ user: PrimaryKey() }),
         response: { 201: UserSchema, ...ERRORS },
         handler: async (request, reply) => {
@@ -57,7 +57,7 @@ export function groupUserRoutes(app: FastifyInstance, { before, paginate }: Staf
     methods: {
       DELETE: {
         summary: 'Remove a user from a group',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         response: { 204: NoContent, ...ERRORS },
         handler: remove
       }

@@ -2,8 +2,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type, { type TSchema } from 'typebox'
 import { type GroupWithPermissions, getGroup, listGroups } from '../../admin/group-list.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { CharField, PrimaryKeys } from '../../drf/fields.ts'
-import { type Direction, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
+import { type Direction, ListQuery, readOrdering, readSearchTerms } from '../../drf/filters.ts'
 import { PageOf } from '../../drf/pagination.ts'
 import { NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
@@ -11,7 +12,7 @@ import { NotFound } from '../../errors.ts'
 import { type AUTHENTICATION, authenticatedUser } from '../../guards/auth-core.ts'
 import type { Guard } from '../../guards/guards.ts'
 import { primaryKeyOf } from '../../users/user.ts'
-import { AUTHENTICATED, ERRORS, type Paginate } from './users.ts'
+import { ERRORS, type Paginate } from './users.ts'
 
 const GroupSchema = Type.Object({ id: Type.Integer(), name: Type.String() })
 const GroupWithPermissionsSchema = Type.Object({
@@ -58,17 +59,17 @@ function listView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutes
     methods: {
       GET: {
         summary: 'List groups',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         query: ListQuery({}),
         response: { 200: options.paginate ? PageOf(schema) : Type.Array(schema), ...ERRORS },
         handler: (request) => list(request, options)
       },
       POST: {
         summary: 'Create a group',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         response: { 201: schema, ...ERRORS },
         body: fieldsOf(options, CharField(NAME)),
-        faults: (given: Body) => app.auth.groups.faultsOf(given),
+        validate: (given: Body) => app.auth.groups.faultsOf(given),
         handler: async (request, reply) => {
           reply.code(201)
           return create(request, request.body)
@@ -79,11 +80,11 @@ function listView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutes
 }
 
 function instanceView(app: FastifyInstance, url: `/${string}/`, options: GroupRoutesOptions): void {
-  const one = { security: AUTHENTICATED, response: { 200: schemaOf(options), ...ERRORS } }
+  const one = { security: JWT_SECURITY, response: { 200: schemaOf(options), ...ERRORS } }
   const change = {
     ...one,
     summary: 'Change a group',
-    faults: async (given: Body, request: GroupRequest) =>
+    validate: async (given: Body, request: GroupRequest) =>
       app.auth.groups.faultsOf(given, (await getGroupOr404(request)).id),
     handler: async (request: GroupRequest & { body: Body }) => update(request, request.body)
   }
@@ -108,7 +109,7 @@ interface Body {
 type GroupRequest = Pick<FastifyRequest, 'params' | 'server' | typeof AUTHENTICATION>
 
 async function list(request: FastifyRequest, { paginate }: GroupRoutesOptions): Promise<unknown> {
-  const query = { terms: searchTerms(request), order: orderingOf<object>(request, ORDERINGS) }
+  const query = { terms: readSearchTerms(request), order: readOrdering<object>(request, ORDERINGS) }
   const rows = listGroups(request.server.auth.database, query)
   return paginate ? paginate(request, rows) : rows.find({})
 }

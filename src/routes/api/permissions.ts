@@ -2,13 +2,14 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { getPermission, listPermissions, type PermissionRow } from '../../admin/permission-list.ts'
-import { type Direction, filtersOf, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
+import { type Direction, ListQuery, readFilters, readOrdering, readSearchTerms } from '../../drf/filters.ts'
 import { PageOf, type Rows } from '../../drf/pagination.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound } from '../../errors.ts'
 import { MAX_LABEL, nameOf } from '../../permissions/names.ts'
 import { primaryKeyOf } from '../../users/user.ts'
-import { AUTHENTICATED, ERRORS, type StaffRoutesOptions } from './users.ts'
+import { ERRORS, type StaffRoutesOptions } from './users.ts'
 
 const Label = Type.String({ maxLength: MAX_LABEL })
 const PermissionSchema = Type.Object({
@@ -37,7 +38,7 @@ export function permissionRoutes(app: FastifyInstance, { before, paginate }: Sta
     methods: {
       GET: {
         summary: 'List permissions',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         query: ListQuery(FILTERS),
         response: { 200: PageOf(PermissionSchema), ...ERRORS },
         handler: (request) => paginate(request, permissionRows(request))
@@ -51,7 +52,7 @@ export function permissionRoutes(app: FastifyInstance, { before, paginate }: Sta
     methods: {
       GET: {
         summary: 'Read a permission',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         response: { 200: PermissionSchema, ...ERRORS },
         handler: read
       }
@@ -68,9 +69,9 @@ const toJson = ({ id, name, codename, contentType }: PermissionRow) => ({
 })
 
 function permissionRows(request: FastifyRequest): Rows<object> {
-  const { app_label, model, codename } = filtersOf(request, FILTERS)
-  const order = orderingOf<object>(request, ORDERINGS)
-  const query = { appLabel: app_label, model, codename, terms: searchTerms(request), order }
+  const { app_label, model, codename } = readFilters(request, FILTERS)
+  const order = readOrdering<object>(request, ORDERINGS)
+  const query = { appLabel: app_label, model, codename, terms: readSearchTerms(request), order }
   const rows = listPermissions(request.server.auth.database, query)
   return { count: rows.count, find: async (range) => (await rows.find(range)).map(toJson) }
 }

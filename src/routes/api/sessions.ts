@@ -2,7 +2,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { callerOf, keptCredentialsOf, sidOf } from '../../authentication/caller.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { updateSessionAuthHash } from '../../authentication/session.ts'
+import { formatDateTime } from '../../drf/date-time.ts'
 import { CharField } from '../../drf/fields.ts'
 import { queryOf } from '../../drf/pagination.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
@@ -27,10 +29,9 @@ const SessionSchema = Type.Object({
   is_current: Type.Boolean()
 })
 const ERRORS = errorResponses(400, 401, 403, 404)
-const security = [{ jwt: [] }]
-const ENDED = { security, response: { 204: NoContent, ...ERRORS } }
-const SESSION_LIST = { security, response: { 200: Type.Array(SessionSchema), ...ERRORS } }
-const ONE_SESSION = { security, response: { 200: SessionSchema, ...ERRORS } }
+const ENDED = { security: JWT_SECURITY, response: { 204: NoContent, ...ERRORS } }
+const SESSION_LIST = { security: JWT_SECURITY, response: { 200: Type.Array(SessionSchema), ...ERRORS } }
+const ONE_SESSION = { security: JWT_SECURITY, response: { 200: SessionSchema, ...ERRORS } }
 
 export function sessionRoutes(app: FastifyInstance): void {
   const common = { tags: ['sessions'], challenge: app.auth.authenticators.jwt.challenge }
@@ -209,11 +210,8 @@ const toJson = (request: SessionRequest, session: SessionSummary) => ({
   address: session.address,
   last_user_agent: session.lastUserAgent,
   last_address: session.lastAddress,
-  created_at: drfTime(session.createdAt),
-  last_refresh: drfTime(session.refreshedAt),
-  expires_at: drfTime(session.expiresAt),
+  created_at: formatDateTime(session.createdAt),
+  last_refresh: formatDateTime(session.refreshedAt),
+  expires_at: formatDateTime(session.expiresAt),
   is_current: session.id === sidOf(request)
 })
-
-/** DRF's format of whole seconds. */
-const drfTime = (time: Date) => time.toISOString().replace(/\.\d{3}Z$/, 'Z')

@@ -87,7 +87,7 @@ export function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/r
           }),
           ...ERRORS
         },
-        bodyOf: (request) => bodyOf(cookies, request),
+        getBody: (request) => getBody(cookies, request),
         handler: async (request, reply) => {
           if (!cookies.isAsked(request)) return app.auth.tokens.refresh(request.body.refresh, requestInfoOf(request))
           try {
@@ -111,7 +111,7 @@ export function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/r
  *
  * @throws {NotAuthenticated} if neither has one
  */
-function bodyOf(cookies: TokenCookies, request: FastifyRequest, otherwise?: string): unknown {
+function getBody(cookies: TokenCookies, request: FastifyRequest, otherwise?: string): unknown {
   const { body } = request
   if (!cookies.isAsked(request)) return body
   const cookie = cookies.refreshOf(request)
@@ -153,7 +153,7 @@ function blacklistView(app: FastifyInstance): void {
         body: Type.Object({ refresh: CharField({ writeOnly: true }) }),
         response: { 200: Type.Object({}), ...ERRORS },
         // A page without the cookie is already logged out, which is not an error.
-        bodyOf: (request) => bodyOf(cookies, request, '-'),
+        getBody: (request) => getBody(cookies, request, '-'),
         handler: async (request, reply) => {
           const ended = app.auth.tokens.blacklist(request.body.refresh)
           if (!cookies.isAsked(request)) return ended.then(() => ({}))

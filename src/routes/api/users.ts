@@ -2,8 +2,10 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
 import { firstUnknownGroup, listUsers, type UserFilters, type UserListQuery } from '../../admin/user-list.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
+import { formatDateTime } from '../../drf/date-time.ts'
 import { BooleanField, CharField, type Faults, PrimaryKey, PrimaryKeys } from '../../drf/fields.ts'
-import { type Direction, filtersOf, ListQuery, orderingOf, searchTerms } from '../../drf/filters.ts'
+import { type Direction, ListQuery, readFilters, readOrdering, readSearchTerms } from '../../drf/filters.ts'
 import { PageOf, type Rows } from '../../drf/pagination.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
@@ -57,7 +59,6 @@ const ORDERINGS = Object.fromEntries(
   Object.entries(ORDERED_COLUMNS).map(([name, column]) => [name, (direction: Direction) => ({ [column]: direction })])
 )
 
-export const AUTHENTICATED = [{ jwt: [] }]
 export const ERRORS = errorResponses(400, 401, 403, 404)
 
 const optional = { required: false } as const
@@ -118,17 +119,17 @@ function listView(app: FastifyInstance, options: StaffRoutesOptions): void {
     methods: {
       GET: {
         summary: 'List users',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         query: UserQuery,
         response: { 200: PageOf(UserSchema), ...ERRORS },
         handler: async (request) => options.paginate(request, userRows(request, await userListQuery(request)))
       },
       POST: {
         summary: 'Create a user',
-        security: AUTHENTICATED,
+        security: JWT_SECURITY,
         response: { 201: UserSchema, ...ERRORS },
         body: Type.Object({ id, username: CharField({ maxLength: 150 }), ...fieldsOf(app) }),
-        faults: (given: Body, request) => findFaults(request, given, null),
+        validate: (given: Body, request) => findFaults(request, given, null),
         handler: async (request, reply) => {
           reply.code(201)
           return create(request, request.body)
@@ -140,11 +141,11 @@ function listView(app: FastifyInstance, options: StaffRoutesOptions): void {
 
 function instanceView(app: FastifyInstance, options: StaffRoutesOptions): void {
   const fields = fieldsOf(app)
-  const one = { security: AUTHENTICATED, response: { 200: UserSchema, ...ERRORS } }
+  const one = { security: JWT_SECURITY, response: { 200: UserSchema, ...ERRORS } }
   const change = {
     ...one,
     summary: 'Change a user',
-    faults: async (given: Body, request: UserRequest) => findFaults(request, given, await getUserOr404(request)),
+    validate: async (given: Body, request: UserRequest) => findFaults(request, given, await getUserOr404(request)),
     handler: async (request: UserRequest & { body: Body }) => update(request, request.body)
   }
   view(app, '/users/:id/', {
@@ -226,26 +227,22 @@ export function toJson(user: UserWithKeys | null): object | null {
     is_active: user.isActive,
     is_staff: user.isStaff,
     is_superuser: user.isSuperuser,
-    date_joined: drfTime(user.dateJoined),
-    last_login: user.lastLogin && drfTime(user.lastLogin),
+    date_joined: formatDateTime(user.dateJoined),
+    last_login: user.lastLogin && formatDateTime(user.lastLogin),
     groups: user.groups,
     user_permissions: user.userPermissions
   }
 }
 
-/** DRF's format: with microseconds, unless they are zero. */
-const drfTime = (time: Date) =>
-  time.toISOString().replace(/\.(\d{3})Z$/, (_match, ms) => (ms === '000' ? 'Z' : `.${ms}000Z`))
-
 /** Reads filters, search and ordering from the query string. @throws {ValidationError} */
 export async function userListQuery(request: FastifyRequest): Promise<UserListQuery> {
-  const { groups, is_active, is_staff, is_superuser, ...names } = filtersOf(request, FILTERS)
+  const { groups, is_active, is_staff, is_superuser, ...names } = readFilters(request, FILTERS)
   const unknown = groups && (await firstUnknownGroup(request.server.auth.database, groups))
   if (unknown !== undefined) {
     throw new ValidationError({ groups: [`Select a valid choice. ${unknown} is not one of the available choices.`] })
   }
   const filters = { ...names, isActive: is_active, isStaff: is_staff, isSuperuser: is_superuser, groups } as UserFilters
-  return { filters, terms: searchTerms(request), order: orderingOf(request, ORDERINGS) }
+  return { filters, terms: readSearchTerms(request), order: readOrdering(request, ORDERINGS) }
 }
 
 export function userRows(request: FastifyRequest, query: UserListQuery): Rows<object> {

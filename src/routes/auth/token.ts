@@ -1,6 +1,7 @@
 /** `/token/login/` and `/token/logout/`: djoser's login and logout with DRF's keys. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { CharField } from '../../drf/fields.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
@@ -53,7 +54,7 @@ function logoutView(app: FastifyInstance): void {
     methods: {
       POST: {
         summary: 'Delete your key',
-        security: [{ jwt: [] }],
+        security: JWT_SECURITY,
         response: { 204: NoContent, ...errorResponses(401) },
         handler: async (request, reply) => {
           const user = authenticatedUser(request)

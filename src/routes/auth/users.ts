@@ -3,6 +3,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type, { type TOptional, type TString } from 'typebox'
 import type { NewPassword } from '../../accounts/accounts.ts'
 import { callerOf, hasToken, keptCredentialsOf, requestInfoOf } from '../../authentication/caller.ts'
+import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { updateSessionAuthHash } from '../../authentication/session.ts'
 import type { User as UserRow } from '../../database/open.ts'
 import { CharField } from '../../drf/fields.ts'
@@ -21,7 +22,6 @@ const AccountSchema = Type.Object({ email: Type.String(), id: Type.Integer(), us
 const NewAccountSchema = Type.Object({ email: Type.String(), username: Type.String(), id: Type.Integer() })
 /** For `Prefer: return=representation`. */
 const PairSchema = Type.Object({ refresh: Type.Optional(Type.String()), access: Type.Optional(Type.String()) })
-const security = [{ jwt: [] }]
 
 export const passwordField = () => CharField({ writeOnly: true })
 
@@ -89,13 +89,13 @@ function listView(app: FastifyInstance): void {
     methods: {
       GET: {
         summary: 'List accounts',
-        security,
+        security: JWT_SECURITY,
         response: { 200: Type.Array(AccountSchema), ...ERRORS },
         handler: async (request) => (await accounts.list(await callerOf(request))).map(toJson)
       },
       POST: {
         summary: 'Create an account',
-        ...(!isOpen && { security }),
+        ...(!isOpen && { security: JWT_SECURITY }),
         body: Type.Object({
           email: emailField(app, true),
           username: CharField({ maxLength: 150 }),
@@ -122,7 +122,7 @@ interface AccountView {
 
 function accountView(app: FastifyInstance, { url, name, description, getUser }: AccountView): void {
   const { accounts } = app.auth
-  const one = { security, response: { 200: AccountSchema, ...ERRORS } }
+  const one = { security: JWT_SECURITY, response: { 200: AccountSchema, ...ERRORS } }
   const change = {
     ...one,
     summary: 'Change an account',
@@ -145,7 +145,7 @@ function accountView(app: FastifyInstance, { url, name, description, getUser }: 
       DELETE: {
         ...CHANGED,
         summary: 'Delete an account; requires your own password',
-        security,
+        security: JWT_SECURITY,
         body: CurrentPassword,
         handler: async (request, reply) => {
           const user = await getUser(request, new PermissionDenied())
@@ -166,7 +166,7 @@ function passwordView(app: FastifyInstance): void {
     methods: {
       POST: {
         summary: 'Change your password',
-        security,
+        security: JWT_SECURITY,
         response: { 200: PairSchema, ...CHANGED.response },
         body: Type.Object({
           new_password: passwordField(),
@@ -215,7 +215,7 @@ function usernameView(app: FastifyInstance): void {
       POST: {
         ...CHANGED,
         summary: 'Change your username',
-        security,
+        security: JWT_SECURITY,
         body: Type.Object({
           current_password: passwordField(),
           new_username: CharField({ maxLength: 150 }),
