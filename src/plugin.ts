@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Accounts } from './accounts/accounts.ts'
-import { ResetTokens } from './accounts/email-tokens.ts'
+import { EmailTokens } from './accounts/email-tokens.ts'
 import { createMailer } from './accounts/mailer.ts'
 import { AdminPolicy } from './admin/policy.ts'
 import { decorateRequests } from './authentication/authenticate.ts'
@@ -194,7 +194,7 @@ async function createAuth({ settings, database, keys, log, callables }: Parts): 
     users,
     passwords,
     sessions,
-    resetTokens: new ResetTokens(secrets, settings.passwordResetTimeout),
+    emailTokens: new EmailTokens(secrets, settings.passwordResetTimeout),
     send: createSender(settings, log)
   })
   return {

@@ -7,8 +7,8 @@ import type { Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
-import { idOf, type ResetTokens } from './email-tokens.ts'
-import { type Event, linkEmail, noticeEmail, type Purpose } from './emails.ts'
+import { type EmailTokens, idOf, type Purpose } from './email-tokens.ts'
+import { type Event, linkEmail, noticeEmail } from './emails.ts'
 import type { Mail } from './mailer.ts'
 
 /** The values in a link of an email. */
@@ -34,7 +34,7 @@ export interface AccountsParts {
   users: Users
   passwords: Passwords
   sessions: Sessions
-  resetTokens: ResetTokens
+  emailTokens: EmailTokens
   /** Sends after the response, so that its time reveals nothing. Handles its own errors. */
   send: (mail: Mail) => void
 }
@@ -50,9 +50,9 @@ export class Accounts {
     this.#parts = parts
   }
 
-  /** Lists all accounts for staff, or if `accountsHideUsers` is off; otherwise only the caller's. */
-  async list(caller: User): Promise<User[]> {
-    return this.#settings.accountsHideUsers && !caller.isStaff ? [caller] : this.#users.list()
+  /** Lists all accounts for permitted staff, or if `accountsHideUsers` is off; otherwise only the caller's. */
+  async list(caller: User, seesAll: boolean): Promise<User[]> {
+    return this.#settings.accountsHideUsers && !seesAll ? [caller] : this.#users.list()
   }
 
   /** @throws {ValidationError} for an invalid or taken username, then for a weak password */
@@ -60,7 +60,8 @@ export class Accounts {
     await this.#users.checkUsername(username)
     await this.#checkStrength('password', password, { username, email })
     const isActive = !this.#settings.accountsSendActivationEmail
-    const user = await this.#users.createUser({ username, email, password: password.value, isActive })
+    const account = { username, email, password: password.value, isActive }
+    const user = await this.#users.createUser(account, { awaitsActivation: !isActive })
     if (!isActive) await this.#mailActivation(user.id)
     else if (this.#settings.accountsSendConfirmationEmail) this.#notify('confirmation', user)
     return user
@@ -89,7 +90,7 @@ export class Accounts {
   async setEmail(user: User, email: string): Promise<void> {
     const isSent = this.#settings.accountsSendActivationEmail
     const isChanged = email !== user.email
-    if (isChanged) await this.#users.setEmail(user.id, email, isSent ? false : undefined)
+    if (isChanged) await this.#users.setEmail(user.id, email, isSent)
     if (isSent && (isChanged || !user.isActive)) await this.#mailActivation(user.id)
   }
 
@@ -99,27 +100,28 @@ export class Accounts {
    */
   async delete(user: Pick<User, 'id'>, caller: User, current: string): Promise<void> {
     throwIfAny(await this.#faultsOfCurrent(caller, current))
-    await this.#users.deleteUser(user.id)
+    // The last superuser must remain, also by its own wish.
+    await this.#users.deleteUser(user.id, () => undefined)
   }
 
-  /** @throws {ValidationError | PermissionDenied} for a link that is not good, or an account that is active already */
+  /** @throws {ValidationError} for an invalid link @throws {PermissionDenied} for an account that does not await activation */
   async activate(link: Link): Promise<void> {
-    const user = await this.#ownerOf(link)
-    // Of links that are followed at once, one is in time.
-    if (user.isActive || !(await this.#users.activate(user.id))) {
+    const user = await this.#ownerOf('activation', link)
+    // Of concurrent requests with one link, one succeeds. A deactivated account does not await activation.
+    if (user.isActive || !(await this.#users.activatePending(user.id))) {
       throw new PermissionDenied('Stale token for given user.')
     }
     if (this.#settings.accountsSendConfirmationEmail) this.#notify('confirmation', user)
   }
 
   /**
-   * Sends the mail again to who has an account that is not active; nobody is told whether there is one.
+   * Sends the link again if the address has an account that awaits activation. The response does not reveal it.
    *
    * @returns false where accounts are not activated by mail
    * @throws {ValidationError} as requestReset
    */
   async resendActivation(email: string): Promise<boolean> {
-    const users = await this.#reachable(email, false)
+    const users = await this.#users.awaitingActivation(await this.#reachable(email, false))
     const { accountsSendActivationEmail: isSent } = this.#settings
     if (isSent) for (const user of users) this.#mailLink('activation', user)
     return isSent
@@ -136,7 +138,7 @@ export class Accounts {
 
   /** The link first, and then the password, against the user whose it is. @throws {ValidationError} */
   async confirmPasswordReset(link: Link, password: NewPassword): Promise<void> {
-    const user = await this.#ownerOf(link)
+    const user = await this.#ownerOf('passwordReset', link)
     await this.#checkStrength('new_password', password, withoutPassword(user))
     // Of links that are followed at once, one is in time.
     if (!(await this.#users.resetPassword(user, password.value))) throw new ValidationError(STALE)
@@ -145,16 +147,18 @@ export class Accounts {
 
   /** @throws {ValidationError} for a link that is not good, then for a name that is malformed or taken */
   async confirmUsernameReset(link: Link, username: NewPassword): Promise<void> {
-    const user = await this.#ownerOf(link)
+    const user = await this.#ownerOf('usernameReset', link)
     throwIfAny(await this.#faultsOfName(username.value))
     await this.#rename(user, username)
     await this.#users.updateLastLogin(user.id)
   }
 
-  async #ownerOf({ uid, token }: Link): Promise<UserRow> {
+  async #ownerOf(purpose: Purpose, { uid, token }: Link): Promise<UserRow> {
     const user = await this.#users.get('id', idOf(uid))
+    // Otherwise the response would reveal which user ids exist.
+    if (user === null && purpose === 'passwordReset') throw new ValidationError(STALE)
     if (user === null) throw new ValidationError({ uid: ["Invalid user id or user doesn't exist."] })
-    if (!this.#parts.resetTokens.check(user, token)) throw new ValidationError(STALE)
+    if (!this.#parts.emailTokens.check(purpose, user, token)) throw new ValidationError(STALE)
     return user
   }
 
@@ -174,7 +178,7 @@ export class Accounts {
   }
 
   #mailLink(purpose: Purpose, user: UserRow): void {
-    this.#mail(linkEmail(purpose, user, this.#settings, this.#parts.resetTokens))
+    this.#mail(linkEmail(purpose, user, this.#settings, this.#parts.emailTokens))
   }
 
   #notify(event: Event, user: User): void {

@@ -2,7 +2,7 @@
 import type { User as UserRow } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
 import type { User } from '../users/user.ts'
-import { type ResetTokens, uidOf } from './email-tokens.ts'
+import { type EmailTokens, type Purpose, uidOf } from './email-tokens.ts'
 import type { Mail } from './mailer.ts'
 
 interface EmailText {
@@ -45,13 +45,12 @@ const NOTICES = {
   }
 } satisfies Record<string, EmailText>
 
-export type Purpose = keyof typeof LINKS
 export type Event = keyof typeof NOTICES
 
 /** With a link that is good once. */
-export function linkEmail(purpose: Purpose, user: UserRow, settings: Settings, resetTokens: ResetTokens): Mail {
+export function linkEmail(purpose: Purpose, user: UserRow, settings: Settings, emailTokens: EmailTokens): Mail {
   const { subject, line, path } = LINKS[purpose]
-  const filled = settings[path].replace('{uid}', uidOf(user)).replace('{token}', resetTokens.make(user))
+  const filled = settings[path].replace('{uid}', uidOf(user)).replace('{token}', emailTokens.make(purpose, user))
   const link = `${settings.accountsSiteUrl.replace(/\/$/, '')}/${filled.replace(/^\//, '')}`
   const closing = 'If you did not ask for this, there is nothing to do.'
   return compose(user, settings, subject, [line, link, closing])

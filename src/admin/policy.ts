@@ -51,7 +51,7 @@ export class AdminPolicy {
     const rank = await this.#rankOf(caller)
     const permit = async (user: UserWithKeys) => {
       await this.#checkGiven(rank, user, changes)
-      if (isTakeover(user, changes)) await this.#checkOutranks(rank, user)
+      if (isTakeover(user, changes) || takesAway(user, changes)) await this.#checkOutranks(rank, user)
     }
     return this.#domains.users.updateUser(id, changes, permit)
   }
@@ -59,8 +59,7 @@ export class AdminPolicy {
   /** @throws {PermissionDenied | NotFound | ValidationError} */
   async deleteUser(caller: Caller | null, id: number): Promise<void> {
     const rank = await this.#rankOf(caller)
-    const deletion = this.#domains.users.deleteUser(id, (user) => checkMayTouch(rank, user))
-    return unlessReferredTo(deletion, 'Other rows refer to this user. Deactivate the user instead.')
+    return this.#domains.users.deleteUser(id, (user) => this.#checkMayTakeFrom(rank, user))
   }
 
   /** @throws {PermissionDenied | ValidationError} */
@@ -72,11 +71,13 @@ export class AdminPolicy {
   /** @throws {PermissionDenied | ValidationError | NotFound} */
   async updateGroup(caller: Caller | null, id: number, changes: GroupChanges): Promise<void> {
     const rank = await this.#rankOf(caller)
-    return this.#domains.groups.updateGroup(id, changes, (added) => this.#checkHolds(rank, [], added))
+    const permit = (added: number[], removed: number[]) => this.#checkHolds(rank, [], [...added, ...removed])
+    return this.#domains.groups.updateGroup(id, changes, permit)
   }
 
-  /** @throws {ValidationError} */
-  deleteGroup(id: number): Promise<void> {
+  /** @throws {PermissionDenied | ValidationError} */
+  async deleteGroup(caller: Caller | null, id: number): Promise<void> {
+    await this.#checkHolds(await this.#rankOf(caller), [id], [])
     return unlessReferredTo(this.#domains.groups.deleteGroup(id), 'Other rows refer to this group.')
   }
 
@@ -88,8 +89,13 @@ export class AdminPolicy {
 
   /** @throws {PermissionDenied | ValidationError} */
   async removeFromGroup(caller: Caller | null, user: UserWithKeys, groupId: number): Promise<void> {
-    checkMayTouch(await this.#rankOf(caller), user)
+    await this.#checkMayTakeFrom(await this.#rankOf(caller), user)
     return this.#domains.groups.removeFromGroup(user.id, groupId)
+  }
+
+  /** @throws {PermissionDenied} if the user is a superuser, or has permissions that the caller lacks */
+  async assertOutranks(caller: Caller | null, user: UserWithKeys): Promise<void> {
+    await this.#checkMayTakeFrom(await this.#rankOf(caller), user)
   }
 
   /** Reads the caller's permissions from the database, never from its token. */
@@ -126,15 +132,18 @@ export class AdminPolicy {
       throw new PermissionDenied(`You cannot grant a permission that you do not hold: ${lacking}.`)
   }
 
+  async #checkMayTakeFrom(rank: Rank, user: UserWithKeys): Promise<void> {
+    checkMayTouch(rank, user)
+    await this.#checkOutranks(rank, user)
+  }
+
   /** @throws {PermissionDenied} unless the caller holds every permission that the user has, or would have if active */
   async #checkOutranks(rank: Rank, user: UserWithKeys): Promise<void> {
     if (rank.isSuperuser) return
     const theirs = await this.#domains.permissions.getAllPermissions({ ...user, isActive: true })
     const isHigher = (user.isStaff && !rank.isStaff) || [...theirs].some((name) => !rank.held.has(name))
     if (isHigher)
-      throw new PermissionDenied(
-        'You cannot take over or activate the account of a user with permissions that you do not hold.'
-      )
+      throw new PermissionDenied('You cannot change the account of a user with permissions that you do not hold.')
   }
 }
 
@@ -152,6 +161,16 @@ async function unlessReferredTo(deletion: Promise<void>, message: string): Promi
 
 function checkMayTouch(rank: Rank, user: Flags): void {
   if (user.isSuperuser && !rank.isSuperuser) throw new PermissionDenied('Only a superuser can change a superuser.')
+}
+
+/** True for changes that take rights away, after which the user would no longer outrank the caller. */
+function takesAway(user: UserWithKeys, { isActive, isStaff, groups, userPermissions }: UserChanges): boolean {
+  return (
+    (isActive === false && user.isActive) ||
+    (isStaff === false && user.isStaff) ||
+    difference(user.groups, groups ?? user.groups).removed.length > 0 ||
+    difference(user.userPermissions, userPermissions ?? user.userPermissions).removed.length > 0
+  )
 }
 
 /** True for changes by which the caller could sign in as the user, or that reactivate the user's permissions. */

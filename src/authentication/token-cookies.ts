@@ -7,7 +7,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { cookieOf, setCookie } from '../drf/cookies.ts'
 import { SAFE_METHODS } from '../drf/safe-methods.ts'
-import { PermissionDenied } from '../errors.ts'
+import { PermissionDenied, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings/schema.ts'
 
 const HEADER = 'x-latchkey-mode'
@@ -25,10 +25,17 @@ export class TokenCookies {
     this.#settings = settings
   }
 
-  /** Does the page want its tokens in cookies? By `X-Latchkey-Mode: cookie`, or because its origin is listed. */
+  /**
+   * True if the client gets its tokens in cookies: it sends `X-Latchkey-Mode: cookie`, or its origin is listed.
+   *
+   * @throws {ValidationError} for any other value of the header, also if it was sent twice
+   */
   isAsked({ headers }: FastifyRequest): boolean {
     const mode = headers[HEADER]
-    return mode === undefined ? this.#isListed(headers.origin) : mode === 'cookie'
+    if (mode === undefined) return this.#isListed(headers.origin)
+    // A misspelt value would put the tokens into the body, within reach of scripts.
+    if (mode !== 'cookie') throw new ValidationError({ non_field_errors: ['X-Latchkey-Mode must be "cookie".'] })
+    return true
   }
 
   /** The refresh token in the cookie. @throws {PermissionDenied} if another site's page may have had it sent */

@@ -1,7 +1,7 @@
 /** DRF's pagination: a list in pages, with links to the next and the previous page. */
 import type { FastifyRequest } from 'fastify'
 import Type, { type TSchema } from 'typebox'
-import { NotFound } from '../errors.ts'
+import { NotFound, ParseError } from '../errors.ts'
 
 /** A query for rows, in an order that is the same for every page. */
 export interface Rows<Row> {
@@ -82,13 +82,20 @@ export async function paginateByOffset<Row>(
   }
 }
 
+/** More are a 400: no list takes nearly as many. */
+const MAX_PARAMETERS = 200
+
 /** The query parameters of a URL. If a parameter is repeated, its last value counts. */
 class Query {
   readonly #values = new Map<string, string[]>()
 
   constructor(text: string) {
+    let count = 0
     for (const [name, value] of new URLSearchParams(text)) {
-      this.#values.set(name, [...(this.#values.get(name) ?? []), value])
+      if (++count > MAX_PARAMETERS) throw new ParseError('Too many query parameters.')
+      const values = this.#values.get(name)
+      if (values === undefined) this.#values.set(name, [value])
+      else values.push(value)
     }
   }
 

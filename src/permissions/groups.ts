@@ -83,7 +83,7 @@ export class Groups {
   async updateGroup(
     groupId: number,
     { name, permissions }: GroupChanges,
-    permit?: (added: number[]) => Promise<void>
+    permit?: (added: number[], removed: number[]) => Promise<void>
   ): Promise<void> {
     if (name !== undefined) checkText('name', name, MAX_NAME)
     const [database, id] = [this.#database, checkKey('group', groupId)]
@@ -91,7 +91,7 @@ export class Groups {
       retryOnConflict(async () => {
         const present = await this.#keysOf(id)
         const { added, removed } = difference(present, permissions ?? present)
-        await permit?.(added)
+        await permit?.(added, removed)
         await this.#check({ permissions: added, ...(name !== undefined && { name }) }, id)
         const data = added.map((permissionId) => ({ groupId: id, permissionId }))
         await database.$transaction([

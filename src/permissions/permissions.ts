@@ -84,9 +84,8 @@ export class Permissions {
     return new Set(await remember(this.#byGroup, caller, () => this.#loadByGroup(user.id)))
   }
 
-  /** Django's is_staff: what the token says of it, or else the user's row. */
+  /** Django's is_staff, as the database has it now: a claim may be outdated. */
   async isStaff(caller: Caller): Promise<boolean> {
-    if (caller instanceof TokenUser && 'is_staff' in caller.claims) return caller.isStaff
     const user = await this.rowOf(caller)
     return user?.isActive === true && user.isStaff
   }

@@ -16,7 +16,15 @@ const CHANNEL = 'latchkey_revocation'
 /** The claims of a token. */
 type Claims = Readonly<Record<string, unknown>>
 
+interface Enforced {
+  revoked_sid?: string
+  revoked_subject?: string
+  kept_sid?: string | null
+}
+
 interface Cutoff {
+  /** The session whose tokens are not concerned. */
+  keptSid?: string | null
   /** Whole seconds: tokens that were issued in this second or before are revoked. */
   revokedAt: number
   until: number
@@ -79,6 +87,7 @@ export class Revocations {
     // Where every request reads the user's row, that decides.
     if (this.#subjects.size === 0 || !this.#settings.stateless) return false
     const cutoff = this.#subjects.get(String(claims[this.#settings.userIdClaim]))
+    if (typeof sid === 'string' && cutoff?.keptSid === sid) return false
     // A session of our own that was started within that second is newer than what was revoked, or is revoked by its id.
     return isBefore(claims, cutoff, isSid(sid))
   }
@@ -93,12 +102,9 @@ export class Revocations {
     const until = revocationEnd(this.#settings, new Date()).getTime()
     const revokedAt = Math.floor(Date.now() / 1000)
     for (const row of results.flat()) {
-      const { revoked_sid: sid, revoked_subject: subject } = (row ?? {}) as {
-        revoked_sid?: string
-        revoked_subject?: string
-      }
+      const { revoked_sid: sid, revoked_subject: subject, kept_sid: keptSid } = (row ?? {}) as Enforced
       if (sid) this.#sessions.set(sid, until)
-      else if (subject) this.#subjects.set(subject, { revokedAt, until })
+      else if (subject) this.#subjects.set(subject, { revokedAt, until, keptSid: keptSid ?? null })
     }
   }
 
@@ -137,7 +143,9 @@ export class Revocations {
     })
     for (const { sid, subject, revokedAt, expiresAt } of rows) {
       const cutoff = { revokedAt: Math.floor(revokedAt.getTime() / 1000), until: expiresAt.getTime() }
-      if (sid === null) this.#subjects.set(subject as string, cutoff)
+      // A subject with a `sid`: all tokens of the user but those of that session.
+      if (subject) this.#subjects.set(subject, { ...cutoff, keptSid: sid })
+      else if (sid === null) continue
       else if (subject === null) this.#sessions.set(sid, cutoff.until)
       else this.#outdated.set(sid, cutoff)
     }

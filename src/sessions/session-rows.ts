@@ -44,7 +44,7 @@ export function insertSession(
 }
 
 /** The columns by which `Revocations.enforce` recognizes what a transaction has revoked. */
-export type RevokedRow = { revoked_sid: string } | { revoked_subject: string }
+export type RevokedRow = { revoked_sid: string } | { revoked_subject: string; kept_sid: string | null }
 
 /** Returns the statements that end sessions and revoke their access tokens. The first one returns how many have ended. */
 export function endStatements(
@@ -93,12 +93,15 @@ export function endStatementsForUser(
   const where = { userId, endedAt: null, ...(sid !== null && { id: { not: sid } }) }
   const ended = [
     ...endStatements(database, settings, where, reason),
-    revokeSubject(database, settings, userId, now, username)
+    revokeSubject(database, settings, { userId, username, keptSid: sid }, now)
   ]
   // The rows of a deleted user are deleted in the same transaction.
   if (reason === 'deleted') return ended
+  // Otherwise a link could undo a deactivation.
+  const pending = reason === 'inactive' ? [database.pendingActivation.deleteMany({ where: { userId } })] : []
   return [
     ...ended,
+    ...pending,
     database.authToken.deleteMany({ where: { userId, ...(key !== null && { key: { not: key } }) } }),
     database.$executeRaw`
       INSERT INTO "latchkey_credential_epoch" (user_id, not_before) VALUES (${userId}, ${now})
@@ -106,20 +109,27 @@ export function endStatementsForUser(
   ]
 }
 
-/** Returns the statement that revokes all access tokens that name this user. @param username before a rename */
+interface Subject {
+  userId: number
+  /** Before a rename. */
+  username: string | undefined
+  /** The session whose access tokens stay valid. */
+  keptSid: string | null
+}
+
+/** Returns the statement that revokes all access tokens that name this user. */
 function revokeSubject(
   database: Database,
   settings: Settings,
-  userId: number,
-  now: Date,
-  username?: string
+  { userId, username, keptSid }: Subject,
+  now: Date
 ): Statement {
   const named = username === undefined ? sql`username` : sql`CAST(${username} AS varchar(150))`
   const subject = settings.userIdField === 'username' ? named : sql`CAST(id AS varchar(150))`
   return database.$queryRaw`
-    INSERT INTO "latchkey_revocation" (subject, revoked_at, expires_at)
-    SELECT ${subject}, ${now}, ${revocationEnd(settings, now)} FROM auth_user WHERE id = ${userId}
-    RETURNING subject AS revoked_subject`
+    INSERT INTO "latchkey_revocation" (sid, subject, revoked_at, expires_at)
+    SELECT CAST(${keptSid} AS varchar(32)), ${subject}, ${now}, ${revocationEnd(settings, now)} FROM auth_user WHERE id = ${userId}
+    RETURNING subject AS revoked_subject, sid AS kept_sid`
 }
 
 /** Returns the row that revokes the access tokens which a session has now, but not those that it gets later. */

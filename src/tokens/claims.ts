@@ -7,6 +7,9 @@ import { type User, withoutPassword } from '../users/user.ts'
 import type { Claims } from './jwt.ts'
 import type { RequestInfo } from './request-info.ts'
 
+/** Claims that name rights, which guards of `latchkey/verify` read. They are made anew at each refresh. */
+const RIGHTS = ['is_staff', 'is_superuser', 'permissions']
+
 export type TokenType = 'access' | 'refresh' | 'sliding'
 
 export interface CustomClaimsOptions {
@@ -52,6 +55,12 @@ export class TokenClaims {
     const custom = (await this.#claims?.(withoutPassword(user), request)) ?? {}
     const taken = Object.keys(custom).find((name) => this.#reserved.has(name))
     if (taken !== undefined) throw new TypeError(`claims: "${taken}" is a reserved claim`)
+    const right = this.areRenewed ? undefined : RIGHTS.find((name) => name in custom)
+    if (right !== undefined) {
+      throw new TypeError(
+        `claims: "${right}" needs freshClaims: true or claimsIn: 'access', or it would outlive a change`
+      )
+    }
     return custom
   }
 

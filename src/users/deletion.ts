@@ -40,6 +40,7 @@ const cascadeOf = (database: Database, userId: number, isLogged: boolean): State
   database.outstandingToken.updateMany({ where: { userId }, data: { userId: null } }),
   database.session.deleteMany({ where: { userId } }),
   database.credentialEpoch.deleteMany({ where: { userId } }),
+  database.pendingActivation.deleteMany({ where: { userId } }),
   database.user.deleteMany({ where: { id: userId } })
 ]
 

@@ -1,5 +1,5 @@
 /** Django's users: creates, reads, changes and authenticates them. */
-import { isMissingRow } from '../database/errors.ts'
+import { isForeignKeyViolation, isMissingRow } from '../database/errors.ts'
 import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { ServiceUnavailable, UserNotFound, ValidationError } from '../errors.ts'
@@ -43,6 +43,8 @@ export interface NewUser {
 /** Properties that are left out stay unchanged; groups and permissions replace the current ones. */
 export type UserChanges = Partial<NewUser>
 
+const REFERRED_TO = 'Other rows refer to this user. Deactivate the user instead.'
+
 export class Users {
   readonly #database: Database
   readonly #hashers: Hashers
@@ -56,8 +58,11 @@ export class Users {
     this.#sessions = sessions
   }
 
-  /** @throws {ValidationError} for an invalid or taken username, a taken email address, unknown groups or permissions */
-  async createUser({ password, ...user }: NewUser): Promise<User> {
+  /**
+   * @param options `awaitsActivation`: the link of an activation email can activate the account
+   * @throws {ValidationError} for an invalid or taken username, a taken email address, unknown groups or permissions
+   */
+  async createUser({ password, ...user }: NewUser, { awaitsActivation = false } = {}): Promise<User> {
     const email = normalizeEmail(user.email ?? '')
     await this.#assertOwn(email)
     const data = {
@@ -75,7 +80,15 @@ export class Users {
     }
     return retryOnConflict(async () => {
       await checkKeys(this.#database, user)
-      return withoutPassword(await named(this.#database.user.create({ data })))
+      if (!awaitsActivation) return withoutPassword(await named(this.#database.user.create({ data })))
+      const [created] = await named(
+        this.#database.$transaction([
+          this.#database.user.create({ data }),
+          this.#database.$executeRaw`
+            INSERT INTO latchkey_pending_activation (user_id) SELECT id FROM auth_user WHERE username = ${data.username}`
+        ])
+      )
+      return withoutPassword(created)
     })
   }
 
@@ -165,14 +178,19 @@ export class Users {
   }
 
   /**
-   * @param isActive if left out, it stays unchanged
+   * @param awaitsActivation deactivates the account until the link of an activation email is used
    * @throws {ValidationError} `{ email: […] }` with `loginField: 'email'`, if another user has the address
    */
-  async setEmail(id: number, email: string, isActive?: boolean): Promise<void> {
+  async setEmail(id: number, email: string, awaitsActivation = false): Promise<void> {
     await this.#assertOwn(email, id)
-    const data = { email, ...(isActive !== undefined && { isActive }) }
-    const change = this.#database.user.updateMany({ where: { id }, data })
-    await (isActive === false ? this.#changeAndEnd(change, id, 'inactive') : change)
+    const { user, pendingActivation } = this.#database
+    if (!awaitsActivation) return void (await user.updateMany({ where: { id }, data: { email } }))
+    const results = await this.#database.$transaction([
+      user.updateMany({ where: { id }, data: { email, isActive: false } }),
+      ...this.#sessions.endStatements(id, 'inactive'),
+      pendingActivation.create({ data: { userId: id } })
+    ])
+    this.#sessions.enforce(results)
   }
 
   /** Finds the users with this email address, in any case; at most fifty. */
@@ -199,8 +217,30 @@ export class Users {
 
   /** @returns whether the user was inactive before */
   async activate(id: number): Promise<boolean> {
-    const data = { isActive: true }
-    return (await this.#database.user.updateMany({ where: { id, isActive: false }, data })).count === 1
+    const { user, pendingActivation } = this.#database
+    const [{ count }] = await this.#database.$transaction([
+      user.updateMany({ where: { id, isActive: false }, data: { isActive: true } }),
+      pendingActivation.deleteMany({ where: { userId: id } })
+    ])
+    return count === 1
+  }
+
+  /** Activates an account that awaits activation. @returns false for any other, such as a deactivated one */
+  async activatePending(id: number): Promise<boolean> {
+    const [count] = await this.#database.$transaction([
+      this.#database.$executeRaw`
+        UPDATE auth_user SET is_active = ${true} WHERE id = ${id} AND NOT is_active
+        AND EXISTS (SELECT 1 FROM latchkey_pending_activation p WHERE p.user_id = ${id})`,
+      this.#database.pendingActivation.deleteMany({ where: { userId: id } })
+    ])
+    return count === 1
+  }
+
+  /** Returns those of the users that await activation. */
+  async awaitingActivation(users: readonly UserRow[]): Promise<UserRow[]> {
+    const where = { userId: { in: users.map(({ id }) => id) } }
+    const pending = new Set((await this.#database.pendingActivation.findMany({ where })).map(({ userId }) => userId))
+    return users.filter(({ id }) => pending.has(id))
   }
 
   /** Deactivates a user and ends its sessions. */
@@ -246,11 +286,17 @@ export class Users {
    * Deletes a user and its related rows in Django's order, in one transaction.
    *
    * @param permit as of updateUser; with it, the last superuser must remain, and a missing user is a NotFound
+   * @throws {ValidationError} if rows of other tables refer to the user
    */
   async deleteUser(id: number, permit?: Permit): Promise<void> {
-    this.#sessions.enforce(
-      await deleteUser(this.#database, id, () => this.#sessions.endStatements(id, 'deleted'), permit)
-    )
+    try {
+      this.#sessions.enforce(
+        await deleteUser(this.#database, id, () => this.#sessions.endStatements(id, 'deleted'), permit)
+      )
+    } catch (error) {
+      if (!isForeignKeyViolation(error)) throw error
+      throw new ValidationError({ non_field_errors: [REFERRED_TO] })
+    }
   }
 
   /** False if `checkRevokeToken` is on and the fingerprint in a token is of an earlier password. */

@@ -76,7 +76,9 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     t.match(await confirm({ new_username: 'ann', re_new_username: 'ann' }), [400, { uid: [/^Invalid user id/] }])
     t.strictSame(await confirm({ ...link, new_username: 'ann', re_new_username: 'anna' }), [400, differ('username')])
     t.strictSame(await confirm({ ...link, new_username: 'sam', re_new_username: 'x' }), [400, { new_username: TAKEN }])
-    const reset = { ...link, new_password: STRONG, re_new_password: 'x' }
+    await ask(app, 'POST', '/users/reset_password/', { email: 'alice@example.com' })
+    const resetLink = linkIn((await smtp.received(2))[1] as Received)
+    const reset = { ...resetLink, new_password: STRONG, re_new_password: 'x' }
     t.strictSame(await ask(app, 'POST', '/users/reset_password_confirm/', reset), [400, differ('password')])
     t.strictSame(await confirm({ ...link, new_username: 'ann', re_new_username: 'ann' }), [204, null])
   })
@@ -196,7 +198,8 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     const smtp = await startSmtp(t)
     const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
     await addUser(app, { email: 'alice@example.com' })
-    await addUser(app, { username: 'ina', email: 'ina@example.com', isActive: false })
+    const ina = await addUser(app, { username: 'ina', email: 'ina@example.com', isActive: false })
+    await app.auth.database.pendingActivation.create({ data: { userId: ina.id } })
     await app.auth.users.createUser({ username: 'shut', email: 'shut@example.com', isActive: false })
 
     for (const path of ['reset_password', 'reset_username', 'resend_activation']) {
@@ -221,7 +224,8 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
     await addUser(app, { email: 'alice@example.com' })
     const { id } = await addUser(app, { username: 'ina', email: 'ina@example.com', isActive: false })
-    await addUser(app, { username: 'sam', isStaff: true })
+    await app.auth.database.pendingActivation.create({ data: { userId: id } })
+    await addUser(app, { username: 'sam', isStaff: true, isSuperuser: true })
     const [asAlice, asSam] = [await signIn(app, 'alice'), await signIn(app, 'sam')]
 
     for (const payload of [{}, { email: 'alice@example.com' }]) {

@@ -11,7 +11,7 @@ const denied = (message: string) => ({ name: 'PermissionDenied', message })
 const SUPERUSER = denied('Only a superuser can change a superuser.')
 const MAKES = denied('Only a superuser can make another user a superuser.')
 const STAFF = denied('Only staff can make another user staff.')
-const TAKEOVER = denied('You cannot take over or activate the account of a user with permissions that you do not hold.')
+const TAKEOVER = denied('You cannot change the account of a user with permissions that you do not hold.')
 const lacks = (name: string) => denied(`You cannot grant a permission that you do not hold: ${name}.`)
 
 /** Adds sam, who is staff with `blog.add_post` only, writers with the same permission, and editors with more. */
@@ -60,11 +60,11 @@ onEachDatabase(t, (t, { build }) => {
     })
     await policy.updateGroup(root, id, { permissions: [edit] })
     await policy.updateGroup(sam, id, { permissions: [edit], name: 'what is there already is not given' })
-    await policy.updateGroup(sam, id, { permissions: [] })
-    await t.rejects(policy.updateGroup(sam, id, { permissions: [edit] }), lacks('blog.edit_post'), 'once removed')
+    await t.rejects(policy.updateGroup(sam, id, { permissions: [] }), lacks('blog.edit_post'), 'nor taken away')
+    await t.rejects(policy.deleteGroup(sam, id), lacks('blog.edit_post'))
   })
 
-  t.test('staff cannot take over an account with more permissions, but can remove those and delete it', async (t) => {
+  t.test('staff cannot take over, strip, deactivate or delete an account with more permissions', async (t) => {
     const app = await build(t)
     const { policy, editors, user, sam, root } = await world(app)
     const { users, groups } = app.auth
@@ -79,10 +79,14 @@ onEachDatabase(t, (t, { build }) => {
     }
     const same = { email: 'sam@example.com', username: 'x', firstName: 'Eve', isActive: true }
     await policy.updateUser(sam, eve.id, same)
-    await policy.updateUser(sam, eve.id, { isActive: false })
+    await t.rejects(policy.updateUser(sam, eve.id, { isActive: false }), TAKEOVER)
+    await t.rejects(policy.updateUser(sam, eve.id, { groups: [] }), TAKEOVER)
+    await t.rejects(policy.deleteUser(sam, eve.id), TAKEOVER)
+    await t.rejects(policy.removeFromGroup(sam, { ...eve, groups: [editors], userPermissions: [] }, editors), TAKEOVER)
+    await policy.updateUser(root, eve.id, { isActive: false })
     await t.rejects(policy.updateUser(sam, eve.id, { isActive: true }), TAKEOVER, 'nor activate it')
     await t.rejects(policy.updateUser(sam, eve.id, { password: 'x' }), TAKEOVER, 'even if inactive')
-    await policy.updateUser(sam, eve.id, { groups: [] })
+    await policy.updateUser(root, eve.id, { groups: [] })
     await policy.updateUser(sam, eve.id, { isActive: true })
     await policy.deleteUser(sam, eve.id)
     t.equal(await users.get('id', eve.id), null)
@@ -132,7 +136,7 @@ onEachDatabase(t, (t, { build }) => {
     await database.$executeRawUnsafe('CREATE TABLE club (party integer NOT NULL REFERENCES auth_group (id))')
     await database.$executeRaw`INSERT INTO club (party) VALUES (${writers})`
     const refusal = { name: 'ValidationError', body: { non_field_errors: ['Other rows refer to this group.'] } }
-    await t.rejects(policy.deleteGroup(writers), refusal)
+    await t.rejects(policy.deleteGroup(root, writers), refusal)
     t.equal((await app.auth.groups.getByNaturalKey('writers'))?.id, writers)
   })
 })

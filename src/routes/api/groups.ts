@@ -133,6 +133,6 @@ async function update(request: GroupRequest, changes: Body): Promise<object> {
 }
 
 async function remove(request: GroupRequest, reply: FastifyReply): Promise<unknown> {
-  await request.server.auth.admin.deleteGroup((await getGroupOr404(request)).id)
+  await request.server.auth.admin.deleteGroup(authenticatedUser(request), (await getGroupOr404(request)).id)
   return reply.code(204).send()
 }

@@ -10,7 +10,7 @@ import { queryOf } from '../../drf/pagination.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound, ValidationError } from '../../errors.ts'
-import type { AUTHENTICATION } from '../../guards/auth-core.ts'
+import { type AUTHENTICATION, authenticatedUser } from '../../guards/auth-core.ts'
 import { and, isAdminUser, isAuthenticated } from '../../guards/guards.ts'
 import { modelPermissions } from '../../guards/model-permissions.ts'
 import type { SessionSummary } from '../../sessions/sessions.ts'
@@ -194,9 +194,13 @@ async function getOwnSessionOr404(request: SessionRequest): Promise<{ userId: nu
   return { userId, session }
 }
 
-async function getUserIdOr404({ params, server }: SessionRequest): Promise<number> {
-  const user = await server.auth.users.get('id', primaryKeyOf((params as { id?: string }).id))
+/** @throws {NotFound} @throws {PermissionDenied} for a user who outranks the caller */
+async function getUserIdOr404(request: SessionRequest): Promise<number> {
+  const { users, admin } = request.server.auth
+  const id = primaryKeyOf((request.params as { id?: string }).id)
+  const user = id === null ? null : await users.getWithKeys(id)
   if (user === null) throw new NotFound()
+  await admin.assertOutranks(authenticatedUser(request), user)
   return user.id
 }
 

@@ -100,8 +100,8 @@ function passwordViews(app: FastifyInstance, common: Common): void {
         summary: 'Set a new password',
         body: Type.Object({
           ...LINK,
-          new_password: passwordField(),
-          ...retypeField(settings.accountsPasswordRetype, 're_new_password')
+          new_password: passwordField(app),
+          ...retypeField(app, settings.accountsPasswordRetype, 're_new_password')
         }),
         handler: async ({ body }, reply) => {
           await accounts.confirmPasswordReset(body, withRetype(body, 'new_password'))
@@ -134,7 +134,7 @@ function usernameViews(app: FastifyInstance, common: Common): void {
           uid: Type.Optional(LINK.uid),
           token: Type.Optional(LINK.token),
           new_username: CharField({ maxLength: 150 }),
-          ...retypeField(settings.accountsUsernameRetype, 're_new_username')
+          ...retypeField(app, settings.accountsUsernameRetype, 're_new_username')
         }),
         handler: async ({ body }, reply) => {
           const { uid = '', token = '' } = body

@@ -26,7 +26,7 @@ function loginView(app: FastifyInstance): void {
       POST: {
         summary: 'Obtain a key that does not expire',
         body: Type.Object({
-          password: CharField({ required: false, writeOnly: true }),
+          password: CharField({ required: false, writeOnly: true, trim: settings.passwordTrim }),
           [settings.loginField as 'username']: CharField({ required: false })
         }),
         response: { 200: Type.Object({ auth_token: Type.String() }), ...errorResponses(400, 429, 503) },

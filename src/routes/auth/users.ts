@@ -12,7 +12,7 @@ import { view } from '../../drf/view.ts'
 import { NotFound, PermissionDenied } from '../../errors.ts'
 import type { AUTHENTICATION } from '../../guards/auth-core.ts'
 import { and, hasPermission, isAdminUser, isAuthenticated } from '../../guards/guards.ts'
-import { primaryKeyOf, type User, withoutPassword } from '../../users/user.ts'
+import { primaryKeyOf, type User } from '../../users/user.ts'
 
 export const ERRORS = errorResponses(400, 401, 403, 404, 429, 503)
 export const CHANGED = { response: { 204: NoContent, ...ERRORS } }
@@ -23,7 +23,8 @@ const NewAccountSchema = Type.Object({ email: Type.String(), username: Type.Stri
 /** For `Prefer: return=representation`. */
 const PairSchema = Type.Object({ refresh: Type.Optional(Type.String()), access: Type.Optional(Type.String()) })
 
-export const passwordField = () => CharField({ writeOnly: true })
+export const passwordField = ({ auth }: FastifyInstance) =>
+  CharField({ writeOnly: true, trim: auth.settings.passwordTrim })
 
 /** Optional and possibly empty, unless users sign in with it. */
 function emailField({ auth }: FastifyInstance, isNew: boolean) {
@@ -32,11 +33,9 @@ function emailField({ auth }: FastifyInstance, isNew: boolean) {
   return CharField({ required, allowBlank: !isLogin, maxLength: 254, format: 'email' }) as unknown as TOptional<TString>
 }
 
-const CurrentPassword = Type.Object({ current_password: passwordField() })
-
 /** djoser's `re_…` field, where a setting asks for a repetition. */
-export const retypeField = <Name extends string>(isRequired: boolean, name: Name) =>
-  (isRequired ? { [name]: name.endsWith('username') ? CharField() : passwordField() } : {}) as {
+export const retypeField = <Name extends string>(app: FastifyInstance, isRequired: boolean, name: Name) =>
+  (isRequired ? { [name]: name.endsWith('username') ? CharField() : passwordField(app) } : {}) as {
     [Key in Name]?: ReturnType<typeof passwordField>
   }
 
@@ -91,7 +90,11 @@ function listView(app: FastifyInstance): void {
         summary: 'List accounts',
         security: JWT_SECURITY,
         response: { 200: Type.Array(AccountSchema), ...ERRORS },
-        handler: async (request) => (await accounts.list(await callerOf(request))).map(toJson)
+        handler: async (request) => {
+          const caller = await callerOf(request)
+          const seesAll = caller.isStaff && (await app.auth.permissions.hasPerm(caller, 'auth.view_user'))
+          return (await accounts.list(caller, seesAll)).map(toJson)
+        }
       },
       POST: {
         summary: 'Create an account',
@@ -99,8 +102,8 @@ function listView(app: FastifyInstance): void {
         body: Type.Object({
           email: emailField(app, true),
           username: CharField({ maxLength: 150 }),
-          password: passwordField(),
-          ...retypeField(settings.accountsPasswordRetype, 're_password')
+          password: passwordField(app),
+          ...retypeField(app, settings.accountsPasswordRetype, 're_password')
         }),
         response: { 201: NewAccountSchema, ...ERRORS },
         handler: async ({ body }, reply) => {
@@ -146,7 +149,7 @@ function accountView(app: FastifyInstance, { url, name, description, getUser }: 
         ...CHANGED,
         summary: 'Delete an account; requires your own password',
         security: JWT_SECURITY,
-        body: CurrentPassword,
+        body: Type.Object({ current_password: passwordField(app) }),
         handler: async (request, reply) => {
           const user = await getUser(request, new PermissionDenied())
           await accounts.delete(user, await callerOf(request), request.body.current_password)
@@ -169,9 +172,9 @@ function passwordView(app: FastifyInstance): void {
         security: JWT_SECURITY,
         response: { 200: PairSchema, ...CHANGED.response },
         body: Type.Object({
-          new_password: passwordField(),
-          ...retypeField(settings.accountsPasswordRetype, 're_new_password'),
-          current_password: passwordField()
+          new_password: passwordField(app),
+          ...retypeField(app, settings.accountsPasswordRetype, 're_new_password'),
+          current_password: passwordField(app)
         }),
         handler: async (request, reply) => {
           const { body } = request
@@ -217,9 +220,9 @@ function usernameView(app: FastifyInstance): void {
         summary: 'Change your username',
         security: JWT_SECURITY,
         body: Type.Object({
-          current_password: passwordField(),
+          current_password: passwordField(app),
           new_username: CharField({ maxLength: 150 }),
-          ...retypeField(settings.accountsUsernameRetype, 're_new_username')
+          ...retypeField(app, settings.accountsUsernameRetype, 're_new_username')
         }),
         handler: async (request, reply) => {
           const { body } = request
@@ -233,18 +236,29 @@ function usernameView(app: FastifyInstance): void {
 
 type AccountRequest = Pick<FastifyRequest, 'params' | 'server' | 'method' | typeof AUTHENTICATION>
 
-/** @param hidden thrown for other accounts if the caller is not staff, whether they exist or not */
+const PERMISSIONS: Record<string, string> = {
+  GET: 'auth.view_user',
+  HEAD: 'auth.view_user',
+  DELETE: 'auth.delete_user'
+}
+
+/**
+ * Another account requires staff with the model permission of the method, and of changes the rank that `/api/users/` requires.
+ *
+ * @param hidden thrown for other accounts if the caller is not staff, whether they exist or not
+ */
 async function getUserOr404(request: AccountRequest, hidden: Error = new NotFound()): Promise<User> {
   const caller = await callerOf(request)
   const id = primaryKeyOf((request.params as { id?: string }).id)
   if (id === caller.id) return caller
-  const { settings, users } = request.server.auth
+  const { settings, users, permissions, admin } = request.server.auth
   const isHidden = settings.accountsHideUsers
   if (isHidden && !caller.isStaff) throw hidden
-  const user = await users.get('id', id)
+  const user = id === null ? null : await users.getWithKeys(id)
   if (user === null) throw new NotFound(isHidden || id === null ? undefined : 'No User matches the given query.')
-  // By changing the email address, staff could have a password reset link sent to themselves.
-  const isAbove = user.isSuperuser && !caller.isSuperuser && request.method !== 'GET'
-  if (!caller.isStaff || isAbove) throw new PermissionDenied()
-  return withoutPassword(user)
+  const isPermitted = await permissions.hasPerm(caller, PERMISSIONS[request.method] ?? 'auth.change_user')
+  if (!caller.isStaff || !isPermitted) throw new PermissionDenied()
+  if (request.method !== 'GET' && request.method !== 'HEAD') await admin.assertOutranks(caller, user)
+  const { groups, userPermissions, ...account } = user
+  return account
 }

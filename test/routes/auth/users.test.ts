@@ -82,9 +82,11 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await ask(app, 'GET', '/users/me/', undefined, await signIn(app, 'bob', STRONG)))[0], 200)
   })
 
-  t.test('only its user and staff can read and change an account', async (t) => {
+  t.test('only its user and permitted staff can read and change an account', async (t) => {
     const app = await build(t, {}, mount)
     const [alice, sam] = [await addUser(app), await addUser(app, { username: 'sam', isStaff: true })]
+    await app.auth.permissions.syncPermissions(AUTH_MODELS)
+    for (const name of ['view', 'change', 'delete']) await app.auth.permissions.grant(sam.id, `auth.${name}_user`)
     const [asAlice, asSam] = [await signIn(app, 'alice'), await signIn(app, 'sam')]
 
     t.match(await ask(app, 'GET', '/users/', undefined, asAlice), [200, [{ username: 'alice' }]])
@@ -104,7 +106,9 @@ onEachDatabase(t, (t, { build }) => {
   t.test('staff can read but not change the account of a superuser (403)', async (t) => {
     const app = await build(t, {}, mount)
     const root = await addUser(app, { username: 'root', isSuperuser: true, isStaff: true, email: 'r@b.cd' })
-    await addUser(app, { username: 'sam', isStaff: true })
+    const sam = await addUser(app, { username: 'sam', isStaff: true })
+    await app.auth.permissions.syncPermissions(AUTH_MODELS)
+    for (const name of ['view', 'change', 'delete']) await app.auth.permissions.grant(sam.id, `auth.${name}_user`)
     await addUser(app, { username: 'toor', isSuperuser: true, isStaff: true })
     const [asSam, asToor] = [await signIn(app, 'sam'), await signIn(app, 'toor')]
     const url = `/users/${root.id}/`
