@@ -50,9 +50,9 @@ export class Accounts {
     this.#parts = parts
   }
 
-  /** Lists all accounts for permitted staff, or if `accountsHideUsers` is off; otherwise only the caller's. */
-  async list(caller: User, seesAll: boolean): Promise<User[]> {
-    return this.#settings.accountsHideUsers && !seesAll ? [caller] : this.#users.list()
+  /** Lists all accounts for staff, or if `accountsHideUsers` is off; otherwise only the caller's. */
+  async list(caller: User): Promise<User[]> {
+    return this.#settings.accountsHideUsers && !caller.isStaff ? [caller] : this.#users.list()
   }
 
   /** @throws {ValidationError} for an invalid or taken username, then for a weak password */

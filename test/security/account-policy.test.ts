@@ -30,7 +30,7 @@ onEachDatabase(t, (t, { build }) => {
   const statusOf = async (app: FastifyInstance, headers: Record<string, string>, [method, url, payload]: Call) =>
     (await app.inject({ method, url, headers, ...(payload && { payload }) })).statusCode
 
-  t.test("djoser's URLs require the model permissions for another account, and its rank", async (t) => {
+  t.test("djoser's URLs require the model permission and the rank to change another account", async (t) => {
     const { app, users, as } = await start(t)
     const email = { email: 'intern@example.com' }
     const confirm = { current_password: PASSWORD }
@@ -40,14 +40,14 @@ onEachDatabase(t, (t, { build }) => {
       ['DELETE', `/auth/users/${id}/`, confirm]
     ]
     for (const { id } of [users.bob, users.boss, users.root]) {
-      for (const call of [['GET', `/auth/users/${id}/`] as Call, ...calls(id)]) {
+      t.equal(await statusOf(app, await as('intern'), ['GET', `/auth/users/${id}/`]), 200)
+      for (const call of calls(id)) {
         t.equal(await statusOf(app, await as('intern'), call), 403, `intern ${call.join(' ')}`)
       }
     }
     for (const { id } of [users.boss, users.root]) {
       for (const call of calls(id)) t.equal(await statusOf(app, await as('helpdesk'), call), 403, call.join(' '))
     }
-    t.equal((await app.inject({ url: '/auth/users/', headers: await as('intern') })).json().length, 1)
     t.equal((await app.inject({ url: '/auth/users/', headers: await as('helpdesk') })).json().length, 5)
     t.equal(await statusOf(app, await as('helpdesk'), ['PATCH', `/auth/users/${users.bob.id}/`, email]), 200)
     t.equal(await statusOf(app, await as('helpdesk'), ['DELETE', `/auth/users/${users.bob.id}/`, confirm]), 204)

@@ -8,6 +8,7 @@ import { updateSessionAuthHash } from '../../authentication/session.ts'
 import type { User as UserRow } from '../../database/open.ts'
 import { CharField } from '../../drf/fields.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
+import { SAFE_METHODS } from '../../drf/safe-methods.ts'
 import { view } from '../../drf/view.ts'
 import { NotFound, PermissionDenied } from '../../errors.ts'
 import type { AUTHENTICATION } from '../../guards/auth-core.ts'
@@ -90,11 +91,7 @@ function listView(app: FastifyInstance): void {
         summary: 'List accounts',
         security: JWT_SECURITY,
         response: { 200: Type.Array(AccountSchema), ...ERRORS },
-        handler: async (request) => {
-          const caller = await callerOf(request)
-          const seesAll = caller.isStaff && (await app.auth.permissions.hasPerm(caller, 'auth.view_user'))
-          return (await accounts.list(caller, seesAll)).map(toJson)
-        }
+        handler: async (request) => (await accounts.list(await callerOf(request))).map(toJson)
       },
       POST: {
         summary: 'Create an account',
@@ -236,14 +233,8 @@ function usernameView(app: FastifyInstance): void {
 
 type AccountRequest = Pick<FastifyRequest, 'params' | 'server' | 'method' | typeof AUTHENTICATION>
 
-const PERMISSIONS: Record<string, string> = {
-  GET: 'auth.view_user',
-  HEAD: 'auth.view_user',
-  DELETE: 'auth.delete_user'
-}
-
 /**
- * Another account requires staff with the model permission of the method, and of changes the rank that `/api/users/` requires.
+ * Staff can read every account, as in djoser. Changes require the model permission and the rank that `/api/users/` requires.
  *
  * @param hidden thrown for other accounts if the caller is not staff, whether they exist or not
  */
@@ -256,9 +247,12 @@ async function getUserOr404(request: AccountRequest, hidden: Error = new NotFoun
   if (isHidden && !caller.isStaff) throw hidden
   const user = id === null ? null : await users.getWithKeys(id)
   if (user === null) throw new NotFound(isHidden || id === null ? undefined : 'No User matches the given query.')
-  const isPermitted = await permissions.hasPerm(caller, PERMISSIONS[request.method] ?? 'auth.change_user')
-  if (!caller.isStaff || !isPermitted) throw new PermissionDenied()
-  if (request.method !== 'GET' && request.method !== 'HEAD') await admin.assertOutranks(caller, user)
+  if (!caller.isStaff) throw new PermissionDenied()
+  if (!SAFE_METHODS.has(request.method)) {
+    const permission = request.method === 'DELETE' ? 'auth.delete_user' : 'auth.change_user'
+    if (!(await permissions.hasPerm(caller, permission))) throw new PermissionDenied()
+    await admin.assertOutranks(caller, user)
+  }
   const { groups, userPermissions, ...account } = user
   return account
 }
