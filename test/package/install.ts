@@ -12,11 +12,19 @@ const run = promisify(execFile)
 
 /** What is built from or packed. The folder is a copy, since other tests and people use `dist` of this one. */
 const TREE = [
-  ...['src', 'prisma', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE', 'README.md'],
-  ...['.env.example', '.gitignore', '.npmrc']
+  ...['src', 'prisma', 'docs', 'examples', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE'],
+  ...['README.md', 'CHANGELOG.md', 'UPGRADING.md', '.env.example', '.gitignore', '.npmrc']
 ]
 /** What must not get into a package, whoever packs it. */
-const PRIVATE = ['.env', 'data/latchkey.db', 'data/latchkey.db.key', 'test/a.test.ts', 'coverage/report', 'notes.md']
+const PRIVATE = [
+  '.env',
+  'data/latchkey.db',
+  'data/latchkey.db.key',
+  'examples/spa/data/spa.db',
+  'test/a.test.ts',
+  'coverage/report',
+  'notes.md'
+]
 /** npm's own settings come from its files and these; what `npm test` adds would make it work on this project. */
 const KEPT = /^(PATH|HOME|TMPDIR|CI|npm_config_(registry|cache)|(https?|no)_proxy|NODE_EXTRA_CA_CERTS)$/i
 
@@ -31,6 +39,8 @@ export interface Package {
   files: string[]
   /** Where it is installed, in `node_modules`. */
   folder: string
+  /** The file that `npm pack` created. */
+  tarball: string
 }
 
 /** @throws with what npm or the compiler said */
@@ -44,10 +54,15 @@ export async function installPackage(scope: Scope): Promise<Package> {
   await npm(tree, 'run', 'build')
   const [packed] = JSON.parse(await npm(tree, 'pack', '--json', '--pack-destination', home))
   const folder = join(home, 'app')
+  const tarball = join(home, packed.filename)
+  await addPackages(folder, tarball)
+  return { files: packed.files.map(({ path }: { path: string }) => path), folder, tarball }
+}
+
+/** Installs packages in a folder, which is created. */
+export async function addPackages(folder: string, ...packages: string[]): Promise<void> {
   write(join(folder, 'package.json'), '{ "name": "app", "private": true, "type": "module" }')
-  const quickly = ['--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts']
-  await npm(folder, 'install', join(home, packed.filename), ...quickly)
-  return { files: packed.files.map(({ path }: { path: string }) => path), folder }
+  await npm(folder, 'install', ...packages, '--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts')
 }
 
 async function npm(cwd: string, ...args: string[]): Promise<string> {

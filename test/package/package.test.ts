@@ -1,26 +1,44 @@
 /** `npm pack` gives a package that works in an empty folder: as a plugin, and as `npx latchkey serve`. */
 import { execFile, spawn } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, posix } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { gather } from '../cli/command-line.ts'
 import { bearer } from '../support/journeys.ts'
-import { cleanEnvironment, installPackage, PURE, ROOT } from './install.ts'
+import { addPackages, cleanEnvironment, installPackage, PURE, ROOT } from './install.ts'
 
 const run = promisify(execFile)
 const own = (name: string) => join(ROOT, 'test/package', name)
+
+/** Results of host.mjs: status and body of each response. */
+const ANSWERS = [
+  [401, /"code":"not_authenticated"/],
+  [200, /^\{"hello":"1"\}$/],
+  [403, /"code":"permission_denied"/],
+  [200, /^\{"message":"This is a protected view."\}$/],
+  [200, /^\{\}$/]
+]
+
+/** Runs host.mjs, which must not write to standard error. */
+async function runHost(cwd: string): Promise<unknown> {
+  const options = { cwd, env: cleanEnvironment(), timeout: 60_000 }
+  const { stdout, stderr } = await run('env', [...PURE, process.execPath, 'host.mjs'], options)
+  if (stderr !== '') throw new Error(stderr)
+  return JSON.parse(stdout)
+}
 
 // npm downloads what it has not cached.
 t.setTimeout(300_000)
 
 t.test('the package, installed in an empty folder', async (t) => {
-  const { files, folder } = await installPackage(t)
+  const { files, folder, tarball } = await installPackage(t)
   const modules = join(folder, 'node_modules')
 
   t.test('holds what it needs and nothing else', async (t) => {
-    const allowed = /^(dist\/.*\.(js|d\.ts)|prisma\/.*|package\.json|README\.md|LICENSE|CHANGELOG\.md|\.env\.example)$/
+    const allowed =
+      /^(dist\/.*\.(js|d\.ts)|(prisma|examples)\/.*|(docs\/)?[^/]+\.md|package\.json|LICENSE|\.env\.example)$/
     t.strictSame(
       files.filter((path) => !allowed.test(path) || /(^|\/)(test|data|node_modules)\//.test(path)),
       []
@@ -46,6 +64,37 @@ t.test('the package, installed in an empty folder', async (t) => {
     t.ok(readFileSync(join(modules, 'latchkey/dist/cli/main.js'), 'utf8').startsWith('#!/usr/bin/env node\n'))
   })
 
+  t.test('relative links in its documents lead to files that it contains', async (t) => {
+    const documents = files.filter((path) => path.endsWith('.md'))
+    t.ok(documents.length > 10)
+    for (const path of documents) {
+      const text = readFileSync(join(modules, 'latchkey', path), 'utf8')
+      for (const [, link = ''] of text.matchAll(/\]\((?!https?:|mailto:|#)([^)#\s]+)[^)]*\)/g)) {
+        const target = posix.join(posix.dirname(path), link)
+        t.ok(
+          files.includes(target) || files.some((file) => file.startsWith(`${target.replace(/\/$/, '')}/`)),
+          `${path}: ${link}`
+        )
+      }
+    }
+  })
+
+  t.test('requires the same versions of Fastify as a plugin and as a package', async (t) => {
+    const { peerDependencies } = JSON.parse(readFileSync(join(modules, 'latchkey/package.json'), 'utf8'))
+    for (const name of ['index', 'verify']) {
+      const { default: plugin } = await import(join(modules, `latchkey/dist/${name}.js`))
+      t.equal(plugin[Symbol.for('plugin-meta')].fastify, peerDependencies.fastify, name)
+    }
+  })
+
+  t.test('works with the oldest Fastify that it supports', async (t) => {
+    const older = join(folder, 'older')
+    await addPackages(older, tarball, 'fastify@5.0.0')
+    t.equal(JSON.parse(readFileSync(join(older, 'node_modules/fastify/package.json'), 'utf8')).version, '5.0.0')
+    cpSync(own('host.mjs'), join(older, 'host.mjs'))
+    t.match(await runHost(older), ANSWERS)
+  })
+
   t.test("needs neither Prisma's command line nor a TypeScript toolchain", async (t) => {
     for (const name of ['prisma', '@prisma/engines', '@prisma/internals', 'typescript', 'tsx', 'esbuild', 'tap']) {
       t.notOk(existsSync(join(modules, name)), name)
@@ -53,19 +102,8 @@ t.test('the package, installed in an empty folder', async (t) => {
   })
 
   t.test('is a plugin for an app in plain JavaScript', async (t) => {
-    const app = join(folder, 'host.mjs')
-    cpSync(own('host.mjs'), app)
-    const { stdout, stderr } = await run('env', [...PURE, process.execPath, app], {
-      ...{ cwd: folder, env: cleanEnvironment(), timeout: 60_000 }
-    })
-    t.equal(stderr, '')
-    t.match(JSON.parse(stdout), [
-      [401, /"code":"not_authenticated"/],
-      [200, /^\{"hello":"1"\}$/],
-      [403, /"code":"permission_denied"/],
-      [200, /^\{"message":"This is a protected view\."\}$/],
-      [200, /^\{\}$/]
-    ])
+    cpSync(own('host.mjs'), join(folder, 'host.mjs'))
+    t.match(await runHost(folder), ANSWERS)
   })
 
   t.test('brings types that hold, for the strictest of compilers', async (t) => {
