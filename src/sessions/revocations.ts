@@ -89,7 +89,7 @@ export class Revocations {
     const cutoff = this.#subjects.get(String(claims[this.#settings.userIdClaim]))
     if (typeof sid === 'string' && cutoff?.keptSid === sid) return false
     // A session of our own that was started within that second is newer than what was revoked, or is revoked by its id.
-    return isBefore(claims, cutoff, isSid(sid))
+    return isBefore(claims, cutoff, isSid(sid) && this.#settings.jwkUrl === null)
   }
 
   /**

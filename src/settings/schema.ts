@@ -56,7 +56,7 @@ const databaseSettings = {
 const loginSettings = {
   loginRate: text(
     '20/minute',
-    'Rate limit per client address, against brute force: `N/second`, `N/minute`, `N/hour`, `N/day`, or `off`. It counts requests to all endpoints that check a password, create an account or send an e-mail together. IPv6 addresses count by /64 network. Each process counts for itself.',
+    'Rate limit per client address, against brute force: `N/second`, `N/minute`, `N/hour`, `N/day`, or `off`. It counts wrong passwords at all endpoints and with HTTP Basic together, and requests that create an account or send an e-mail. IPv6 addresses count by /64 network. Each process counts for itself.',
     {
       pattern: '^(off|[1-9]\\d{0,6}/(s|m|h|d)[a-z]*)$',
       expects: 'a rate such as 20/minute, or off'
@@ -142,7 +142,7 @@ const accountSettings = {
   accountsUsernameChangedEmailConfirmation: flag(false, 'Whether an e-mail is sent after a change of the username.'),
   accountsLogoutOnPasswordChange: flag(
     false,
-    "Whether a change of the password also ends the current login session and deletes the user's API key. `off`: only the user's other login sessions end."
+    'Whether a change of the password also ends the browser session or deletes the API key of the request. `off`: these stay, and everything else of the user ends.'
   ),
   accountsHideUsers: flag(
     true,
