@@ -135,8 +135,13 @@ function createTemplates(scope: FastifyInstance, options: View): RouteTemplate[]
   return [
     ...methods,
     ...heads,
-    { ...common, method: 'OPTIONS', handler: async () => metadata },
-    { ...common, method: others, onRequest: [...common.onRequest, rejectMethod], handler: rejectMethod }
+    // One route for both, because registering routes takes most of the time in which an app becomes ready.
+    {
+      ...common,
+      method: ['OPTIONS', ...others],
+      onRequest: [...common.onRequest, rejectMethod],
+      handler: async () => metadata
+    }
   ]
 }
 
@@ -216,8 +221,8 @@ const negotiateContent: onRequestHookHandler = (request, _reply, done) => {
   done()
 }
 
-async function rejectMethod({ method }: FastifyRequest): Promise<never> {
-  throw new MethodNotAllowed(method)
+async function rejectMethod({ method }: FastifyRequest): Promise<void> {
+  if (method !== 'OPTIONS') throw new MethodNotAllowed(method)
 }
 
 interface Validation {

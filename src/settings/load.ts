@@ -1,6 +1,6 @@
 /** Loads settings from the options of a plugin or from environment variables: converts, checks, fills in defaults, freezes. */
 import { readFileSync } from 'node:fs'
-import Value from 'typebox/value'
+import { Check } from 'typebox/schema'
 import { deepFreeze } from '../deep-freeze.ts'
 import { ImproperlyConfigured } from '../errors.ts'
 import { CHECKS, type Checks, VERIFIER_CHECKS } from './checks.ts'
@@ -137,7 +137,7 @@ function readFiles(values: Record<string, unknown>, faults: Faults): void {
 
 function checkTypes(settings: Settings, faults: Faults): void {
   for (const name of SETTING_NAMES) {
-    if (!Value.Check(SETTINGS[name], settings[name])) faults.set(name, `must be ${SETTINGS[name].expects}`)
+    if (!Check(SETTINGS[name], settings[name])) faults.set(name, `must be ${SETTINGS[name].expects}`)
   }
 }
 
