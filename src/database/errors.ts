@@ -33,18 +33,19 @@ const UNAVAILABLE_KINDS = new Set([
  * read-only server, 25P03 and 25P04 transaction timeouts, 55P03 lock not available.
  */
 const UNAVAILABLE_SQLSTATE = /^(08|53|57|58)...$|^(25006|25P03|25P04|55P03)$/
-/** SQLite's primary result codes BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN. */
-const UNAVAILABLE_SQLITE_CODES = new Set([5, 6, 8, 10, 13, 14])
+/** SQLite's primary result codes BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB. */
+const UNAVAILABLE_SQLITE_CODES = new Set([5, 6, 8, 10, 11, 13, 14, 26])
 /** Errors of the connection itself, for which pg has no code. */
 const UNAVAILABLE_PG_MESSAGE =
   /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection|Query read timeout)/
-const SOCKET_ERROR_CODES = new Set(['ECONNREFUSED', 'ECONNRESET', 'EPIPE', 'ETIMEDOUT', 'ENOTFOUND', 'EHOSTUNREACH'])
+/** Errors of Node.js for name resolution and sockets, such as EAI_AGAIN, ENETUNREACH or ECONNREFUSED. */
+const SYSTEM_ERROR = /^E(?!RR_)[A-Z][A-Z_0-9]*$/
 
 /** True if the statement is correct and may succeed later: the database is down, full, busy, or reported a conflict. */
 export function isUnavailable(error: unknown): boolean {
   if (!(error instanceof Error)) return false
   const { code } = error as { code?: unknown }
-  if (typeof code === 'string' && (UNAVAILABLE.test(code) || SOCKET_ERROR_CODES.has(code))) return true
+  if (typeof code === 'string' && (UNAVAILABLE.test(code) || SYSTEM_ERROR.test(code))) return true
   const { kind = '', originalCode = '', extendedCode = 0 } = driverErrorOf(error)
   return (
     UNAVAILABLE_KINDS.has(kind) ||
