@@ -111,10 +111,8 @@ async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise
   app.addHook('onClose', async () => keys.close())
   const auth = await createAuth({ settings, database, keys, log: app.log, callables })
   startBackgroundWork(app, auth)
-  // As Django does after its migrations. A process that was killed, or `latchkey migrate`, may have left them out.
-  if (applied.length > 0 || !(await auth.permissions.hasPermissionsOf(AUTH_MODELS))) {
-    await auth.permissions.syncPermissions(AUTH_MODELS)
-  }
+  // As Django does after its migrations.
+  if (applied.length > 0) await auth.permissions.syncPermissions(AUTH_MODELS)
   app.decorate('auth', auth)
   app.decorate(AUTH_CORE, auth)
   decorateRequests(

@@ -92,6 +92,21 @@ async function runMigrations(): Promise<void> {
   const applied = await migrate(databaseUrl)
   for (const name of applied) print(`Applied ${name}.`)
   if (applied.length === 0) print('No migrations to apply.')
+  // As Django does after its migrations, also if an earlier run was killed before.
+  await createPermissions(databaseUrl)
+}
+
+async function createPermissions(databaseUrl: string): Promise<void> {
+  const [{ openDatabase }, { AUTH_MODELS, syncPermissions }] = await Promise.all([
+    import('../database/open.ts'),
+    import('../permissions/content-types.ts')
+  ])
+  const database = await openDatabase(databaseUrl)
+  try {
+    await syncPermissions(database, AUTH_MODELS)
+  } finally {
+    await database.$disconnect()
+  }
 }
 
 async function createSuperuser({ username, email, noinput }: Record<string, unknown>): Promise<void> {

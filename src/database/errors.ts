@@ -33,8 +33,8 @@ const UNAVAILABLE_KINDS = new Set([
  * read-only server, 25P03 and 25P04 transaction timeouts, 55P03 lock not available.
  */
 const UNAVAILABLE_SQLSTATE = /^(08|53|57|58)...$|^(25006|25P03|25P04|55P03)$/
-/** SQLite's primary result codes BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB. */
-const UNAVAILABLE_SQLITE_CODES = new Set([5, 6, 8, 10, 11, 13, 14, 26])
+/** SQLite's primary result codes BUSY, LOCKED, READONLY, IOERR, CORRUPT, FULL, CANTOPEN. */
+const UNAVAILABLE_SQLITE_CODES = new Set([5, 6, 8, 10, 11, 13, 14])
 /** Errors of the connection itself, for which pg has no code. */
 const UNAVAILABLE_PG_MESSAGE =
   /^(timeout exceeded when trying to connect|Connection terminated|Client has encountered a connection|Query read timeout)/

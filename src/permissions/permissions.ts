@@ -154,13 +154,6 @@ export class Permissions {
     return syncPermissions(this.#database, models)
   }
 
-  /** True if the database has permissions for each of these models. */
-  async hasPermissionsOf(models: readonly ModelDefinition[]): Promise<boolean> {
-    const OR = models.map(({ appLabel, model }) => ({ appLabel, model }))
-    const where = { OR, permissions: { some: {} } }
-    return (await this.#database.contentType.count({ where })) === models.length
-  }
-
   /** A caller's row as it is now, active or not; null for nobody, and for who is gone. */
   async rowOf(caller: Caller | null): Promise<User | null> {
     if (!(caller instanceof TokenUser)) return caller

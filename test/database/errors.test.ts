@@ -42,7 +42,6 @@ const UNAVAILABLE: Record<string, unknown> = {
   'the name of the server cannot be looked up for a moment': system('getaddrinfo EAI_AGAIN db', 'EAI_AGAIN'),
   'the network is unreachable': system('connect ENETUNREACH', 'ENETUNREACH'),
   'SQLite: the file is corrupt': wrapped('P2010', sqlite(11)),
-  'SQLite: the file is no database': wrapped('P2010', sqlite(26)),
   'raw: the server cannot be reached': wrapped('P2010', { kind: 'DatabaseNotReachable' }),
   'raw: the connection is closed': wrapped('P2010', { kind: 'ConnectionClosed' }),
   'raw: credentials are wrong': wrapped('P2010', { kind: 'AuthenticationFailed', originalCode: '28P01' }),
