@@ -1,4 +1,4 @@
-/** Databases that were there before us: Django's, somebody else's, and those of a newer version. */
+/** Migration of existing databases: of Django, of other projects, and of a newer version. */
 import t, { type Test } from 'tap'
 import { migrate, pendingMigrations } from '../../src/database/migrate.ts'
 import { ImproperlyConfigured } from '../../src/errors.ts'
@@ -29,11 +29,11 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
   const isServer = provider === 'postgresql'
 
   for (const ids of isServer ? (['bigint', 'integer'] as const) : (['bigint'] as const)) {
-    t.test(`Django's database with ids of ${ids} is adopted, and nothing of Django's is touched`, async (t) => {
+    t.test(`a Django database with ${ids} ids is adopted without changes to Django's tables and rows`, async (t) => {
       const url = await emptyDatabaseUrl(t)
       await makeDjango(url, { ids })
       const [tables, rows] = [await catalogOf(url), await contentOf(url)]
-      if (ids === 'bigint') t.match(tables, facts[provider], 'the database is as Django makes it')
+      if (ids === 'bigint') t.match(tables, facts[provider], 'the fixture has the tables of Django')
 
       t.strictSame(await migrate(url), ALL)
 
@@ -42,43 +42,40 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
       t.strictSame(await migrate(url), [])
     })
 
-    t.test(
-      `who is in Django's database with ids of ${ids} signs in, with groups, permissions and tokens`,
-      async (t) => {
-        const url = await emptyDatabaseUrl(t)
-        await makeDjango(url, { ids })
-        const app = await build(t, { databaseUrl: url })
-        const { users, permissions, database } = app.auth
-        const refreshOf = (jti: string) => mint({ claims: { jti, user_id: '1' } })
+    t.test(`users of a Django database with ${ids} ids log in, with groups, permissions and tokens`, async (t) => {
+      const url = await emptyDatabaseUrl(t)
+      await makeDjango(url, { ids })
+      const app = await build(t, { databaseUrl: url })
+      const { users, permissions, database } = app.auth
+      const refreshOf = (jti: string) => mint({ claims: { jti, user_id: '1' } })
 
-        const { refresh } = await obtainPair(app, MARIA)
-        const maria = await users.get('username', MARIA.username)
-        const [live, dead, ours] = [
-          await refreshWith(app, refreshOf(MARIAS_JTI.live)),
-          await refreshWith(app, refreshOf(MARIAS_JTI.blacklisted)),
-          await refreshWith(app, refresh)
-        ]
+      const { refresh } = await obtainPair(app, MARIA)
+      const maria = await users.get('username', MARIA.username)
+      const [live, dead, ours] = [
+        await refreshWith(app, refreshOf(MARIAS_JTI.live)),
+        await refreshWith(app, refreshOf(MARIAS_JTI.blacklisted)),
+        await refreshWith(app, refresh)
+      ]
 
-        t.match(maria, { id: 1, firstName: 'María', lastName: 'Ünal', isStaff: true, isActive: true })
-        t.strictSame(maria?.lastLogin, new Date('2024-05-17T09:30:00.123Z'))
-        t.strictSame(maria?.dateJoined, new Date('2023-11-05T01:30:00.000Z'))
-        t.strictSame([live.statusCode, dead.statusCode, ours.statusCode], [200, 401, 200])
-        t.match(dead.json(), { detail: 'Token is blacklisted', code: 'token_not_valid' })
-        if (maria === null) throw new Error('nobody is called maria')
-        t.ok(await permissions.hasPerm(maria, 'auth.add_user'), 'she holds it herself')
-        t.ok(await permissions.hasPerm(maria, 'auth.change_user'), 'her group holds it')
-        t.notOk(await permissions.hasPerm(maria, 'auth.delete_user'))
+      t.match(maria, { id: 1, firstName: 'María', lastName: 'Ünal', isStaff: true, isActive: true })
+      t.strictSame(maria?.lastLogin, new Date('2024-05-17T09:30:00.123Z'))
+      t.strictSame(maria?.dateJoined, new Date('2023-11-05T01:30:00.000Z'))
+      t.strictSame([live.statusCode, dead.statusCode, ours.statusCode], [200, 401, 200])
+      t.match(dead.json(), { detail: 'Token is blacklisted', code: 'token_not_valid' })
+      if (maria === null) throw new Error('maria not found')
+      t.ok(await permissions.hasPerm(maria, 'auth.add_user'), 'granted to the user')
+      t.ok(await permissions.hasPerm(maria, 'auth.change_user'), 'granted to the group')
+      t.notOk(await permissions.hasPerm(maria, 'auth.delete_user'))
 
-        const { id } = await users.createUser({ username: 'nina', password: 'another-Pass-1' })
-        const membership = await database.userGroup.create({ data: { userId: id, groupId: 1 } })
-        t.strictSame([id, membership.id], [2, 2n], 'ids go on from Django’s')
-        await users.deleteUser(id)
-      }
-    )
+      const { id } = await users.createUser({ username: 'nina', password: 'another-Pass-1' })
+      const membership = await database.userGroup.create({ data: { userId: id, groupId: 1 } })
+      t.strictSame([id, membership.id], [2, 2n], 'ids continue after those of Django')
+      await users.deleteUser(id)
+    })
   }
 
   for (const apps of [['auth'], ['auth', 'authtoken'], ['auth', 'token_blacklist']] as App[][]) {
-    t.test(`a Django project with ${apps.join(' and ')} gets what it lacks and no more`, async (t) => {
+    t.test(`a Django database with ${apps.join(' and ')} gets only the missing tables and rows`, async (t) => {
       const url = await emptyDatabaseUrl(t)
       await makeDjango(url, { apps })
       const [tables, rows] = [await catalogOf(url), await contentOf(url)]
@@ -100,7 +97,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     })
   }
 
-  t.test('another project’s Prisma migrations in the same database are left alone', async (t) => {
+  t.test('Prisma migrations of another project in the same database are not changed', async (t) => {
     const url = await emptyDatabaseUrl(t)
     await run(url, theirMigrations(isServer, ['20240101_init', '20240102_init_more', '20240103_taken_back']))
     const theirs = async () => {
@@ -117,7 +114,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.match(await catalogOf(url), facts[provider])
   })
 
-  t.test('another project’s migration that failed is for its people to settle, and nothing is written', async (t) => {
+  t.test('a failed migration of another project is reported, and nothing is written', async (t) => {
     const url = await emptyDatabaseUrl(t)
     await run(url, theirMigrations(isServer, ['20240101_init', '20240102_failed']))
     const before = await contentOf(url)
@@ -127,7 +124,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.strictSame(await contentOf(url), before)
   })
 
-  t.test('a database of a newer version is refused, and nothing is written', async (t) => {
+  t.test('a database of a newer version is rejected, and nothing is written', async (t) => {
     const future = `
       INSERT INTO ${APPLIED} (id, checksum, migration_name, finished_at)
       VALUES ('f', 'f', '0099_latchkey_future', CURRENT_TIMESTAMP)`
@@ -143,21 +140,18 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.strictSame(await contentOf(url), rows)
   })
 
-  t.test(
-    'tables that are neither Django’s nor ours, but have their names, are told, and nothing is written',
-    async (t) => {
-      const url = await emptyDatabaseUrl(t)
-      await run(url, 'CREATE TABLE auth_group (whatever integer)')
+  t.test('a foreign table with the name of a Django table is reported, and nothing is written', async (t) => {
+    const url = await emptyDatabaseUrl(t)
+    await run(url, 'CREATE TABLE auth_group (whatever integer)')
 
-      isOneLine(t, await refusal(url), /^database: (table|relation) "auth_group" already exists$/)
-      t.strictSame(await tablesOf(url), ['auth_group'])
-      await run(url, 'DROP TABLE auth_group')
-      t.strictSame(await migrate(url), ALL)
-    }
-  )
+    isOneLine(t, await refusal(url), /^database: (table|relation) "auth_group" already exists$/)
+    t.strictSame(await tablesOf(url), ['auth_group'])
+    await run(url, 'DROP TABLE auth_group')
+    t.strictSame(await migrate(url), ALL)
+  })
 })
 
-/** As Prisma makes it, with the times that its engines and adapters have written to SQLite so far. */
+/** Creates Prisma's table of migrations, with both formats of times that its engines and adapters write to SQLite. */
 function theirMigrations(isServer: boolean, names: string[]): string {
   const type = isServer ? 'TIMESTAMPTZ' : 'DATETIME'
   const times = isServer ? ["'2024-01-01 00:00:00+00'"] : ['1704067200000', "'2024-01-01T00:00:00.000+00:00'"]

@@ -1,21 +1,21 @@
-/** What is in a database, read past all code of ours, in a form that can be compared. */
+/** Reads schema and rows of a database without Latchkey and Prisma, in a form that can be compared. */
 import Sqlite from 'libsql'
 import { Client } from 'pg'
 
 export type Row = Record<string, unknown>
-/** By table: columns in their order, constraints, indexes; on SQLite the statements that made them. */
+/** By table: columns in order, constraints and indexes; on SQLite the CREATE statements. */
 export type Catalog = Record<string, string[]>
 
 const isFile = (databaseUrl: string) => databaseUrl.startsWith('file:')
 export const pathOf = (databaseUrl: string) => databaseUrl.slice('file:'.length)
 
-/** Runs a script, as somebody would who has never heard of Prisma. */
+/** Runs an SQL script without Prisma. */
 export async function run(databaseUrl: string, script: string): Promise<void> {
   if (!isFile(databaseUrl)) return onServer(databaseUrl, async (client) => void (await client.query(script)))
   return inFile(databaseUrl, (database) => void database.exec(script))
 }
 
-/** Asks one question; times and booleans come as the database writes them, times in UTC. */
+/** Runs one query. Times (in UTC) and booleans are returned as the database formats them. */
 export async function ask(databaseUrl: string, question: string): Promise<Row[]> {
   if (isFile(databaseUrl)) return inFile(databaseUrl, (database) => database.prepare(question).all() as Row[])
   const types = { getTypeParser: () => String }
@@ -41,7 +41,7 @@ async function onServer<Result>(connectionString: string, work: (client: Client)
   }
 }
 
-/** The tables that are there, by name. */
+/** The names of all tables, sorted. */
 export async function tablesOf(databaseUrl: string): Promise<string[]> {
   const question = isFile(databaseUrl)
     ? "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY 1"
@@ -59,14 +59,14 @@ export async function catalogOf(databaseUrl: string): Promise<Catalog> {
   return catalog
 }
 
-/** Every row of every table. */
+/** All rows by table. */
 export async function contentOf(databaseUrl: string): Promise<Record<string, Row[]>> {
   const tables = await tablesOf(databaseUrl)
   const rows = await Promise.all(tables.map((table) => ask(databaseUrl, `SELECT * FROM "${table}" ORDER BY 1`)))
   return Object.fromEntries(tables.map((table, index) => [table, rows[index] ?? []]))
 }
 
-/** What is not our own of what there is by table. */
+/** Omits the tables of Latchkey and Prisma. */
 export const withoutOurs = <Value>(tables: Record<string, Value>): Record<string, Value> =>
   Object.fromEntries(Object.entries(tables).filter(([name]) => !/^(latchkey_|_prisma_migrations$)/.test(name)))
 

@@ -1,8 +1,8 @@
 /**
- * What the tests want done in a process of its own: `child.ts <task> <url>…`.
+ * Runs a task in a separate process: `child.ts <task> <url>…`.
  *
- * It says `ready` when everything is loaded, and begins when it is told to, so that several begin at once and a kill
- * meets the work itself.
+ * It sends `ready` when all modules are loaded, and starts on the next message, so that several processes start at the
+ * same time and a kill interrupts the work and not the loading.
  */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,9 +14,9 @@ const order = () => once(process, 'message')
 
 const pathOf = (databaseUrl: string) => databaseUrl.slice('file:'.length)
 
-/** Each loads what it needs and no more, and returns its work. */
+/** Each task loads its modules and returns a function that does the work. */
 const TASKS: Record<string, () => Promise<() => Promise<void>>> = {
-  /** Says of each database which migrations it applied, or why not. */
+  /** Sends for each database the applied migrations, or the error message. */
   async migrate() {
     const { migrate } = await import('../../src/database/migrate.ts')
     return async () => {
@@ -24,7 +24,7 @@ const TASKS: Record<string, () => Promise<() => Promise<void>>> = {
     }
   },
 
-  /** Writes users, by a statement and by a transaction in turn, and says of each its name when the database has it. */
+  /** Creates users, alternately by statement and transaction, and sends each name when it is committed. */
   async write() {
     const { database, newUser } = await opened()
     return async () => {
@@ -38,13 +38,13 @@ const TASKS: Record<string, () => Promise<() => Promise<void>>> = {
     }
   },
 
-  /** Says how many users another process finds. */
+  /** Sends the number of users that this process reads. */
   async count() {
     const { default: Sqlite } = await import('libsql')
     return async () => say(new Sqlite(pathOf(url)).prepare('SELECT id FROM auth_user').all().length)
   },
 
-  /** Takes SQLite's write lock, and keeps it until the next order. */
+  /** Holds SQLite's write lock until the next message. */
   async hold() {
     const { default: Sqlite } = await import('libsql')
     return async () => {
@@ -53,7 +53,7 @@ const TASKS: Record<string, () => Promise<() => Promise<void>>> = {
       say('held')
       await order()
       database.exec('COMMIT')
-      // Who closes last moves the write-ahead log into the database and deletes it.
+      // The last connection that closes checkpoints the write-ahead log and deletes it.
       database.close()
     }
   }

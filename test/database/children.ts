@@ -1,4 +1,4 @@
-/** Processes of their own, which can be killed without a warning. */
+/** Child processes that run `child.ts` and can be killed at any time. */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -13,23 +13,23 @@ interface Who {
 }
 
 export interface Child {
-  /** Lets it begin, or go on. */
+  /** Starts the task, or continues it. */
   tell(): void
-  /** What it says next. */
+  /** Resolves to the next message of the child. */
   hear(): Promise<unknown>
-  /** Everything it has said since it began. */
+  /** All messages since the task was started. */
   heard: unknown[]
-  /** kill -9, if it lives; waits until it is gone. */
+  /** Sends SIGKILL if the child is running, and waits until it has exited. */
   kill(): Promise<void>
   ended: Promise<unknown>
 }
 
-/** @returns a child that has loaded everything and waits to be told to begin */
+/** Starts a child. @returns when it has loaded all modules and waits for `tell` */
 export async function startChild(scope: Scope, task: Task, urls: string | string[], who: Who = {}): Promise<Child> {
-  // Neither tap's loaders nor its coverage, which take longer than the work.
+  // Without tap's loaders and coverage, which take longer than the work.
   const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...env } = process.env
   const child = fork(CHILD, [task, ...[urls].flat()], { execArgv: ['--import=tsx'], env, ...who })
-  // Only with the second of them has everything been heard.
+  // All messages have arrived only after the second event.
   const ended = Promise.all([once(child, 'exit'), once(child, 'disconnect')])
   const kill = async () => {
     child.kill('SIGKILL')

@@ -1,4 +1,4 @@
-/** SQLite with other processes at work on the same file, which die without a warning. */
+/** SQLite with concurrent writes of other processes, killed processes and a full disk. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
@@ -17,7 +17,7 @@ async function open(scope: Scope, url: string): Promise<Database> {
   return database
 }
 
-/** Another process takes the write lock. @returns what makes it let go */
+/** Makes another process take the write lock. @returns releases it */
 async function lockedByAnother(t: Test, url: string): Promise<() => void> {
   const child = await startChild(t, 'hold', url)
   const held = child.hear()
@@ -26,7 +26,7 @@ async function lockedByAnother(t: Test, url: string): Promise<() => void> {
   return child.tell
 }
 
-/** A user for each way of writing, so that they can be told apart. */
+/** The ways of writing, each of which creates a user with its own name. */
 const WRITES: Record<string, (database: Database) => Promise<unknown>> = {
   batch: (database) => database.$transaction([database.user.count(), database.user.create({ data: newUser('batch') })]),
   interactive: (database) =>
@@ -39,7 +39,7 @@ const RAW_USER = `
   INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)
   VALUES ('!', FALSE, 'raw', '', '', '', FALSE, TRUE,`
 
-/** What each way of writing ends with: `done`, or the error. */
+/** Writes in all ways at once. @returns `done` or the error for each */
 const writeAll = (database: Database) =>
   Promise.all(
     Object.values(WRITES).map((write) =>
@@ -53,10 +53,10 @@ const writeAll = (database: Database) =>
 const usernames = async (url: string) =>
   (await ask(url, 'SELECT username FROM auth_user ORDER BY username')).map(({ username }) => String(username))
 
-// Nearly all of what follows is waiting.
+// The tests spend most of their time waiting.
 t.jobs = 4
 
-t.test('a write waits for another process that writes, and nothing else waits with it', async (t) => {
+t.test('writes wait for the write lock of another process without blocking the event loop', async (t) => {
   const url = await databaseUrl(t)
   const database = await open(t, url)
   await database.$transaction([database.user.count(), database.group.create({ data: { name: 'before' } })])
@@ -68,18 +68,18 @@ t.test('a write waits for another process that writes, and nothing else waits wi
   const begun = performance.now()
   const written = writeAll(database)
   await sleep(1000)
-  t.ok(ticks > 20, `meanwhile the event loop came round ${ticks} times`)
+  t.ok(ticks > 20, `${ticks} turns of the event loop during the wait`)
   await sleep(1200)
   letGo()
 
   t.strictSame(await written, ['done', 'done', 'done', 'done', 'done'])
   t.ok(performance.now() - begun > 2000)
-  t.strictSame(await usernames(url), Object.keys(WRITES), 'others see what was said to be written')
+  t.strictSame(await usernames(url), Object.keys(WRITES), 'all rows are visible to other processes')
   const again = await lockedByAnother(t, url)
   again()
 })
 
-t.test('what takes longer than five seconds is a 503, and has not been done', async (t) => {
+t.test('writes that wait longer than five seconds fail with DatabaseUnavailable and write nothing', async (t) => {
   const url = await databaseUrl(t)
   const database = await open(t, url)
   const letGo = await lockedByAnother(t, url)
@@ -89,14 +89,14 @@ t.test('what takes longer than five seconds is a 503, and has not been done', as
   const waited = performance.now() - begun
 
   for (const error of refused) t.type(error, DatabaseUnavailable)
-  t.ok(waited > 4500 && waited < 10_000, `all were told after ${Math.round(waited)} ms`)
+  t.ok(waited > 4500 && waited < 10_000, `all failed after ${Math.round(waited)} ms`)
   t.equal(await database.user.count(), 0, 'reading needs no lock')
   letGo()
   t.strictSame(await writeAll(database), ['done', 'done', 'done', 'done', 'done'])
   t.strictSame(await usernames(url), Object.keys(WRITES))
 })
 
-t.test('what was said to be written is there after kill -9, also where several write at once', async (t) => {
+t.test('acknowledged writes of several concurrent processes survive kill -9', async (t) => {
   const url = await databaseUrl(t)
   const children = await Promise.all([1, 2, 3].map(() => startChild(t, 'write', url)))
   const letGo = await lockedByAnother(t, url)
@@ -119,19 +119,19 @@ t.test('what was said to be written is there after kill -9, also where several w
     said.filter((name) => !there.has(name)),
     []
   )
-  t.ok(there.size <= said.length + children.length, 'at most the last of each was written and not said')
+  t.ok(there.size <= said.length + children.length, 'at most one unacknowledged write per process')
   t.strictSame(await ask(url, 'PRAGMA integrity_check'), [{ integrity_check: 'ok' }])
   await database.user.create({ data: newUser('after') })
 })
 
-t.test('two apps of one process do not take away each other’s locks', async (t) => {
+t.test('a second connection in the same process does not release the locks of the first', async (t) => {
   const url = await databaseUrl(t)
   const one = await open(t, url)
   await one.user.create({ data: newUser('one') })
   const other = await open(t, url)
   await other.user.create({ data: newUser('other') })
 
-  // It closes the database behind it, and would delete the log if it took itself for the last.
+  // The child closes its connection, and would delete the write-ahead log if it saw no locks of other connections.
   const child = await startChild(t, 'hold', url)
   const held = child.hear()
   child.tell()
@@ -143,10 +143,10 @@ t.test('two apps of one process do not take away each other’s locks', async (t
   const reader = await startChild(t, 'count', url)
   const found = reader.hear()
   reader.tell()
-  t.equal(await found, 3, 'another process sees all of them')
+  t.equal(await found, 3, 'another process reads all rows')
 })
 
-t.test('of 64 rotations at once, all of different tokens succeed, and one of the same', async (t) => {
+t.test('of 64 concurrent rotations, all succeed for different tokens, and one for the same token', async (t) => {
   const app = await buildWithBlacklist(t)
   const users = await Promise.all(Array.from({ length: 64 }, (_, index) => addUser(app, { username: `user${index}` })))
   const pairs = await Promise.all(users.map((user) => obtainPair(app, user)))
@@ -164,7 +164,7 @@ t.test('of 64 rotations at once, all of different tokens succeed, and one of the
   )
 })
 
-t.test('a disk that is full is a 503, and with room again all goes on', async (t) => {
+t.test('a full disk raises DatabaseUnavailable, and writes succeed again when there is space', async (t) => {
   const url = await databaseUrl(t)
   const database = await open(t, url)
   const limit = (pages: number) => database.$queryRawUnsafe(`PRAGMA max_page_count = ${pages}`)
@@ -181,7 +181,7 @@ t.test('a disk that is full is a 503, and with room again all goes on', async (t
   await run(url, "INSERT INTO auth_group (name) VALUES ('nobody is locked out')")
 })
 
-t.test('a commit that fails says what it was, and leaves nothing behind', async (t) => {
+t.test('a failed commit raises its cause and leaves no lock', async (t) => {
   const url = await databaseUrl(t)
   const database = await open(t, url)
   const ended = database.$transaction(async (transaction) => {

@@ -1,5 +1,5 @@
--- The tables of a Django project on PostgreSQL, as Django 5.2, DRF 3.18 and SimpleJWT 5.5 make them where
--- DEFAULT_AUTO_FIELD is BigAutoField. With AutoField the ids of django_migrations and of the three many-to-many tables
+-- The tables of a Django project on PostgreSQL, as created by Django 5.2, DRF 3.18 and SimpleJWT 5.5 with
+-- DEFAULT_AUTO_FIELD = BigAutoField. With AutoField the ids of django_migrations and of the three many-to-many tables
 -- are integers.
 
 -- app: auth

@@ -1,5 +1,5 @@
--- What is in it: maria, who is in a group and has a permission of her own, with her password, her key and her tokens.
--- The hash is Django's own, of `correct horse battery staple` in 1,000 rounds.
+-- The rows: user maria with a group, a permission of her own, a password, an auth token and refresh tokens.
+-- The hash was computed by Django from `correct horse battery staple` with 1,000 iterations.
 
 -- app: auth
 INSERT INTO django_migrations (app, name, applied) VALUES

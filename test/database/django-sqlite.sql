@@ -1,4 +1,4 @@
--- The tables of a Django project on SQLite, as Django 5.2, DRF 3.18 and SimpleJWT 5.5 make them.
+-- The tables of a Django project on SQLite, as created by Django 5.2, DRF 3.18 and SimpleJWT 5.5.
 
 -- app: auth
 CREATE TABLE "django_migrations" (

@@ -1,14 +1,14 @@
-/** A database as Django made and used it, from files, so that the suite needs no Django. */
+/** Databases with tables and rows recorded from a Django project, so that the tests need no Django. */
 import { readFileSync } from 'node:fs'
 import { run } from './catalog.ts'
 
 export type App = 'auth' | 'authtoken' | 'token_blacklist'
 export const APPS: readonly App[] = ['auth', 'authtoken', 'token_blacklist']
 
-/** Who is in it, and can sign in. */
+/** Credentials of the user in the recorded database. */
 export const MARIA = { username: 'maria', password: 'correct horse battery staple' }
 export const MARIAS_KEY = '9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b'
-/** Refresh tokens of hers that Django handed out, one of them blacklisted since. */
+/** Refresh tokens that Django issued to her; one is blacklisted. */
 export const MARIAS_JTI = { blacklisted: '00000000000000000000000000000001', live: '00000000000000000000000000000002' }
 
 const WIDE =
@@ -16,11 +16,11 @@ const WIDE =
 
 interface Project {
   apps?: readonly App[]
-  /** On PostgreSQL, what DEFAULT_AUTO_FIELD makes of the ids of the many-to-many tables and of django_migrations. */
+  /** On PostgreSQL, the id type of many-to-many tables and django_migrations, which DEFAULT_AUTO_FIELD determines. */
   ids?: 'bigint' | 'integer'
 }
 
-/** Fills an empty database. */
+/** Creates the tables and rows in an empty database. */
 export async function makeDjango(databaseUrl: string, { apps = APPS, ids = 'bigint' }: Project = {}): Promise<void> {
   const provider = databaseUrl.startsWith('file:') ? 'sqlite' : 'postgresql'
   const tables = sectionsOf(`django-${provider}.sql`, apps)

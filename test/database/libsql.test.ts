@@ -1,4 +1,4 @@
-/** Our connection to SQLite, where the driver's own client loses writes and keeps connections. */
+/** The connection to SQLite that replaces the driver's own client, which loses writes and leaks connections. */
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import Sqlite from 'libsql'
@@ -7,7 +7,7 @@ import { Connection } from '../../src/database/libsql.ts'
 
 interface World {
   ours: Connection
-  /** Somebody else's connection to the same file, who does not wait for anything. */
+  /** Another connection to the same file, without a busy timeout. */
   theirs: InstanceType<typeof Sqlite>
 }
 
@@ -33,10 +33,10 @@ const insert = (name: string) => ({ sql: INSERT, args: [name] })
 const namesIn = ({ theirs }: World) =>
   (theirs.prepare('SELECT name FROM thing ORDER BY id').all() as { name: string }[]).map(({ name }) => name)
 
-/** Throws if anybody keeps the lock. */
+/** Throws if another connection holds the write lock. */
 const lockAndLetGo = ({ theirs }: World) => theirs.exec('BEGIN IMMEDIATE; ROLLBACK')
 
-t.test('rows, columns and their declared types come back as the adapter expects them', async (t) => {
+t.test('results have the rows, columns and declared types that the adapter expects', async (t) => {
   const { ours } = worldFor(t)
 
   const written = await ours.execute({ sql: `${INSERT}, (?)`, args: ['a', 'b'] })
@@ -72,7 +72,7 @@ const WRITES: Record<string, (ours: Connection) => Promise<unknown>> = {
 }
 
 for (const [name, write] of Object.entries(WRITES)) {
-  t.test(`${name} that was refused does nothing, and when tried again is committed when it says so`, async (t) => {
+  t.test(`${name} that fails with SQLITE_BUSY writes nothing, and a later attempt is committed`, async (t) => {
     const world = worldFor(t)
     world.theirs.exec('BEGIN IMMEDIATE')
 
@@ -81,12 +81,12 @@ for (const [name, write] of Object.entries(WRITES)) {
     t.strictSame(namesIn(world), [])
     await write(world.ours)
 
-    t.strictSame(namesIn(world), ['waited'], 'everybody sees it')
-    t.doesNotThrow(() => lockAndLetGo(world), 'and nobody is locked out')
+    t.strictSame(namesIn(world), ['waited'], 'visible to other connections')
+    t.doesNotThrow(() => lockAndLetGo(world), 'the lock is released')
   })
 }
 
-t.test('whatever fails, nothing of it stays and nobody is locked out', async (t) => {
+t.test('failed statements and commits write nothing and release the lock', async (t) => {
   const world = worldFor(t)
   const { ours } = world
   const orphan = { sql: 'INSERT INTO thing (name, parent) VALUES (?, 99)', args: ['orphan'] }
@@ -105,7 +105,7 @@ t.test('whatever fails, nothing of it stays and nobody is locked out', async (t)
   t.strictSame(namesIn(world), ['a', 'b'])
 })
 
-t.test('a full disk ends a transaction, and when there is room again all goes on', async (t) => {
+t.test('a full disk rolls a transaction back, and writes succeed again when there is space', async (t) => {
   const world = worldFor(t)
   const { ours } = world
   const large = { sql: 'INSERT INTO thing (name) VALUES (hex(zeroblob(40000)))', args: [] }
@@ -124,7 +124,7 @@ t.test('a full disk ends a transaction, and when there is room again all goes on
   t.equal(namesIn(world).length, 1)
 })
 
-t.test('what comes after the end of a transaction is not written by itself', async (t) => {
+t.test('statements after the end of a transaction are rejected (P2028) and not written', async (t) => {
   const world = worldFor(t)
 
   for (const end of ['commit', 'rollback'] as const) {
@@ -141,7 +141,7 @@ t.test('what comes after the end of a transaction is not written by itself', asy
   t.strictSame(namesIn(world), ['commit'])
 })
 
-t.test('a script is run as a whole', async (t) => {
+t.test('executeMultiple runs all statements of a script', async (t) => {
   const world = worldFor(t)
 
   await world.ours.executeMultiple("INSERT INTO thing (name) VALUES ('a'); INSERT INTO thing (name) VALUES ('b')")
@@ -149,7 +149,7 @@ t.test('a script is run as a whole', async (t) => {
   t.strictSame(namesIn(world), ['a', 'b'])
 })
 
-t.test('a thousand transactions leave no connection behind', { skip: !existsSync('/proc/self/fd') }, async (t) => {
+t.test('a thousand transactions leave no file open', { skip: !existsSync('/proc/self/fd') }, async (t) => {
   const { ours } = worldFor(t)
   const openFiles = () => readdirSync('/proc/self/fd').length
   const before = openFiles()
@@ -160,5 +160,5 @@ t.test('a thousand transactions leave no connection behind', { skip: !existsSync
     await (count % 2 === 0 ? transaction.commit() : transaction.rollback())
   }
 
-  t.ok(openFiles() <= before + 5, `${openFiles()} files are open, and were ${before}`)
+  t.ok(openFiles() <= before + 5, `${openFiles()} open files after, ${before} before`)
 })

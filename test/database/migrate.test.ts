@@ -1,4 +1,4 @@
-/** Migrations: Django's tables to the letter, whoever starts them, how often, and however they are interrupted. */
+/** Migrations: the tables are exactly Django's, also when migrations run repeatedly, concurrently or interrupted. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { migrate, pendingMigrations } from '../../src/database/migrate.ts'
@@ -14,7 +14,7 @@ async function djangoMigrations(url: string): Promise<string[]> {
   return rows.map(({ app, name }) => `${app}.${name}`)
 }
 
-/** Django's tables as Django makes them, its migrations as applied, ours finished, and all of it once. */
+/** Asserts Django's tables as Django creates them, its migrations as applied, and all of Latchkey's as finished. */
 async function isWhole(t: Test, url: string, provider: 'sqlite' | 'postgresql'): Promise<void> {
   t.strictSame(withoutOurs(await catalogOf(url)), facts[provider])
   t.strictSame(await djangoMigrations(url), facts.migrations)
@@ -27,17 +27,17 @@ async function isWhole(t: Test, url: string, provider: 'sqlite' | 'postgresql'):
   t.strictSame(await pendingMigrations(url), [])
 }
 
-// Three dozen processes are started, which is quick only where nobody else works.
+// Starts about thirty processes, which is slow on a busy machine.
 t.setTimeout(100_000)
 
 const startAll = (t: Test, urls: string[]) => Promise.all(urls.map((url) => startChild(t, 'migrate', url)))
 
 onEachDatabase(t, (t, { provider, emptyDatabaseUrl }) => {
-  t.test('out of nothing come Django’s tables to the letter, and a second time nothing happens', async (t) => {
+  t.test('an empty database gets exactly the tables of Django, and a second migrate changes nothing', async (t) => {
     const url = await emptyDatabaseUrl(t)
 
     t.strictSame(await pendingMigrations(url), ALL)
-    t.strictSame(await tablesOf(url), [], 'asking changes nothing')
+    t.strictSame(await tablesOf(url), [], 'pendingMigrations is read-only')
     t.strictSame(await migrate(url), ALL)
 
     await isWhole(t, url, provider)
@@ -46,7 +46,7 @@ onEachDatabase(t, (t, { provider, emptyDatabaseUrl }) => {
     t.strictSame(await contentOf(url), before)
   })
 
-  t.test('django_migrations says when, in Django’s format', async (t) => {
+  t.test('django_migrations has the current time in Django’s format', async (t) => {
     const url = await emptyDatabaseUrl(t)
     const format = provider === 'sqlite' ? /^[\d-]{10} [\d:]{8}\.\d{6}$/ : /^[\d-]{10} [\d:]{8}(\.\d{1,6})?\+00$/
     const begun = Date.now()
@@ -64,7 +64,7 @@ onEachDatabase(t, (t, { provider, emptyDatabaseUrl }) => {
     }
   })
 
-  t.test('the tables are ready to use, and ids count from one', async (t) => {
+  t.test('rows can be created after migrate, with ids from 1', async (t) => {
     const url = await emptyDatabaseUrl(t)
     await migrate(url)
     const database = await openDatabase(url)
@@ -77,13 +77,13 @@ onEachDatabase(t, (t, { provider, emptyDatabaseUrl }) => {
     t.strictSame([id, group.id, membership.id], [1, 1, 1n])
   })
 
-  t.test('a database of an older version gets what it lacks, and again so when another version comes', async (t) => {
+  t.test('a database of an older version gets the pending migrations', async (t) => {
     const url = await emptyDatabaseUrl(t)
     await migrate(url)
     const tables = (await tablesOf(url)).filter((table) =>
       /^(token_blacklist|authtoken|latchkey|django_session)/.test(table)
     )
-    // Whichever refers to another one comes first.
+    // In reverse order of the foreign keys.
     for (const table of tables) await run(url, `DROP TABLE ${table}`)
     await run(url, "DELETE FROM django_migrations WHERE app IN ('authtoken', 'token_blacklist', 'sessions')")
     await run(url, `DELETE FROM ${APPLIED} WHERE migration_name > '0002'`)
@@ -95,7 +95,7 @@ onEachDatabase(t, (t, { provider, emptyDatabaseUrl }) => {
     await isWhole(t, url, provider)
   })
 
-  t.test('of six processes that migrate one empty database at once, all succeed and one does it', async (t) => {
+  t.test('of six processes that migrate a database concurrently all succeed, and one does the work', async (t) => {
     const url = await emptyDatabaseUrl(t)
     const children = await startAll(
       t,
@@ -113,7 +113,7 @@ onEachDatabase(t, (t, { provider, emptyDatabaseUrl }) => {
     await isWhole(t, url, provider)
   })
 
-  t.test('after a kill -9 at any moment, the next migrate makes it whole', async (t) => {
+  t.test('after kill -9 at any time the next migrate completes the database', async (t) => {
     const KILLS = 6
     const urls = await Promise.all(Array.from({ length: KILLS + 1 }, () => emptyDatabaseUrl(t)))
     const [first, ...children] = await startAll(t, urls)
@@ -128,21 +128,18 @@ onEachDatabase(t, (t, { provider, emptyDatabaseUrl }) => {
     for (const [index, url] of others.entries()) {
       const child = children[index]
       child?.tell()
-      // Some of them when all is done.
+      // Some kills come after the end of the migration.
       await sleep(((index + Math.random()) / KILLS) * 1.3 * duration)
       await child?.kill()
 
-      // PostgreSQL may still be at the commit that it had been told to do.
+      // PostgreSQL may still be executing the COMMIT of the killed process.
       const applied = await migrate(url)
-      t.ok(
-        [0, ALL.length].includes(applied.length),
-        `the kill came ${applied.length === 0 ? 'after' : 'before'} the commit`
-      )
+      t.ok([0, ALL.length].includes(applied.length), `killed ${applied.length === 0 ? 'after' : 'before'} the commit`)
       await isWhole(t, url, provider)
     }
   })
 
-  t.test('what is there of somebody else’s stays as it is', async (t) => {
+  t.test('tables of other applications are not changed', async (t) => {
     const url = await emptyDatabaseUrl(t)
     await run(url, "CREATE TABLE article (id integer PRIMARY KEY, title text); INSERT INTO article VALUES (1, 'One')")
     const before = await catalogOf(url)

@@ -1,8 +1,8 @@
 /**
- * The models and the tables say the same: a column for each field, of its type, as often null; and names that are there.
+ * Compares the Prisma models with the migrated tables: columns, types, nullability and the names of constraints.
  *
- * Prisma's own comparison is of no use here: through its adapter it cannot read PostgreSQL's catalog, and on SQLite it
- * takes Django's types for a difference.
+ * `prisma migrate diff` cannot do it: through an adapter it does not read PostgreSQL's catalog, and on SQLite it reports
+ * Django's types as differences.
  */
 import t from 'tap'
 import { onEachDatabase } from '../support/build.ts'
@@ -27,7 +27,7 @@ const TYPES: Record<Provider, Record<string, string>> = {
 const MODEL = /^model \w+ \{$(.*?)^\}$/gms
 const FIELD = /^ {2}(\w+) +(Int|BigInt|Boolean|DateTime|String)(\??)(.*)$/gm
 
-/** The columns by table, as the models would have them. */
+/** The columns by table that the models declare. */
 function columnsOfModels(provider: Provider): Record<string, string[]> {
   const models = [...schemaOf(provider).content.matchAll(MODEL)].map(([, body = '']) => {
     const columns = [...body.matchAll(FIELD)].map(([, name, type = '', optional, rest = '']) => {
@@ -40,7 +40,7 @@ function columnsOfModels(provider: Provider): Record<string, string[]> {
   return Object.fromEntries(models)
 }
 
-/** The columns of a table; on SQLite, without the lengths that mean nothing there. */
+/** Queries for the columns of a table; on SQLite without lengths, which SQLite ignores. */
 const COLUMNS: Record<Provider, (table: string) => string> = {
   postgresql: (table) => `
     SELECT attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' NOT NULL' ELSE '' END AS fact
@@ -51,7 +51,7 @@ const COLUMNS: Record<Provider, (table: string) => string> = {
 }
 
 onEachDatabase(t, (t, { provider, databaseUrl }) => {
-  t.test('every model is a table that is there, and every table is a model', async (t) => {
+  t.test('models and tables have the same columns, types and nullability', async (t) => {
     const url = await databaseUrl(t)
     const models = columnsOfModels(provider)
     const tables = (await tablesOf(url)).filter((table) => !['_prisma_migrations', 'django_migrations'].includes(table))
@@ -63,7 +63,7 @@ onEachDatabase(t, (t, { provider, databaseUrl }) => {
     }
   })
 
-  t.test('every name of a constraint or an index in the models is in the database', async (t) => {
+  t.test('all names of constraints and indexes in the models exist in the database', async (t) => {
     const facts = Object.values(await catalogOf(await databaseUrl(t))).flat()
     const known = new Set(facts.join(' ').split(/[ ."]/))
     const names = [...schemaOf(provider).content.matchAll(/@@(?:unique|index).*map: "(\w+)"/g)].map(([, name]) => name)

@@ -1,4 +1,4 @@
-/** A database that goes away, hangs, or keeps another time: a 503 and no more, and it goes on when it can. */
+/** Databases that are unreachable, hang or use another time zone: errors, timeouts and recovery. */
 import { EventEmitter, once } from 'node:events'
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,7 +18,7 @@ async function open(scope: Scope, url: string): Promise<Database> {
   return database
 }
 
-/** Every way to ask a database for something. */
+/** The ways to query a database. */
 const WAYS: Record<string, (database: Database) => Promise<unknown>> = {
   model: (database) => database.user.count(),
   raw: (database) => database.$queryRaw`SELECT count(*) FROM auth_user`,
@@ -26,7 +26,7 @@ const WAYS: Record<string, (database: Database) => Promise<unknown>> = {
   interactive: (database) => database.$transaction((transaction) => transaction.user.count())
 }
 
-/** What each way ends with: `done`, or the name of the error. */
+/** Queries in all ways at once. @returns `done` or the name of the error for each */
 async function outcomes(database: Database, ways = WAYS): Promise<Record<string, string>> {
   const done = await Promise.all(
     Object.entries(ways).map(async ([name, ask]) => [
@@ -47,7 +47,7 @@ t.setTimeout(100_000)
 onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
   const isServer = provider === 'postgresql'
 
-  t.test('a database that cannot be reached is a 503 however it is asked, and is found when it is there', async (t) => {
+  t.test('queries to an unreachable database raise DatabaseUnavailable, and succeed when it is back', async (t) => {
     const away = await (isServer ? cutWire(t, await databaseUrl(t)) : noFile(await emptyDatabaseUrl(t)))
     const database = await open(t, away.url)
 
@@ -57,7 +57,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.strictSame(await outcomes(database), all('done'))
   })
 
-  t.test('what is wrong by itself is told as it is, and not as something to try again', async (t) => {
+  t.test('constraint violations and errors of the caller are not reported as DatabaseUnavailable', async (t) => {
     const database = await open(t, await databaseUrl(t))
     const data = newUser('alice')
     const token = { tokenId: 1n, blacklistedAt: new Date() }
@@ -79,7 +79,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.equal(await database.user.count(), 1)
   })
 
-  t.test('a time is the same moment for everybody, whatever the database’s time zone', async (t) => {
+  t.test('times are stored as UTC in any time zone of the database', async (t) => {
     const url = await databaseUrl(t)
     if (isServer) await run(url, inZone(url, 'America/New_York'))
     const dateJoined = new Date('2024-07-01T12:00:00.026Z')
@@ -96,35 +96,32 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
 
   if (!isServer) return
 
-  t.test(
-    'connections that are terminated under our hands are 503s, and the next ones are made by themselves',
-    async (t) => {
-      const url = await databaseUrl(t)
-      const database = await open(t, url)
-      await run(url, SLOW_USERS)
-      await database.user.create({ data: newUser('alice') })
-      const data = { email: 'alice@example.com' }
-      const slow: typeof WAYS = {
-        model: (database) => database.user.updateMany({ data }),
-        raw: (database) => database.$queryRaw`SELECT CAST(pg_sleep(3) AS text)`,
-        batch: (database) => database.$transaction([database.user.count(), database.user.updateMany({ data })]),
-        interactive: (database) => database.$transaction((transaction) => transaction.user.updateMany({ data }))
-      }
-
-      const ended = outcomes(database, slow)
-      await sleep(500)
-      await run(url, TERMINATE_OTHERS)
-      t.strictSame(await ended, all('DatabaseUnavailable'))
-      t.strictSame(await outcomes(database), all('done'))
-
-      await run(url, TERMINATE_OTHERS)
-      await sleep(100)
-      t.strictSame(await outcomes(database), all('done'), 'also after they were terminated while nobody used them')
-      t.equal((await database.user.findFirst())?.email, '', 'and what was not committed is not there')
+  t.test('queries on terminated connections raise DatabaseUnavailable, and later ones reconnect', async (t) => {
+    const url = await databaseUrl(t)
+    const database = await open(t, url)
+    await run(url, SLOW_USERS)
+    await database.user.create({ data: newUser('alice') })
+    const data = { email: 'alice@example.com' }
+    const slow: typeof WAYS = {
+      model: (database) => database.user.updateMany({ data }),
+      raw: (database) => database.$queryRaw`SELECT CAST(pg_sleep(3) AS text)`,
+      batch: (database) => database.$transaction([database.user.count(), database.user.updateMany({ data })]),
+      interactive: (database) => database.$transaction((transaction) => transaction.user.updateMany({ data }))
     }
-  )
 
-  t.test('an app goes on without its database, says 503 with Retry-After, and recovers', async (t) => {
+    const ended = outcomes(database, slow)
+    await sleep(500)
+    await run(url, TERMINATE_OTHERS)
+    t.strictSame(await ended, all('DatabaseUnavailable'))
+    t.strictSame(await outcomes(database), all('done'))
+
+    await run(url, TERMINATE_OTHERS)
+    await sleep(100)
+    t.strictSame(await outcomes(database), all('done'), 'also if idle connections were terminated')
+    t.equal((await database.user.findFirst())?.email, '', 'uncommitted changes are rolled back')
+  })
+
+  t.test('without its database an app returns 503 with Retry-After, and recovers', async (t) => {
     const wire = await layWire(t, await databaseUrl(t))
     const app = await build(t, { databaseUrl: wire.url })
     const alice = await addUser(app)
@@ -144,12 +141,12 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
       t.match(answer.headers, { 'retry-after': /^\d+$/, 'content-type': /^application\/json/ })
       t.strictSame(answer.json(), { detail: 'Service temporarily unavailable, try again later.' })
     }
-    t.equal(read.statusCode, 200, 'who has an access token needs no database')
+    t.equal(read.statusCode, 200, 'a valid access token needs no database')
     await wire.mend()
     t.equal((await signIn()).statusCode, 200)
   })
 
-  t.test('nobody waits much longer than five seconds', { timeout: 20_000 }, async (t) => {
+  t.test('slow statements, silent servers and full pools time out after 5 seconds', { timeout: 20_000 }, async (t) => {
     const url = await databaseUrl(t)
     const wire = await layWire(t, url)
     const [slow, silent, full] = [await open(t, url), await open(t, wire.url), await open(t, url)]
@@ -165,10 +162,10 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     ])
     const waited = performance.now() - begun
 
-    t.type(asleep, DatabaseUnavailable, 'a statement that takes too long')
-    t.strictSame(mute, all('DatabaseUnavailable'), 'a server that says nothing')
-    t.strictSame(crowded, all('DatabaseUnavailable'), 'a pool that is used up')
-    t.ok(waited > 4900 && waited < 10_000, `all were told after ${Math.round(waited)} ms`)
+    t.type(asleep, DatabaseUnavailable, 'slow statement')
+    t.strictSame(mute, all('DatabaseUnavailable'), 'silent server')
+    t.strictSame(crowded, all('DatabaseUnavailable'), 'exhausted pool')
+    t.ok(waited > 4900 && waited < 10_000, `all failed after ${Math.round(waited)} ms`)
     await wire.mend()
     t.strictSame(await outcomes(silent), all('done'))
     await users.released
@@ -176,7 +173,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
   })
 })
 
-/** Keeps all ten connections of a pool for so many milliseconds, from the moment that this returns. */
+/** Occupies all ten connections of a pool. @param duration in milliseconds, from the time that this returns */
 async function everyConnection(database: Database, duration: number): Promise<{ released: Promise<unknown> }> {
   const taken = new EventEmitter()
   const users = Array.from({ length: 10 }, (_, index) =>
@@ -199,7 +196,7 @@ async function cutWire(scope: Scope, databaseUrl: string) {
   return { url: wire.url, comeBack: wire.mend }
 }
 
-/** There is a folder where the file should be. */
+/** Makes a database unreachable by a folder in place of its file. */
 function noFile(url: string) {
   mkdirSync(pathOf(url))
   return {
@@ -211,7 +208,7 @@ function noFile(url: string) {
   }
 }
 
-/** Sets what holds for whoever connects from now on. */
+/** Sets the time zone of new connections. */
 const inZone = (url: string, zone: string) =>
   `ALTER DATABASE "${new URL(url).pathname.slice(1)}" SET TimeZone = '${zone}'`
 

@@ -1,16 +1,16 @@
-/** A wire between us and PostgreSQL that can be cut, and that can fall silent. */
+/** A TCP proxy for PostgreSQL that can close or pause its connections. */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import type { Scope } from '../support/build.ts'
 
 export interface Wire {
-  /** The database's URL at this end of the wire. */
+  /** The URL of the database through the proxy. */
   url: string
-  /** Ends all connections and takes no more. */
+  /** Closes all connections and accepts no new ones. */
   cut(): Promise<void>
-  /** Keeps all connections, and lets nothing through. */
+  /** Keeps all connections open without forwarding data. */
   freeze(): void
-  /** Everything is as before; frozen connections go on. */
+  /** Accepts connections again and resumes frozen ones. */
   mend(): Promise<void>
 }
 

@@ -1,4 +1,4 @@
-/** Databases that cannot be had: one clear line at the start, which gives nothing away. */
+/** Databases that cannot be opened: a one-line error at the start, without the password. */
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -23,11 +23,11 @@ async function isRefused(t: Test, name: string, databaseUrl: string, line: RegEx
     t.strictSame(error.faults, [error.message])
     t.match(error.message, line)
     t.notMatch(error.message, '\n')
-    t.notMatch(inspect(error, { depth: 9, showHidden: true }), PASSWORD, 'nor does a log of the error hold it')
+    t.notMatch(inspect(error, { depth: 9, showHidden: true }), PASSWORD, 'the password is not in the logged error')
   }
 }
 
-/** A server that gives everybody the same answer, or none. */
+/** A server that sends the same response to every client: bytes, only the end of the connection, or none (null). */
 async function serverThatSays(t: Test, answer: Buffer | 'goodbye' | null): Promise<string> {
   const server = createServer((socket) => {
     socket.on('error', () => undefined)
@@ -49,7 +49,7 @@ function refusalOf(code: string, message: string): Buffer {
 
 t.jobs = 3
 
-t.test('a PostgreSQL that refuses us is quoted', async (t) => {
+t.test('errors of PostgreSQL at the connection are reported with its message', async (t) => {
   const cases: [string, string][] = [
     ['28P01', 'password authentication failed for user "latchkey"'],
     ['28000', 'no pg_hba.conf entry for host "127.0.0.1", user "latchkey", database "latchkey", no encryption'],
@@ -62,7 +62,7 @@ t.test('a PostgreSQL that refuses us is quoted', async (t) => {
   }
 })
 
-t.test('a PostgreSQL that is not there is told', async (t) => {
+t.test('unreachable servers, invalid URLs, closed connections and missing TLS are reported', async (t) => {
   const nowhere = `postgresql://latchkey:${PASSWORD}@`
   const goodbye = await serverThatSays(t, 'goodbye')
   const open = `${await serverThatSays(t, Buffer.from('N'))}?sslmode=verify-full`
@@ -76,7 +76,7 @@ t.test('a PostgreSQL that is not there is told', async (t) => {
   await isRefused(t, 'no TLS', open, /^database: The server does not support SSL connections$/)
 })
 
-t.test('a PostgreSQL that does not answer is waited for five seconds', async (t) => {
+t.test('a PostgreSQL that does not respond is reported within ten seconds', async (t) => {
   const url = await serverThatSays(t, null)
 
   const begun = performance.now()
@@ -84,7 +84,7 @@ t.test('a PostgreSQL that does not answer is waited for five seconds', async (t)
   t.ok(performance.now() - begun < 10_000)
 })
 
-t.test('a database that is not on the server is told', async (t) => {
+t.test('a missing database on the server is reported', async (t) => {
   const { postgres } = await theWorld()
   if ('missing' in postgres) return t.plan(0, 'no PostgreSQL')
   const url = new URL(postgres.url)
@@ -93,7 +93,7 @@ t.test('a database that is not on the server is told', async (t) => {
   await isRefused(t, 'no such database', url.href, /^database: database "lk_d_nowhere" does not exist$/)
 })
 
-t.test('a path that leads to no database is told', async (t) => {
+t.test('a path that is not a database file is reported', async (t) => {
   const folder = t.testdir({ file: 'x', 'folder.db': {}, 'text.db': 'no database, but a text. '.repeat(50) })
 
   await isRefused(t, 'folder', `file:${folder}/folder.db`, /^database: the file cannot be opened$/)
@@ -102,36 +102,33 @@ t.test('a path that leads to no database is told', async (t) => {
   await isRefused(t, 'below a file', `file:${folder}/file/x.db`, /^database: (EEXIST|ENOTDIR): /)
 })
 
-t.test(
-  'a file that cannot be written or read is told before it is needed, also if nothing is to be done',
-  async (t) => {
-    const folder = mkdtempSync(join(tmpdir(), 'latchkey-modes-'))
-    t.teardown(() => rmSync(folder, { recursive: true }))
-    const mode = (path: string, mode: number) => chmodSync(join(folder, path), mode)
-    mkdirSync(join(folder, 'closed'))
-    for (const name of ['full.db', 'secret.db']) await migrate(`file:${join(folder, name)}`)
-    writeFileSync(join(folder, 'empty.db'), '')
-    const modes = { 'full.db': 0o444, 'empty.db': 0o444, 'secret.db': 0o000, closed: 0o555, '': 0o755 }
-    for (const [path, bits] of Object.entries(modes)) mode(path, bits)
-    // Root may do everything, and is to be somebody else.
-    const who = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
+t.test('missing permissions to read or write a file are reported, even if no migration is pending', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'latchkey-modes-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const mode = (path: string, mode: number) => chmodSync(join(folder, path), mode)
+  mkdirSync(join(folder, 'closed'))
+  for (const name of ['full.db', 'secret.db']) await migrate(`file:${join(folder, name)}`)
+  writeFileSync(join(folder, 'empty.db'), '')
+  const modes = { 'full.db': 0o444, 'empty.db': 0o444, 'secret.db': 0o000, closed: 0o555, '': 0o755 }
+  for (const [path, bits] of Object.entries(modes)) mode(path, bits)
+  // File modes do not apply to root, so the child runs as another user.
+  const who = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {}
 
-    const paths = ['full.db', 'empty.db', 'secret.db', 'closed/new.db']
-    const child = await startChild(
-      t,
-      'migrate',
-      paths.map((path) => `file:${join(folder, path)}`),
-      who
-    )
-    child.tell()
-    await child.ended
+  const paths = ['full.db', 'empty.db', 'secret.db', 'closed/new.db']
+  const child = await startChild(
+    t,
+    'migrate',
+    paths.map((path) => `file:${join(folder, path)}`),
+    who
+  )
+  child.tell()
+  await child.ended
 
-    t.equal(child.heard.length, paths.length)
-    for (const line of child.heard) t.match(line, /^database: EACCES: permission denied, (access|open) '[^']*'$/)
-  }
-)
+  t.equal(child.heard.length, paths.length)
+  for (const line of child.heard) t.match(line, /^database: EACCES: permission denied, (access|open) '[^']*'$/)
+})
 
-t.test('a database in use in the old way is waited for, and then has its log', async (t) => {
+t.test('migrate waits for a lock of another process on a database without write-ahead log', async (t) => {
   const { emptyDatabaseUrl } = worldOf('sqlite')
   const url = await emptyDatabaseUrl(t)
   await run(url, 'CREATE TABLE thing (id integer)')

@@ -1,11 +1,11 @@
-/** What is done again when another transaction was there first, and what is not. */
+/** Retries of transactions after conflicts. */
 import t from 'tap'
 import { DatabaseUnavailable } from '../../src/database/errors.ts'
 import { retryOnConflict } from '../../src/database/retry.ts'
 
 const known = (code: string) => Object.assign(new Error(code), { code })
 
-t.test('rivals are given way to, five times in all', async (t) => {
+t.test('conflicts with concurrent transactions are retried, up to five attempts', async (t) => {
   const rivals = [
     known('P2002'),
     known('P2003'),
@@ -24,14 +24,14 @@ t.test('rivals are given way to, five times in all', async (t) => {
   t.equal(attempts, 5)
 })
 
-t.test('a row that never stays the same is a 503', async (t) => {
+t.test('a row that is missing at every attempt raises a 503', async (t) => {
   await t.rejects(
     retryOnConflict(() => Promise.reject(known('P2025'))),
     { statusCode: 503, cause: { code: 'P2025' } }
   )
 })
 
-t.test('anything else is thrown at once', async (t) => {
+t.test('other errors are thrown without a retry', async (t) => {
   for (const error of [known('P2000'), new DatabaseUnavailable(), new TypeError('x')]) {
     let attempts = 0
     const failing = retryOnConflict(async () => {

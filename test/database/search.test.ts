@@ -1,9 +1,9 @@
-/** Text within text: what LIKE has a meaning for stands for itself, on both databases. */
+/** Substring search: wildcards of LIKE are escaped on both databases. */
 import t from 'tap'
 import { onEachDatabase } from '../support/build.ts'
 
 onEachDatabase(t, (t, { build, provider }) => {
-  t.test('a text is found within another, letter for letter, whatever their case', async (t) => {
+  t.test('containing finds substrings in any case, with LIKE wildcards taken literally', async (t) => {
     const { auth } = await build(t)
     const names = ['john_doe', 'JohnXdoe', '100%', 'back\\slash', "o'hara", 'ÄRGER']
     for (const name of names) await auth.groups.createGroup(name)
@@ -21,7 +21,7 @@ onEachDatabase(t, (t, { build, provider }) => {
     t.strictSame(await found('rger'), ['ÄRGER'])
     t.strictSame(await found('ä'), provider === 'sqlite' ? [] : ['ÄRGER'])
     const where = { name: { startsWith: 'john\\_' } }
-    t.equal(await auth.database.group.count({ where }), 1, 'and so where Prisma looks at the beginning')
+    t.equal(await auth.database.group.count({ where }), 1, 'startsWith also needs escaping')
     t.equal(await auth.database.group.count({ where: { NOT: { name: { endsWith: '\\%' } } } }), 5)
   })
 })

@@ -1,4 +1,4 @@
-/** SQLite as Django writes it: names, times, guarantees. Who else is at work on the same file is in contention.test.ts. */
+/** SQLite: paths, Django's format of times, durability and file modes. For concurrent access see contention.test.ts. */
 import { chmodSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
@@ -20,7 +20,7 @@ async function open(scope: Scope, url: string): Promise<Database> {
 const usernames = async (url: string) =>
   (await ask(url, 'SELECT username FROM auth_user ORDER BY username')).map(({ username }) => username)
 
-t.test('what stands in a path does not matter, and the file is where the path says', async (t) => {
+t.test('special characters in a path are taken literally', async (t) => {
   for (const name of ['a%20b.db', '100%.db', 'a#b.db', 'ü ö.db', ':memory:', 'libsql:x']) {
     const url = `file:${join(t.testdir(), name)}`
     await migrate(url)
@@ -32,7 +32,7 @@ t.test('what stands in a path does not matter, and the file is where the path sa
   }
 })
 
-t.test('a time is stored as Django stores it: UTC, with six digits of fraction or none', async (t) => {
+t.test('times are stored in Django’s format: UTC, with six fractional digits or none', async (t) => {
   const cases: [string | Date, string][] = [
     ['2026-11-22T17:08:43.026Z', '2026-11-22 17:08:43.026000'],
     ['2026-11-22T17:08:43.000Z', '2026-11-22 17:08:43'],
@@ -55,8 +55,8 @@ t.test('a time is stored as Django stores it: UTC, with six digits of fraction o
   )
 })
 
-t.test('a time is UTC in whatever time zone the process runs', async (t) => {
-  // In New York half past one of this morning came twice, in Lord Howe half past two never.
+t.test('times are stored and read as UTC in any time zone of the process', async (t) => {
+  // Ambiguous in New York at the end of daylight saving time, and skipped on Lord Howe Island at its start.
   const written = ['2023-11-05 01:30:00', '2023-10-01 02:15:00.123456', '2024-05-17 09:30:00.000999']
   const read = ['2023-11-05T01:30:00.000Z', '2023-10-01T02:15:00.123Z', '2024-05-17T09:30:00.000Z']
   const { TZ } = process.env
@@ -83,7 +83,7 @@ const userOfDjango = (username: string, joined: string) => `
   INSERT INTO auth_user (password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined)
   VALUES ('!', FALSE, '${username}', '', '', '', FALSE, TRUE, '${joined}')`
 
-t.test('times are compared as times, with and without a fraction, ours and Django’s', async (t) => {
+t.test('filters and ordering compare times correctly with and without fractional digits', async (t) => {
   const url = await databaseUrl(t)
   const database = await open(t, url)
   const times = ['2026-01-01 12:00:00', '2026-01-01 12:00:00.000001', '2026-01-01 12:00:00.500000']
@@ -104,7 +104,7 @@ t.test('times are compared as times, with and without a fraction, ours and Djang
   )
 })
 
-t.test('commits survive a power cut, and keys are checked, also after a transaction', async (t) => {
+t.test('write-ahead log, synchronous=FULL and foreign keys are on, also after a transaction', async (t) => {
   const database = await open(t, await databaseUrl(t))
   const pragmas = async () => ({
     ...(await database.$queryRaw<object[]>`PRAGMA journal_mode`)[0],
@@ -118,7 +118,7 @@ t.test('commits survive a power cut, and keys are checked, also after a transact
   t.strictSame(await pragmas(), { journal_mode: 'wal', synchronous: FULL, foreign_keys: 1 })
 })
 
-t.test('what holds password hashes is for its owner’s eyes only, and what was there keeps its mode', async (t) => {
+t.test('new files and folders have modes 600 and 700, and existing ones keep their mode', async (t) => {
   const modeOf = (path: string) => (statSync(path).mode & 0o777).toString(8)
   const ours = `file:${t.testdir()}/new/deep/latchkey.db`
   const theirs = await emptyDatabaseUrl(t)

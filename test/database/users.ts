@@ -1,4 +1,4 @@
-/** Every column of a user, since the database gives none by itself. */
+/** All columns of a user, because Django's tables have no defaults. */
 export const newUser = (username: string) => ({
   username,
   password: '!',

@@ -5,7 +5,7 @@ import { ParseError } from '../../src/errors.ts'
 
 const decode = (bytes: number[] | Uint8Array, charset?: string) => getDecoder(charset, 'JSON')(Uint8Array.from(bytes))
 
-t.test('malformed UTF-8 is refused in the words of Python, with the first bad byte and its position', async (t) => {
+t.test("malformed UTF-8 is rejected with Python's message: the first invalid byte and its position", async (t) => {
   const faults: [bytes: number[], complaint: string][] = [
     [[0x7b, 0xff], 'byte 0xff in position 1: invalid start byte'],
     [[0x80], 'byte 0x80 in position 0: invalid start byte'],
@@ -26,11 +26,11 @@ t.test('malformed UTF-8 is refused in the words of Python, with the first bad by
   }
 })
 
-t.test('well-formed UTF-8 is decoded as it stands, a byte order mark included', async (t) => {
+t.test('well-formed UTF-8 is decoded unchanged, including a byte order mark', async (t) => {
   for (const text of ['', 'aé€😀\0', '\ufeff{}']) t.equal(decode(Buffer.from(text)), text)
 })
 
-t.test('any bytes are decoded without loss or refused', async () => {
+t.test('arbitrary bytes are either decoded without loss or rejected with a ParseError', async () => {
   const anyBytes = fc.oneof(
     fc.uint8Array(),
     fc.string({ unit: 'binary' }).map((text) => new TextEncoder().encode(text))
@@ -47,7 +47,7 @@ t.test('any bytes are decoded without loss or refused', async () => {
   )
 })
 
-t.test('a charset that is known is decoded by, one that is not is taken for UTF-8', async (t) => {
+t.test('known charsets are decoded, and unknown ones are read as UTF-8', async (t) => {
   t.equal(decode([0xe9], 'ISO-8859-1'), 'é')
   t.equal(decode([0xff, 0xfe, 0x7b, 0x00], 'utf-16'), '{')
   for (const charset of ['utf8', 'UTF-8', 'x-unknown', '', 'replacement', '\xe9']) {
@@ -56,12 +56,12 @@ t.test('a charset that is known is decoded by, one that is not is taken for UTF-
   }
 })
 
-t.test('bytes that are none of the named charset are refused', async (t) => {
+t.test('bytes that are invalid in the named charset are rejected', async (t) => {
   t.throws(() => decode([0x82], 'shift_jis'), { message: "JSON parse error - 'shift_jis' codec can't decode the body" })
 })
 
 t.test(
-  "Python's codecs that are not for text are refused under all their names, before any byte is looked at",
+  "Python's codecs that do not encode text are rejected by any of their names before the body is decoded",
   async (t) => {
     const names = 'base64 base64_codec BASE-64 bz2 bz2_codec BZ2-codec -bz2 hex hex_codec quopri quopri-codec'
     const more = 'quoted-printable quotedprintable rot13 rot_13 undefined uu uu_codec zip zlib zlib_codec'

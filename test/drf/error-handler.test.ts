@@ -30,7 +30,7 @@ function throwing(t: Test, thrown: () => unknown) {
 
 const GENERIC = { detail: 'A server error occurred.' }
 
-t.test('a refusal keeps its status, its headers and its body', async (t) => {
+t.test('an AuthError is sent with its status, headers and body, and is not logged', async (t) => {
   const refusals: [refusal: AuthError, body: unknown, headers: Record<string, unknown>][] = [
     [new ValidationError({ name: ['Taken.'] }), { name: ['Taken.'] }, {}],
     [new ValidationError(['Unable to create account.']), ['Unable to create account.'], {}],
@@ -45,11 +45,11 @@ t.test('a refusal keeps its status, its headers and its body', async (t) => {
     t.strictSame(answer.json(), body)
     t.equal(answer.headers['content-type'], 'application/json')
     for (const [name, value] of Object.entries(headers)) t.equal(answer.headers[name], value)
-    t.strictSame(lines, [], 'what was meant to happen is not logged')
+    t.strictSame(lines, [], 'expected errors are not logged')
   }
 })
 
-t.test("a 401 carries the route's challenge, or its own, and nothing else does", async (t) => {
+t.test("only a 401 has a challenge: the error's own, else that of the route", async (t) => {
   const withOwn = new AuthenticationFailed()
   withOwn.headers['www-authenticate'] = 'Basic realm="api"'
   const coerced = Object.assign(new NotAuthenticated(), { statusCode: 403 })
@@ -69,7 +69,7 @@ t.test("a 401 carries the route's challenge, or its own, and nothing else does",
   }
 })
 
-t.test('whatever else is thrown is a 500 that tells nothing, and is logged', async (t) => {
+t.test('any other thrown value is logged and returns a 500 that does not reveal the cause', async (t) => {
   const unexpected = [
     new Error('SELECT secret FROM table'),
     Object.assign(new Error('another service says no'), { statusCode: 401 }),
@@ -96,7 +96,7 @@ t.test('whatever else is thrown is a 500 that tells nothing, and is logged', asy
   t.match(lines, [{ err: { message: 'the cause' } }])
 })
 
-t.test('what is down stays 503, with Retry-After if it says so, and the cause in the log alone', async (t) => {
+t.test('a 503 keeps its status and Retry-After, and its cause is only in the log', async (t) => {
   const inLowerCase = { 'retry-after': 7 }
   const outages: [error: unknown, retryAfter: string | undefined][] = [
     [new ServiceUnavailable(undefined, { cause: new Error('10.0.0.7 refused') }), '5'],
@@ -118,7 +118,7 @@ t.test('what is down stays 503, with Retry-After if it says so, and the cause in
   }
 })
 
-t.test("Fastify's own refusals become DRF's", async (t) => {
+t.test("Fastify's own 4xx errors are sent in DRF's format", async (t) => {
   const { app, lines } = throwing(t, () => null)
   const schema = { querystring: { type: 'object', required: ['a'] } }
   app.get('/query', { schema }, async () => ({}))
@@ -132,7 +132,7 @@ t.test("Fastify's own refusals become DRF's", async (t) => {
   t.strictSame(lines, [])
 })
 
-t.test('a malformed URL is refused in the same form where the server hands over such errors', async (t) => {
+t.test('as frameworkErrors, the handler sends malformed URLs in the same format (400)', async (t) => {
   const app = Fastify({ frameworkErrors: errorHandler })
   t.teardown(() => app.close())
   app.get('/:id', async () => ({}))
@@ -142,7 +142,7 @@ t.test('a malformed URL is refused in the same form where the server hands over 
   t.equal(answer.headers['content-type'], 'application/json')
 })
 
-t.test('a client that goes away in the middle of its body is no fault of ours', async (t) => {
+t.test('a connection that the client closes during its body is not logged as an error', async (t) => {
   const { app, lines } = throwing(t, () => null)
   const answered = new Promise((resolve) =>
     app.addHook('onError', async (_request, _reply, error) => resolve(error.code))
@@ -156,7 +156,7 @@ t.test('a client that goes away in the middle of its body is no fault of ours', 
   t.strictSame(lines, [])
 })
 
-t.test('@fastify/rate-limit, left to its own error, answers as DRF throttles', async (t) => {
+t.test("an error of @fastify/rate-limit is sent as DRF's 429 with Retry-After", async (t) => {
   const { app, lines } = throwing(t, () => null)
   await app.register(rateLimit, { global: false })
   app.get('/limited', { config: { rateLimit: { max: 0, timeWindow: 60_000 } } }, async () => ({}))
@@ -167,7 +167,7 @@ t.test('@fastify/rate-limit, left to its own error, answers as DRF throttles', a
   t.strictSame(lines, [])
 })
 
-t.test('a throttle that does not know how long says only that', async (t) => {
+t.test('a 429 without Retry-After has neither the header nor a waiting time', async (t) => {
   const { app } = throwing(t, () => Object.assign(new Error('x'), { statusCode: 429 }))
   const answer = await app.inject('/plain')
   t.equal(answer.statusCode, 429)
@@ -175,7 +175,7 @@ t.test('a throttle that does not know how long says only that', async (t) => {
   t.notOk('retry-after' in answer.headers)
 })
 
-t.test("no schema of a route's answers gets in the way of an error", async (t) => {
+t.test("a route's response schema is not applied to errors", async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.setErrorHandler(errorHandler)
@@ -188,7 +188,7 @@ t.test("no schema of a route's answers gets in the way of an error", async (t) =
   t.strictSame(answer.json(), { detail: 'Token is expired', code: 'token_not_valid' })
 })
 
-t.test('what is not there is not found, in the same form', async (t) => {
+t.test('the handler for unknown routes sends 404 in the same format', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.setNotFoundHandler(notFoundHandler)

@@ -1,4 +1,4 @@
-/** Fields that are no text: booleans, primary keys, and lists of those. */
+/** BooleanField, PrimaryKey and PrimaryKeys. */
 import t from 'tap'
 import Type from 'typebox'
 import { BooleanField, CharField, PrimaryKey, PrimaryKeys, readFields } from '../../src/drf/fields.ts'
@@ -11,13 +11,13 @@ const schema = Type.Object({
   keys: PrimaryKeys({ required: false })
 })
 
-/** The messages, or what was read. */
+/** Returns the values, or the messages if there are any. */
 function read(body: unknown): unknown {
   const { values, faults } = readFields(schema, body)
   return Object.keys(faults).length > 0 ? faults : values
 }
 
-t.test('a boolean is what DRF takes for one', async (t) => {
+t.test('booleans are read from the values that DRF accepts, and others rejected', async (t) => {
   for (const flag of [true, 't', 'Y', 'yes', 'TRUE', 'on', '1', 1, 1.0]) t.strictSame(read({ flag }), { flag: true })
   for (const flag of [false, 'f', 'N', 'no', 'False', 'OFF', '0', 0, -0]) t.strictSame(read({ flag }), { flag: false })
   for (const flag of ['', ' true ', 'maybe', 2, 0.5, [], [true], {}, 'x'.repeat(60_000), '__proto__']) {
@@ -26,7 +26,7 @@ t.test('a boolean is what DRF takes for one', async (t) => {
   t.strictSame(read({ flag: null }), { flag: ['This field may not be null.'] })
 })
 
-t.test('a primary key is a number or its digits', async (t) => {
+t.test('a primary key is an integer or its decimal digits', async (t) => {
   const odd = (type: string) => [`Incorrect type. Expected pk value, received ${type}.`]
   const none = (key: unknown) => [`Invalid pk "${key}" - object does not exist.`]
   const readings: [given: unknown, outcome: unknown][] = [
@@ -57,10 +57,10 @@ t.test('a primary key is a number or its digits', async (t) => {
     const inList = key === null ? none('None') : outcome
     t.strictSame(read({ keys: [key] }), { keys: Array.isArray(inList) ? inList : [inList] })
   }
-  t.strictSame(read({ id: 5 }), {}, 'what is only shown is not read')
+  t.strictSame(read({ id: 5 }), {}, 'read-only fields are ignored')
 })
 
-t.test('a list has each key once, and its first fault speaks for all', async (t) => {
+t.test('a list contains each key once, reports only its first error, and has at most 5000 elements', async (t) => {
   t.strictSame(read({ keys: [3, 1, '3', 1] }), { keys: [3, 1] })
   t.strictSame(read({ keys: [] }), { keys: [] })
   t.strictSame(read({ keys: [1, 'x', 0] }), { keys: ['Incorrect type. Expected pk value, received str.'] })
@@ -79,7 +79,7 @@ t.test('a list has each key once, and its first fault speaks for all', async (t)
   t.strictSame(read({ keys: [...many, 0] }), { keys: ['Ensure this field has no more than 5000 elements.'] })
 })
 
-t.test('in a form a list is a field that is there several times, and what is left out is left alone', async (t) => {
+t.test('in a form, a list is a repeated field, and absent fields have no value', async (t) => {
   const form = new Form()
   t.strictSame(read(form), {})
   for (const [name, value] of [
@@ -97,7 +97,7 @@ t.test('in a form a list is a field that is there several times, and what is lef
   t.strictSame(read(form), { keys: ['Incorrect type. Expected pk value, received str.'] })
 })
 
-t.test('an empty text in a form is a value where that may be empty', async (t) => {
+t.test('an empty string in a form is a value only if the field may be blank', async (t) => {
   const fields = Type.Object({
     email: CharField({ required: false, allowBlank: true }),
     name: CharField({ required: false })
@@ -108,7 +108,7 @@ t.test('an empty text in a form is a value where that may be empty', async (t) =
   t.strictSame(readFields(fields, form).values, { email: '' })
 })
 
-t.test('who has more to ask gets the fields that are good, and the faults of the others', async (t) => {
+t.test('readFields returns the values of valid fields together with the errors of the others', async (t) => {
   const { values, faults } = readFields(schema, { flag: 'x', key: 1, keys: [0] })
   t.strictSame(values, { key: 1 })
   t.strictSame(Object.keys(faults), ['flag', 'keys'])

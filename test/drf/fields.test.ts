@@ -13,7 +13,7 @@ function formOf(pairs: [name: string, value: unknown][]): Form {
   return form
 }
 
-/** The messages, or what was read. */
+/** Returns the values, or the messages if there are any. */
 function read(body: unknown, fields: TObject = schema): unknown {
   try {
     const { values, faults } = readFields(fields, body)
@@ -29,7 +29,7 @@ const readOne = (value: unknown, field: ReturnType<typeof CharField> = CharField
   return outcome.it
 }
 
-t.test('each field gets the messages of DRF, in the order of the schema', async (t) => {
+t.test('fields are validated with the messages of DRF, in the order of the schema', async (t) => {
   const outcomes: [body: unknown, outcome: unknown][] = [
     [
       { password: 'p', username: 'u' },
@@ -61,7 +61,7 @@ t.test('each field gets the messages of DRF, in the order of the schema', async 
   }
 })
 
-t.test('a body that is no dictionary is told by the name of its type in Python', async (t) => {
+t.test('a body that is not an object is reported by the Python name of its type', async (t) => {
   const types = {
     list: [['a'], []],
     str: ['', 'a'],
@@ -77,7 +77,7 @@ t.test('a body that is no dictionary is told by the name of its type in Python',
   t.strictSame(read(null), { non_field_errors: ['No data provided'] })
 })
 
-t.test('white space around a value goes, as much of it as Python strips', async (t) => {
+t.test("values are trimmed of the characters that Python's strip removes", async (t) => {
   const python =
     '\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a'
   for (const character of `${python}\u2028\u2029\u202f\u205f\u3000`) {
@@ -91,20 +91,20 @@ t.test('white space around a value goes, as much of it as Python strips', async 
   for (const character of '\ufeff\u200b\u180e') t.equal(readOne(`${character}a`), `${character}a`)
 })
 
-t.test('a field that is not trimmed keeps its white space, and is blank only when it is empty', async (t) => {
+t.test('with trim off a value keeps its white space, and only an empty one is blank', async (t) => {
   const field = CharField({ trim: false })
   t.equal(readOne(' a\n', field), ' a\n')
   t.equal(readOne(' ', field), ' ')
   t.strictSame(readOne('', field), ['This field may not be blank.'])
 })
 
-t.test('white space of any amount is stripped in no time', async (t) => {
+t.test('trimming 65,000 inner spaces takes less than half a second', async (t) => {
   const start = performance.now()
   t.equal(readOne(`a${' '.repeat(65_000)}b`), `a${' '.repeat(65_000)}b`)
   t.ok(performance.now() - start < 500)
 })
 
-t.test('numbers become the text that Python has for them', async (t) => {
+t.test('numbers become strings as in Python', async (t) => {
   const numbers: [number, string][] = [
     [0, '0'],
     [-0, '0'],
@@ -119,13 +119,13 @@ t.test('numbers become the text that Python has for them', async (t) => {
   for (const [number, text] of numbers) t.equal(readOne(number), text)
 })
 
-t.test('numbers of which the digits are lost are refused, not guessed', async (t) => {
+t.test('numbers beyond the safe integers are rejected, because their digits are lost', async (t) => {
   for (const number of [2 ** 53, -(2 ** 53), 1e300, Number.POSITIVE_INFINITY, Number.NaN]) {
     t.strictSame(readOne(number), ['Not a valid string.'], String(number))
   }
 })
 
-t.test('the validators are all heard, in the order of DRF', async (t) => {
+t.test('all failed validators are reported, in the order of DRF', async (t) => {
   const field = CharField({ maxLength: 3, maxBytes: 8 })
   const long = 'Ensure this field has no more than 3 characters.'
   const wide = 'Ensure this field has no more than 8 bytes.'
@@ -147,7 +147,7 @@ t.test('the validators are all heard, in the order of DRF', async (t) => {
   for (const [value, outcome] of outcomes) t.strictSame(readOne(value, field), outcome, JSON.stringify(value))
 })
 
-t.test('what is not required may be left out, and is then not in the result', async (t) => {
+t.test('optional fields may be absent, but not blank or null', async (t) => {
   const fields = Type.Object({ email: CharField({ required: false }) })
   t.strictSame(read({}, fields), {})
   t.strictSame(read({ email: 'a@b' }, fields), { email: 'a@b' })
@@ -155,7 +155,7 @@ t.test('what is not required may be left out, and is then not in the result', as
   t.strictSame(read({ email: null }, fields), { email: ['This field may not be null.'] })
 })
 
-t.test('in a form an empty field that is not required counts as left out, as in DRF', async (t) => {
+t.test('in a form, an empty optional field counts as absent, as in DRF', async (t) => {
   const fields = Type.Object({ name: CharField(), email: CharField({ required: false }) })
   t.strictSame(
     read(
@@ -190,12 +190,12 @@ t.test('in a form an empty field that is not required counts as left out, as in 
   t.strictSame(read(formOf([]), fields), { name: ['This field is required.'] })
 })
 
-t.test('what is read-only is ignored, whatever is sent', async (t) => {
+t.test('read-only fields are ignored', async (t) => {
   const fields = Type.Object({ refresh: CharField(), access: CharField({ readOnly: true }) })
   t.strictSame(read({ refresh: 'r', access: ['x'] }, fields), { refresh: 'r' })
 })
 
-t.test('what objects inherit is no field', async (t) => {
+t.test('inherited properties and __proto__ are not read as fields', async (t) => {
   const fields = Type.Object({ constructor: CharField(), toString: CharField({ required: false }) })
   t.equal(JSON.stringify(read({}, fields)), '{"constructor":["This field is required."]}')
   t.strictSame(read(JSON.parse('{"__proto__":{"username":"u","password":"p"}}')), {
@@ -204,7 +204,7 @@ t.test('what objects inherit is no field', async (t) => {
   })
 })
 
-t.test('the schema says to others what the field is', async (t) => {
+t.test('fields produce JSON Schema for OpenAPI and static types', async (t) => {
   const fields = Type.Object({
     username: CharField({ maxLength: 150, description: 'Its name', examples: ['alice'] }),
     password: CharField({ maxBytes: 1024, trim: false, writeOnly: true }),
@@ -225,7 +225,7 @@ t.test('the schema says to others what the field is', async (t) => {
   t.strictSame(readFields(fields, values).values satisfies Partial<typeof values>, values)
 })
 
-t.test('any JSON at all gives the declared fields as texts, or messages', async () => {
+t.test('any JSON value yields either the declared fields as strings or messages', async () => {
   const body = fc.oneof(fc.jsonValue(), fc.record({ username: fc.jsonValue(), password: fc.jsonValue() }))
   fc.assert(
     fc.property(body, (value) => {

@@ -1,4 +1,4 @@
-/** What a list's URL asks for, as DRF and django-filter read it. */
+/** Query parameters of lists, parsed as DRF and django-filter do. */
 import type { FastifyRequest } from 'fastify'
 import t from 'tap'
 import Type from 'typebox'
@@ -7,7 +7,7 @@ import { AuthError } from '../../src/errors.ts'
 
 const request = (query: string) => ({ url: `/?${query}` }) as FastifyRequest
 
-/** What was read, or the body of the refusal. */
+/** Returns the result, or the body of a 400. */
 function outcomeOf(read: () => unknown): unknown {
   try {
     return read()
@@ -17,7 +17,7 @@ function outcomeOf(read: () => unknown): unknown {
   }
 }
 
-t.test('a search is words and phrases', async (t) => {
+t.test('search terms are words and quoted phrases, and limited in number and length (else 400)', async (t) => {
   const searches: [query: string, terms: unknown][] = [
     ['', []],
     ['search=', []],
@@ -49,12 +49,12 @@ t.test('a search is words and phrases', async (t) => {
   for (const odd of ['"'.repeat(200), `${'\\"'.repeat(99)}x`, `a${'"a\''.repeat(60)}`]) {
     t.ok(
       outcomeOf(() => readSearchTerms(request(`search=${encodeURIComponent(odd)}`))),
-      'soon done'
+      'unbalanced quotes are parsed in linear time'
     )
   }
 })
 
-t.test('an ordering names columns that there are; others are passed over', async (t) => {
+t.test('ordering uses known columns in the given order and ignores unknown ones', async (t) => {
   const column = (name: string) => (direction: Direction) => `${name} ${direction}`
   const columns = { id: column('id'), username: column('name') }
   const orders: [query: string, order: string[]][] = [
@@ -76,7 +76,7 @@ t.test('an ordering names columns that there are; others are passed over', async
   for (const [query, order] of orders) t.strictSame(readOrdering(request(query), columns), order, query)
 })
 
-t.test('filters are read as what they are, and all that are wrong are told', async (t) => {
+t.test('filters are converted to their types, and all invalid ones are reported (400)', async (t) => {
   const filters = {
     is_active: Type.Boolean(),
     username: Type.String({ maxLength: 5 }),

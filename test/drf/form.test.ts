@@ -5,7 +5,7 @@ import { ParseError } from '../../src/errors.ts'
 
 const parse = (body: string) => [...parseForm(Buffer.from(body, 'latin1'), getDecoder(undefined, 'Form'))]
 
-t.test('a form is read as Django reads it', async (t) => {
+t.test('urlencoded forms are parsed as in Django', async (t) => {
   const readings: [body: string, fields: [string, string][]][] = [
     [
       'a=1&b=2',
@@ -41,13 +41,13 @@ t.test('a form is read as Django reads it', async (t) => {
   for (const [body, fields] of readings) t.strictSame(parse(body), fields, body)
 })
 
-t.test('what is no UTF-8 is refused, plain and escaped, in names and in values', async (t) => {
+t.test('invalid UTF-8 is rejected, raw or percent-encoded, in names and values', async (t) => {
   for (const body of ['a=%ff', 'a=\xff', '%ff=a', '\xff=a', 'a=%ED%A0%80', 'a=%C3']) {
     t.throws(() => parse(body), { name: 'ParseError', message: /^Form parse error - 'utf-8' codec can't decode/ }, body)
   }
 })
 
-t.test('there is a limit to the number of fields, as in Django', async (t) => {
+t.test('too many fields are rejected, as in Django', async (t) => {
   t.equal(parse(Array.from({ length: MAX_FORM_FIELDS }, (_, n) => `f${n}=`).join('&')).length, MAX_FORM_FIELDS)
   t.throws(() => parse('&'.repeat(MAX_FORM_FIELDS)), new ParseError('Form parse error - Too many fields'))
 })

@@ -12,7 +12,7 @@ const complaintAbout = (text: string) => {
   return new Error('nothing was thrown')
 }
 
-t.test('a fault is told in the words of Python, where Python tells it', async (t) => {
+t.test("syntax errors are reported with Python's message and position", async (t) => {
   const faults: [text: string, complaint: string][] = [
     ['', 'Expecting value: line 1 column 1 (char 0)'],
     [' ', 'Expecting value: line 1 column 2 (char 1)'],
@@ -53,31 +53,31 @@ t.test('a fault is told in the words of Python, where Python tells it', async (t
   }
 })
 
-t.test('the text itself gets into no message and no cause, since it may hold a password', async (t) => {
+t.test('errors contain no part of the body, which may hold a password', async (t) => {
   const error = complaintAbout('{"password": "s3cret" oops}')
   t.notMatch(error.message, /s3cret|oops/)
   t.equal(error.cause, undefined)
 })
 
-t.test('of equal names the last one counts', async (t) => {
+t.test('the last of duplicate names counts', async (t) => {
   t.strictSame(parseJson('{"a":1,"a":2}'), { a: 2 })
 })
 
-t.test('names that objects inherit are names like any other and reach no prototype', async (t) => {
+t.test('__proto__ and constructor are ordinary names and do not change the prototype', async (t) => {
   const value = parseJson('{"__proto__":{"polluted":true},"constructor":1}') as object
   t.strictSame(Object.keys(value), ['__proto__', 'constructor'])
   t.equal(Object.getPrototypeOf(value), Object.prototype)
   t.notOk('polluted' in {})
 })
 
-t.test('a body full of brackets neither overflows the stack nor takes long', async (t) => {
+t.test('deeply nested bodies do not overflow the stack', async (t) => {
   const half = 32 * 1024
   t.ok(Array.isArray(parseJson('['.repeat(half) + ']'.repeat(half))))
   const deep = ['['.repeat(2 * half), `${'[['.repeat(half)}]`, '{"a":'.repeat(half / 3), '[{"a":'.repeat(half / 3)]
   for (const text of deep) t.match(complaintAbout(text).message, /^JSON parse error - Expecting /)
 })
 
-t.test('whatever the text, it means what the engine says, or is refused with a complaint', async () => {
+t.test('any text parses to the same value as with JSON.parse, or is rejected with a message', async () => {
   const pieces = fc.constantFrom(
     ...'{}[],:"\\',
     '"a"',

@@ -3,7 +3,7 @@ import Type from 'typebox'
 import { BooleanField, CharField, PrimaryKey, PrimaryKeys } from '../../src/drf/fields.ts'
 import { metadataOf } from '../../src/drf/metadata.ts'
 
-t.test('OPTIONS tells of a view what DRF tells, in its order', async (t) => {
+t.test('the metadata of a view are those of DRF, in its order', async (t) => {
   const body = Type.Object({
     refresh: CharField({ maxLength: 9, description: 'Not shown' }),
     new_PassWord: CharField({ required: false, writeOnly: true }),
@@ -30,7 +30,7 @@ t.test('OPTIONS tells of a view what DRF tells, in its order', async (t) => {
   t.equal(JSON.stringify(metadata), JSON.stringify(expected))
 })
 
-t.test('each kind of field has the name that DRF gives it', async (t) => {
+t.test('each kind of field has the type name of DRF', async (t) => {
   const body = Type.Object({
     id: PrimaryKey({ readOnly: true }),
     email: CharField({ format: 'email' }),
@@ -47,7 +47,7 @@ t.test('each kind of field has the name that DRF gives it', async (t) => {
   )
 })
 
-t.test('a view that takes no fields has no actions', async (t) => {
+t.test('only POST and PUT with a body schema have actions', async (t) => {
   for (const methods of [{}, { POST: {} }, { GET: {}, DELETE: { body: Type.Object({ password: CharField() }) } }]) {
     t.notOk('actions' in metadataOf({ name: 'Me', description: '', methods }))
   }
@@ -56,7 +56,7 @@ t.test('a view that takes no fields has no actions', async (t) => {
   })
 })
 
-t.test('fields of which none is required are told as that', async (t) => {
+t.test('optional fields have required false', async (t) => {
   const body = Type.Object({ email: CharField({ required: false }) })
   const { actions } = metadataOf({ name: 'Me', description: '', methods: { PUT: { body } } })
   t.strictSame(actions, { PUT: { email: { type: 'string', required: false, read_only: false, label: 'Email' } } })

@@ -14,7 +14,7 @@ const part = (name: string, value: string, more = '') =>
   `--b\r\nContent-Disposition: form-data; name="${name}"${more}\r\n\r\n${value}\r\n`
 const END = '--b--\r\n'
 
-t.test('the parts of a form are its fields, of which the last of a name counts', async (t) => {
+t.test('parts become fields, and the last of equal names counts', async (t) => {
   const readings: [body: string, fields: [string, unknown][]][] = [
     [END, []],
     [
@@ -42,18 +42,18 @@ t.test('the parts of a form are its fields, of which the last of a name counts',
   for (const [body, fields] of readings) t.strictSame(await parse(body, 'b'), fields, body.slice(0, 80))
 })
 
-t.test('a part does not choose how its bytes are decoded', async (t) => {
+t.test('the Content-Type of a part does not change the charset', async (t) => {
   for (const type of ['text/plain; charset=utf-16le', 'text/plain; charset=base64', 'application/octet-stream']) {
     t.strictSame(await parse(part('a', 'ab', `\r\nContent-Type: ${type}`) + END, 'b'), [['a', 'ab']], type)
   }
 })
 
-t.test('a boundary of signs is a boundary', async (t) => {
+t.test('a boundary may contain punctuation', async (t) => {
   const boundary = '"c\\d; e=\''
   t.strictSame(await parse((part('a', '1') + END).replaceAll('--b', `--${boundary}`), boundary), [['a', '1']])
 })
 
-t.test('a boundary that cannot be one is refused', async (t) => {
+t.test('invalid boundaries are rejected', async (t) => {
   for (const boundary of ['', 'blank at the end ', 'x'.repeat(202), 'é', 'a\nb']) {
     await t.rejects(
       parse('x', boundary),
@@ -63,7 +63,7 @@ t.test('a boundary that cannot be one is refused', async (t) => {
   await t.rejects(parse('x'), new ParseError('Multipart form parse error - Invalid boundary in multipart: None'))
 })
 
-t.test('a body that breaks off anywhere is refused', async (t) => {
+t.test('a body truncated at any byte is rejected', async (t) => {
   const whole = part('a', '1') + part('f', 'x', '; filename="x"') + END
   for (let length = 0; length < whole.length - 2; length += 1) {
     await t.rejects(
@@ -74,14 +74,14 @@ t.test('a body that breaks off anywhere is refused', async (t) => {
   }
 })
 
-t.test('what is no UTF-8 is refused', async (t) => {
+t.test('invalid UTF-8 is rejected', async (t) => {
   await t.rejects(parse(part('a', '\xff') + END, 'b'), {
     name: 'ParseError',
     message: "Multipart form parse error - 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"
   })
 })
 
-t.test('there is a limit to the number of parts', async (t) => {
+t.test('too many parts are rejected', async (t) => {
   t.equal((await parse(part('a', '').repeat(MAX_FORM_FIELDS) + END, 'b')).length, 1)
   await t.rejects(
     parse(part('a', '').repeat(MAX_FORM_FIELDS + 1) + END, 'b'),
@@ -89,7 +89,7 @@ t.test('there is a limit to the number of parts', async (t) => {
   )
 })
 
-t.test('a part of more than busboy holds, which nobody reads, does not keep it waiting for ever', async (t) => {
+t.test("an unread part larger than busboy's buffer does not block the parser", async (t) => {
   const long = 'x'.repeat(20_000)
   const bodies = [
     `\xff\r\n--b\r\n\r\n${long}\r\n--b--\r\n--b--\r\n`,
@@ -98,7 +98,7 @@ t.test('a part of more than busboy holds, which nobody reads, does not keep it w
   for (const body of bodies) t.strictSame(await parse(body, 'b'), [])
 })
 
-t.test('any body is read or refused, and none is never answered', async () => {
+t.test('any body is parsed or rejected with a ParseError, and none blocks the parser', async () => {
   const pieces = fc.constantFrom(
     ...['--b', '--b\r\n', '\r\n--b--', '\r\n', '\r\n\r\n', '\r', '\n', '--', ':', 'x'.repeat(17_000), '\xff\0'],
     'Content-Disposition: form-data; name="a"',

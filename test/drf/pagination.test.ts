@@ -1,4 +1,4 @@
-/** Lists in pieces: what a piece is, and where its links lead. */
+/** Pagination by page number and by limit and offset, with links. */
 import Fastify, { type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { type Page, paginateByNumber, paginateByOffset, type Rows } from '../../src/drf/pagination.ts'
@@ -6,7 +6,7 @@ import { drfScope } from '../../src/drf/view.ts'
 
 const SIZE = { size: 2, max: 3 }
 
-/** A list of so many numbers. */
+/** An app with lists of the numbers 1 to `length`. @returns fetches a page, or status and body of an error */
 function appWith(length: number) {
   const app = Fastify()
   const all = Array.from({ length }, (_, index) => index + 1)
@@ -23,7 +23,7 @@ function appWith(length: number) {
   }
 }
 
-t.test('pages have links with the other parameters in order, and none to page 1 by number', async (t) => {
+t.test('page links keep the other parameters in sorted order, and the link to page 1 omits its number', async (t) => {
   const ask = appWith(5)
   t.strictSame(await ask('/pages/?z=1&page=2&a=b%20c&z=2'), {
     count: 5,
@@ -50,7 +50,7 @@ t.test('pages have links with the other parameters in order, and none to page 1 
   }
 })
 
-t.test('a page that there is not is a 404, whatever it is called', async (t) => {
+t.test('unknown and malformed pages return 404, and an empty list has a first page', async (t) => {
   const ask = appWith(5)
   for (const page of [
     '0',
@@ -71,7 +71,7 @@ t.test('a page that there is not is a 404, whatever it is called', async (t) => 
   t.strictSame(await appWith(0)('/pages/'), { count: 0, next: null, previous: null, results: [] })
 })
 
-t.test('by limit and offset nothing is refused: what is no number counts as left out', async (t) => {
+t.test('with limit and offset, invalid numbers count as absent', async (t) => {
   const ask = appWith(5)
   t.strictSame(await ask('/limits/?limit=9&offset=3'), {
     count: 5,
@@ -89,7 +89,7 @@ t.test('by limit and offset nothing is refused: what is no number counts as left
   t.match(await ask('/limits/?offset=50'), { count: 5, next: null, results: [] })
 })
 
-t.test('a list is asked for no more than may be had', async (t) => {
+t.test('a page never requests more rows than the maximum', async (t) => {
   const asked: number[] = []
   const rows: Rows<number> = {
     count: async () => 1000,

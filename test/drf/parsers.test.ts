@@ -4,7 +4,7 @@ import t, { type Test } from 'tap'
 import { BODY_LIMIT_BYTES } from '../../src/drf/parsers.ts'
 import { scopeWith, sendRaw } from './scope.ts'
 
-/** Shows what became of a body: a Map as its entries, none as "none". */
+/** An app that returns the parsed body: a form as its entries, no body as "none". */
 const echo = (t: Test) =>
   scopeWith(t, (scope) => {
     scope.post('/echo', async ({ body }) => ({ body: body instanceof Map ? [...body] : (body ?? 'none') }))
@@ -22,7 +22,7 @@ const post = (app: FastifyInstance, type: string | undefined, payload: string | 
   })
 
 t.test(
-  'JSON, URL-encoded and multipart bodies are parsed, whatever the case and parameters of their type',
+  'JSON, urlencoded and multipart bodies are parsed, with any case and parameters of the media type',
   async (t) => {
     const app = await echo(t)
     const form = '--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--\r\n'
@@ -45,7 +45,7 @@ t.test(
   }
 )
 
-t.test('an empty body is none, whatever type it claims to have', async (t) => {
+t.test('an empty body counts as no body, with any Content-Type', async (t) => {
   const app = await echo(t)
   const types = [undefined, 'application/json', 'multipart/form-data', 'text/plain', 'a', '*/*', '', 'x'.repeat(300)]
   for (const type of [...types, 'application/json; charset=bz2']) {
@@ -60,7 +60,7 @@ t.test('an empty body is none, whatever type it claims to have', async (t) => {
   t.match(chunked, /^HTTP\/1.1 200 /)
 })
 
-t.test('a body of any other type is refused by the name that it goes by', async (t) => {
+t.test('bodies of other media types return 415 with the type in the message', async (t) => {
   const app = await echo(t)
   const types = [
     ...[
@@ -91,7 +91,7 @@ t.test('a body of any other type is refused by the name that it goes by', async 
   }
 })
 
-t.test('a type of 256 characters is one, of 257 it is none', async (t) => {
+t.test('a Content-Type may have at most 256 characters (else 415)', async (t) => {
   const app = await echo(t)
   const prefix = 'application/json; a='
   for (const [length, statusCode] of [
@@ -102,7 +102,7 @@ t.test('a type of 256 characters is one, of 257 it is none', async (t) => {
   }
 })
 
-t.test('a body in a content encoding is refused, since nothing would unpack it', async (t) => {
+t.test('bodies with a Content-Encoding other than identity return 415', async (t) => {
   const app = await echo(t)
   for (const encoding of ['gzip', 'br', 'identity, gzip', 'x']) {
     const answer = await post(app, 'application/json', gzipSync('{}'), { headers: { 'content-encoding': encoding } })
@@ -113,7 +113,7 @@ t.test('a body in a content encoding is refused, since nothing would unpack it',
   t.equal((await post(app, 'application/json', '{}', { headers: { 'content-encoding': 'Identity' } })).statusCode, 200)
 })
 
-t.test('a body that is not what its type says is 400, and the connection lives on', async (t) => {
+t.test('malformed bodies return 400 with a message, and the connection is kept alive', async (t) => {
   const app = await echo(t)
   const bodies: [type: string, body: string | Buffer, detail: string][] = [
     [
@@ -150,7 +150,7 @@ t.test('a body that is not what its type says is 400, and the connection lives o
   }
 })
 
-t.test('a body over 64 KiB is refused unread', async (t) => {
+t.test('a body over 64 KiB returns 413, without reading it if Content-Length says so', async (t) => {
   const app = await echo(t)
   t.equal((await post(app, 'application/json', '"'.padEnd(BODY_LIMIT_BYTES - 1, 'x').concat('"'))).statusCode, 200)
   const answer = await post(app, 'application/json', '"'.padEnd(BODY_LIMIT_BYTES, 'x').concat('"'))
@@ -163,7 +163,7 @@ t.test('a body over 64 KiB is refused unread', async (t) => {
   t.match(unsent, /^HTTP\/1.1 413 .*\{"detail":"Request body is too large"\}$/s)
 })
 
-t.test('a body that no handler reads is not judged', async (t) => {
+t.test('bodies of routes with readsBody false and of GET requests are not parsed', async (t) => {
   const app = await echo(t)
   for (const type of ['application/json', 'text/plain', 'a', '']) {
     const answer = await post(app, type, '{bad', { url: '/api/deaf' })
@@ -174,7 +174,7 @@ t.test('a body that no handler reads is not judged', async (t) => {
   t.strictSame(get.json(), { body: 'none' })
 })
 
-t.test('a handler still sees the content type of a body that was parsed', async (t) => {
+t.test('handlers see the original Content-Type of a parsed body', async (t) => {
   const app = await scopeWith(t, (scope) => {
     scope.post('/type', async ({ headers }) => ({ type: headers['content-type'], accept: headers.accept }))
   })
@@ -183,7 +183,7 @@ t.test('a handler still sees the content type of a body that was parsed', async 
   t.strictSame(answer.json(), { type: 'application/json', accept: 'a/b' })
 })
 
-t.test("the parsers are the scope's alone", async (t) => {
+t.test('the parsers do not replace those of the app outside the scope', async (t) => {
   const app = await scopeWith(t, () => undefined)
   t.equal(app.hasContentTypeParser('text/plain'), true)
 })

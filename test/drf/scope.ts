@@ -1,4 +1,4 @@
-/** A tiny app with one scope for DRF's views, and how to talk to it. */
+/** Apps with a scope for DRF's views, raw requests and a captured log. */
 
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
@@ -6,7 +6,7 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import type { Test } from 'tap'
 import { drfScope } from '../../src/drf/view.ts'
 
-/** @param setUp adds the routes, under `/api` */
+/** Creates an app with a prepared scope. @param setUp adds the routes, below `/api` */
 export async function scopeWith(
   t: Test,
   setUp: (scope: FastifyInstance) => unknown,
@@ -25,7 +25,7 @@ export async function scopeWith(
   return app
 }
 
-/** Sends bytes that `inject` cannot, and gives back all that comes until the server hangs up. */
+/** Sends bytes that `inject` cannot, and returns all that the server sends until it closes the connection. */
 export async function sendRaw(app: FastifyInstance, request: string): Promise<string> {
   if (!app.server.listening) await app.listen({ port: 0, host: '127.0.0.1' })
   const { port } = app.server.address() as AddressInfo
@@ -39,7 +39,7 @@ export async function sendRaw(app: FastifyInstance, request: string): Promise<st
   })
 }
 
-/** Keeps what is logged, to look at it. */
+/** Options of an app whose log, from level warn, is collected in `lines`. */
 export function keptLog(): { lines: Record<string, unknown>[]; options: FastifyServerOptions } {
   const lines: Record<string, unknown>[] = []
   const stream = { write: (line: string) => lines.push(JSON.parse(line)) }

@@ -2,7 +2,7 @@ import Fastify from 'fastify'
 import t from 'tap'
 import { varyBy } from '../../src/drf/vary.ts'
 
-t.test('a header is named once, beside those that others have named', async (t) => {
+t.test('varyBy adds a header once and keeps those that are already in Vary', async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.get('/', async ({ headers }, reply) => {

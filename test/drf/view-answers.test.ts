@@ -1,4 +1,4 @@
-/** What the answers of a view look like, and how a view gets on with what else an app has. */
+/** Responses of views: format and headers, and views together with other plugins, OpenAPI and the host's routes. */
 import cors from '@fastify/cors'
 import rateLimit from '@fastify/rate-limit'
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify'
@@ -9,7 +9,7 @@ import { NotAuthenticated, NotFound } from '../../src/errors.ts'
 import { keptLog, scopeWith } from './scope.ts'
 import { Credentials, Greeting, post, tokenView, userView } from './views.ts'
 
-t.test('an answer is indented if asked for, as Python indents', async (t) => {
+t.test("responses and errors are indented on request, with the format of Python's json.dumps", async (t) => {
   const app = await scopeWith(t, (scope) => {
     const handler = async () => ({ a: [1, { b: 'é' }], none: {}, empty: [], text: 'x: ["\u2028"]' })
     const response = { 200: Type.Any() }
@@ -42,7 +42,7 @@ t.test('an answer is indented if asked for, as Python indents', async (t) => {
   t.match(refused.body, /^\{\n {4}"username": \[\n {8}"This field is required\."\n/)
 })
 
-t.test('what a script could take for the end of a line is escaped, in answers and in refusals', async (t) => {
+t.test('U+2028 and U+2029 are escaped in responses and errors', async (t) => {
   const app = await scopeWith(t, (scope) => {
     const handler = async ({ url }: { url: string }) => {
       if (url.endsWith('?bad')) throw new NotFound('\u2028\u2029')
@@ -55,7 +55,7 @@ t.test('what a script could take for the end of a line is escaped, in answers an
   t.equal((await app.inject('/api/lines/?bad')).body, '{"detail":"\\u2028\\u2029"}')
 })
 
-t.test('what is thrown unexpectedly tells nothing, and has the headers of the view', async (t) => {
+t.test('unexpected errors return a generic 500 with the headers of the view, and are logged', async (t) => {
   const { lines, options } = keptLog()
   const setUp = (scope: FastifyInstance) => {
     const handler = async () => {
@@ -76,7 +76,7 @@ t.test('what is thrown unexpectedly tells nothing, and has the headers of the vi
   t.match(lines, [{ level: 50, err: { message: 'the cause' } }])
 })
 
-t.test('Vary and Cache-Control that others have set stay', async (t) => {
+t.test('Vary and Cache-Control that a hook has set are kept', async (t) => {
   const varies: [given: string | string[], vary: string][] = [
     ['Origin', 'Origin, Accept'],
     [['Origin', 'Cookie'], 'Origin,Cookie, Accept'],
@@ -97,7 +97,7 @@ t.test('Vary and Cache-Control that others have set stay', async (t) => {
   }
 })
 
-t.test('what CORS answers stays as it is, and what it lets pass says what it depends on', async (t) => {
+t.test('responses of @fastify/cors are unchanged, and Vary of allowed requests has Origin and Accept', async (t) => {
   const app = await scopeWith(t, async (scope) => {
     await scope.register(cors, { origin: ['https://app.example'] })
     tokenView(scope)
@@ -114,7 +114,7 @@ t.test('what CORS answers stays as it is, and what it lets pass says what it dep
   t.equal(posted.headers.vary, 'Origin, Accept')
 })
 
-t.test('a limit among what runs before is shared by both spellings of the URL', async (t) => {
+t.test('a rate limit in "before" is shared by the URLs with and without trailing slash', async (t) => {
   const app = await scopeWith(t, async (scope) => {
     await scope.register(rateLimit, { global: true, max: 1000 })
     tokenView(scope, { before: [scope.rateLimit({ max: 2, timeWindow: 60_000 })] })
@@ -130,7 +130,7 @@ t.test('a limit among what runs before is shared by both spellings of the URL', 
   }
 })
 
-t.test('an OpenAPI document shows the methods once, with their bodies', async (t) => {
+t.test('each method is listed once for OpenAPI, with body and responses', async (t) => {
   const shown: [method: unknown, url: string, schema: RouteOptions['schema'], config: RouteOptions['config']][] = []
   await scopeWith(t, (scope) => {
     scope.addHook('onRoute', ({ method, url, schema, config }) => {
@@ -149,7 +149,7 @@ t.test('an OpenAPI document shows the methods once, with their bodies', async (t
   t.match(token?.[2], { summary: 'Sign in', description: 'Signs in.', tags: ['token'], response: { 200: Greeting } })
 })
 
-t.test("a method's own configuration reaches its routes", async (t) => {
+t.test('the config of a method overrides the challenge of its view', async (t) => {
   const config = { challenge: 'Token' }
   const app = await scopeWith(t, (scope) => {
     const handler = async () => {
@@ -162,14 +162,14 @@ t.test("a method's own configuration reaches its routes", async (t) => {
   t.strictSame(config, { challenge: 'Token' })
 })
 
-t.test('an app that ignores trailing slashes itself gets each view once', async (t) => {
+t.test('with ignoreTrailingSlash each view is registered once', async (t) => {
   for (const options of [{ ignoreTrailingSlash: true }, { routerOptions: { ignoreTrailingSlash: true } }]) {
     const app = await scopeWith(t, tokenView, options)
     for (const url of ['/api/token/', '/api/token']) t.equal((await post(app, {}, {}, url)).statusCode, 400)
   }
 })
 
-t.test("neither parsers nor errors of a scope touch the host's", async (t) => {
+t.test("parsers and error handler of a scope do not affect the host's routes", async (t) => {
   const app = Fastify()
   t.teardown(() => app.close())
   app.register(async (scope) => {

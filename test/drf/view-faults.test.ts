@@ -1,4 +1,4 @@
-/** What is wrong with a body is told at once, whoever finds it. */
+/** A view's `validate`. */
 import t from 'tap'
 import Type from 'typebox'
 import { CharField } from '../../src/drf/fields.ts'
@@ -6,7 +6,7 @@ import { view } from '../../src/drf/view.ts'
 import { NotFound } from '../../src/errors.ts'
 import { scopeWith } from './scope.ts'
 
-t.test('faults of fields and those that only a table knows come together, in the order of the schema', async (t) => {
+t.test('errors of fields and of validate are returned together, in the order of the schema', async (t) => {
   const seen: object[] = []
   const app = await scopeWith(t, (scope) =>
     view(scope, '/things/', {
@@ -38,9 +38,9 @@ t.test('faults of fields and those that only a table knows come together, in the
 
   const long = ['Ensure this field has no more than 3 characters.']
   t.strictSame(await post({ colour: 'green', name: 'taken' }), [400, { name: ['There is one.'], colour: long }])
-  t.strictSame(seen, [{ name: 'taken' }], 'only what is good in itself is looked up')
+  t.strictSame(seen, [{ name: 'taken' }], 'validate gets the valid fields only')
   t.strictSame(await post({ colour: 'red', name: 'new', other: 1 }), [200, { name: 'new' }])
-  t.strictSame(await post({ size: 'none' }), [404, { detail: 'Not found.' }], 'what is not there comes first')
+  t.strictSame(await post({ size: 'none' }), [404, { detail: 'Not found.' }], 'a thrown error has priority')
   t.equal((await post('[]'))[0], 400)
-  t.equal(seen.length, 3, 'and a body without fields is not asked about')
+  t.equal(seen.length, 3, 'validate is not called without an object')
 })

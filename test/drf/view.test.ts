@@ -1,11 +1,11 @@
-/** What is asked of a request to a view, in which order, and by which methods; and what it may be, which is anything. */
+/** Requests to views: order of the checks, methods, headers, and arbitrary bodies. */
 import fc from 'fast-check'
 import type { InjectOptions } from 'fastify'
 import t from 'tap'
 import { keptLog, scopeWith, sendRaw } from './scope.ts'
 import { guard, METHODS, post, throttle, tokenView, userView } from './views.ts'
 
-t.test('fields are read and trimmed, and the answer has what its schema names', async (t) => {
+t.test('fields are read and trimmed, and the response has only the properties of its schema', async (t) => {
   const app = await scopeWith(t, tokenView)
   const right = { username: ' alice ', password: 'right' }
   const form = new URLSearchParams(right).toString()
@@ -20,7 +20,7 @@ t.test('fields are read and trimmed, and the answer has what its schema names', 
   }
 })
 
-t.test('every answer has the headers of the view, refusals included', async (t) => {
+t.test('every response, including errors, has the headers of the view', async (t) => {
   const app = await scopeWith(t, tokenView)
   const json = { 'content-type': 'application/json' }
   const answers: [statusCode: number, challenge: string | undefined, request: InjectOptions][] = [
@@ -47,7 +47,7 @@ t.test('every answer has the headers of the view, refusals included', async (t) 
   }
 })
 
-t.test('messages of fields come with status 400', async (t) => {
+t.test('invalid fields return 400 with the messages', async (t) => {
   const app = await scopeWith(t, tokenView)
   const bodies: [payload: string, body: unknown][] = [
     ['', { username: ['This field is required.'], password: ['This field is required.'] }],
@@ -65,7 +65,7 @@ t.test('messages of fields come with status 400', async (t) => {
   }
 })
 
-t.test('each method that the view does not have is 405, in its own name', async (t) => {
+t.test('methods that the view does not have return 405 with the method in the message', async (t) => {
   const app = await scopeWith(t, tokenView)
   for (const method of METHODS.filter((name) => name !== 'POST' && name !== 'OPTIONS')) {
     for (const url of ['/api/token/', '/api/token']) {
@@ -77,14 +77,14 @@ t.test('each method that the view does not have is 405, in its own name', async 
   }
 })
 
-t.test('Allow lists the methods in the order of DRF, with HEAD beside GET', async (t) => {
+t.test('Allow lists the methods in the order of DRF, with HEAD if there is GET', async (t) => {
   const app = await scopeWith(t, userView)
   const answer = await app.inject('/api/users/7/')
   t.strictSame(answer.json(), { hello: '7' })
   t.equal(answer.headers.allow, 'GET, PATCH, DELETE, HEAD, OPTIONS')
 })
 
-t.test('HEAD answers as GET, without the body', async (t) => {
+t.test('HEAD returns the status and headers of GET without the body', async (t) => {
   const app = await scopeWith(t, (scope) => {
     userView(scope)
     tokenView(scope)
@@ -99,7 +99,7 @@ t.test('HEAD answers as GET, without the body', async (t) => {
   t.match(refused, /^HTTP\/1.1 405 [\s\S]*content-length: 41\r\n[\s\S]*\r\n\r\n$/)
 })
 
-t.test('a handler may set another status, and may answer nothing', async (t) => {
+t.test('a handler can set another status and return no body', async (t) => {
   const app = await scopeWith(t, userView)
   const created = await app.inject({ method: 'PATCH', url: '/api/users/7/', payload: { email: ' a@b ' } })
   t.equal(created.statusCode, 201)
@@ -116,7 +116,7 @@ t.test('a handler may set another status, and may answer nothing', async (t) => 
   t.equal(deleted.headers.vary, 'Accept')
 })
 
-t.test('OPTIONS tells about the view, whatever its body, under both spellings', async (t) => {
+t.test('OPTIONS returns the metadata for any body, with and without trailing slash', async (t) => {
   const app = await scopeWith(t, tokenView)
   for (const url of ['/api/token/', '/api/token']) {
     const answer = await app.inject({ method: 'OPTIONS', url, payload: '{bad', headers: { 'content-type': 'a' } })
@@ -131,7 +131,7 @@ t.test('OPTIONS tells about the view, whatever its body, under both spellings', 
   }
 })
 
-t.test('a request is judged in the order of DRF', async (t) => {
+t.test('requests are checked in the order of DRF: format, Accept, guards, throttles, method, body', async (t) => {
   const app = await scopeWith(t, (scope) => tokenView(scope, { before: [guard, throttle] }))
   const all = { method: 'PUT', payload: 'x', headers: { 'content-type': 'text/plain' } } as const
   const steps: [statusCode: number, request: InjectOptions, more: Record<string, string>][] = [
@@ -150,7 +150,7 @@ t.test('a request is judged in the order of DRF', async (t) => {
   }
 })
 
-t.test('what runs before the handler runs for every method, OPTIONS and refused ones included', async (t) => {
+t.test('"before" runs for every method, including OPTIONS and those that return 405', async (t) => {
   const app = await scopeWith(t, (scope) => tokenView(scope, { before: [guard, throttle] }))
   for (const method of METHODS) {
     for (const url of ['/api/token/', '/api/token']) {
@@ -164,7 +164,7 @@ t.test('what runs before the handler runs for every method, OPTIONS and refused 
   }
 })
 
-t.test('any bytes under any type are answered with 2xx or 4xx, in JSON', async (t) => {
+t.test('any body of any Content-Type returns 2xx or 4xx, in JSON', async (t) => {
   const { lines, options } = keptLog()
   const app = await scopeWith(t, tokenView, options)
   const type = fc.oneof(

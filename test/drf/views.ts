@@ -1,4 +1,4 @@
-/** Views like those that Latchkey has, small enough to be looked through. */
+/** Small views for tests of `view`. */
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import Type from 'typebox'
 import { CharField } from '../../src/drf/fields.ts'
@@ -8,7 +8,7 @@ import { AuthenticationFailed, NotAuthenticated, PermissionDenied, Throttled } f
 export const Credentials = Type.Object({ username: CharField(), password: CharField() })
 export const Greeting = Type.Object({ hello: Type.String() })
 
-/** A view like those of tokens. */
+/** Adds a view with one method, like those for tokens. */
 export function tokenView(scope: FastifyInstance, more: Partial<View> = {}) {
   view(scope, '/token/', {
     name: 'Token Obtain Pair',
@@ -30,7 +30,7 @@ export function tokenView(scope: FastifyInstance, more: Partial<View> = {}) {
   })
 }
 
-/** A view like those of users. */
+/** Adds a view with several methods and a parameter, like those for users. */
 export function userView(scope: FastifyInstance, more: Partial<View> = {}) {
   view(scope, '/users/:id/', {
     name: 'User',
@@ -68,7 +68,7 @@ export const post = (
 
 export const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'QUERY'] as const
 
-/** Lets in whoever says a name. */
+/** Authenticates by the header `user`, and denies permission to mallory. */
 export async function guard({ headers }: { headers: Record<string, unknown> }): Promise<void> {
   if (headers.user === undefined) throw new NotAuthenticated()
   if (headers.user === 'mallory') throw new PermissionDenied()
