@@ -1,4 +1,4 @@
-/** The command line as a user has it: a process of its own, in a folder of its own, with a clean environment. */
+/** Runs the CLI as a user does: in a new process and an empty folder, with a clean environment. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Scope } from '../support/build.ts'
 
-/** As built, which is what a user runs; `npm test` builds it first. From the sources each start takes three times as long. */
+/** The built CLI, which `npm test` builds first. Starting from the sources takes three times as long. */
 const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-/** Without what tap adds to every node that is started, which takes longer than most commands. */
+/** Without the loaders that tap adds to child processes, which take longer than most commands. */
 export const COMMAND = ['env', '-u', 'NODE_OPTIONS', process.execPath, CLI] as const
 const PATIENCE = 60_000
-/** How long a file of such tests may take where other work keeps the machine busy; both in milliseconds. */
+/** The timeout of a test file on a busy machine, in milliseconds like `PATIENCE`. */
 export const SLOWLY = 300_000
 
 export type Environment = Record<string, string | undefined>
@@ -21,24 +21,24 @@ export interface Outcome {
   signal: NodeJS.Signals | null
   stdout: string
   stderr: string
-  /** Seconds from its last word to its end, which nobody should have to wait for. */
+  /** Seconds from the last output to the exit of the process. */
   lingered: number
 }
 
-/** An empty working directory, gone after the test. */
+/** Creates an empty working directory, which is deleted after the test. */
 export function emptyFolder(scope: Scope): string {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-cli-'))
   scope.teardown(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 
-/** What a process needs to run at all, and nothing that a setting could come from. */
+/** The variables that a process needs to run, and none that could be a setting. */
 const environmentOf = (environment: Environment): Environment => {
   const { PATH, HOME, TMPDIR } = process.env
   return { PATH, HOME, TMPDIR, ...environment }
 }
 
-/** @param input all of standard input; without it there is none */
+/** Runs a command. @param input standard input, empty by default */
 export async function latchkey(
   folder: string,
   args: string[],
@@ -52,16 +52,16 @@ export async function latchkey(
 export interface Server {
   /** Such as `http://127.0.0.1:40321`. */
   origin: string
-  /** All that it has said so far. */
+  /** The output so far. */
   stdout: () => string
   kill: (signal: NodeJS.Signals) => void
   ended: Promise<Outcome>
 }
 
 /**
- * Starts `latchkey serve` and waits until it says where it is; ends it after the test.
+ * Starts `latchkey serve`, waits until it prints its address, and stops it after the test.
  *
- * @throws when it ends before that, with what it said
+ * @throws {Error} with the output if it exits before that
  */
 export async function serve(scope: Scope, folder: string, environment: Environment = {}): Promise<Server> {
   const child = start(folder, ['serve'], { PORT: '0', LOG_LEVEL: 'warn', ...environment })
@@ -87,7 +87,7 @@ function start(folder: string, args: string[], environment: Environment): ChildP
   return spawn(env, [...before, ...args], { cwd: folder, env: environmentOf(environment), stdio: 'pipe' })
 }
 
-/** A process that hangs is killed, so that its test fails and says why. */
+/** Waits for the exit. A process that hangs is killed after `PATIENCE`, so that the test fails with its output. */
 function endOf(child: ChildProcess): Promise<Outcome> {
   const [stdout, stderr] = [gather(child.stdout), gather(child.stderr)]
   let spoke = performance.now()

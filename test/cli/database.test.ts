@@ -1,4 +1,4 @@
-/** migrate, check, flushexpiredtokens and clearsessions, and what every command says of a database that it cannot use. */
+/** The commands migrate, check, flushexpiredtokens, clearsessions, keys and generatekey, and errors of the database. */
 import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -7,19 +7,19 @@ import { SIGNING_KEY, worldOf } from '../support/build.ts'
 import { theWorld } from '../support/world.ts'
 import { type Environment, emptyFolder, latchkey, SLOWLY, serve } from './command-line.ts'
 
-/** In seconds. PostgreSQL's pool and Prisma's engine have timers of ten, which nobody is to wait for. */
+/** In seconds. Shorter than the timers of PostgreSQL's pool and Prisma's engine (10 s), which must not delay the exit. */
 const AT_ONCE = 5
-// Each command is a process.
+// Each command starts a process.
 t.setTimeout(SLOWLY)
 
 const environmentFor = (databaseUrl: string): Environment => ({
   DATABASE_URL: databaseUrl,
   JWT_SIGNING_KEY: SIGNING_KEY
 })
-/** All that is in a folder, at any depth. */
+/** All paths in a folder, recursively and sorted. */
 const allIn = (folder: string) => (readdirSync(folder, { recursive: true }) as string[]).toSorted()
 
-t.test('check tells of a fresh folder what will be made there, and makes nothing', async (t) => {
+t.test('check in an empty folder succeeds and creates nothing', async (t) => {
   const folder = emptyFolder(t)
   const { code, stdout, stderr } = await latchkey(folder, ['check'])
   t.equal(code, 0)
@@ -28,7 +28,7 @@ t.test('check tells of a fresh folder what will be made there, and makes nothing
   t.strictSame(allIn(folder), [])
 })
 
-t.test('migrate makes an embedded database, for its owner only, and check then finds fault with nothing', async (t) => {
+t.test('migrate creates an embedded database with modes 700 and 600, and check then succeeds', async (t) => {
   const folder = emptyFolder(t)
   const made = await latchkey(folder, ['migrate'])
   t.match(made, { code: 0, stdout: /^(Applied \d{4}_latchkey_\w+\.\n){3,}$/, stderr: '' })
@@ -42,15 +42,15 @@ t.test('migrate makes an embedded database, for its owner only, and check then f
     ...{ code: 0, stderr: '' },
     stdout: 'Settings: OK\nDatabase: OK\nSigning key: does not exist yet; the next start creates it\nMigrations: OK\n'
   })
-  t.notOk(existsSync(`${folder}/data/latchkey.db.key`), 'check makes no key')
+  t.notOk(existsSync(`${folder}/data/latchkey.db.key`), 'check creates no key')
 })
 
-t.test('on PostgreSQL', async (t) => {
+t.test('PostgreSQL', async (t) => {
   const { postgres } = await theWorld()
   if ('missing' in postgres) return t.plan(0, postgres.missing)
   const { databaseUrl, emptyDatabaseUrl } = worldOf('postgresql')
 
-  t.test('check tells what is to be migrated, migrate does it, and check is content', async (t) => {
+  t.test('check reports pending migrations, and succeeds after migrate', async (t) => {
     const folder = emptyFolder(t)
     const environment = environmentFor(await emptyDatabaseUrl(t))
 
@@ -69,7 +69,7 @@ t.test('on PostgreSQL', async (t) => {
     t.strictSame(allIn(folder), [])
   })
 
-  t.test('flushexpiredtokens deletes what is recorded of expired tokens, and nothing else', async (t) => {
+  t.test('flushexpiredtokens deletes only expired tokens', async (t) => {
     const url = await databaseUrl(t)
     const hour = 3_600_000
     const database = await openDatabase(url)
@@ -90,7 +90,7 @@ t.test('on PostgreSQL', async (t) => {
     await after.$disconnect()
   })
 
-  t.test('clearsessions deletes expired sessions of browsers, and nothing else', async (t) => {
+  t.test('clearsessions deletes only expired browser sessions', async (t) => {
     const url = await databaseUrl(t)
     const database = await openDatabase(url)
     await database.browserSession.createMany({
@@ -110,7 +110,7 @@ t.test('on PostgreSQL', async (t) => {
   })
 })
 
-t.test('a database that cannot be used is one line, without its address, and the end', async (t) => {
+t.test('serve exits with code 1 and one line without the URL if the database cannot be used', async (t) => {
   const newer = await worldOf('sqlite').databaseUrl(t)
   const database = await openDatabase(newer)
   await database.$executeRawUnsafe(
@@ -137,7 +137,7 @@ t.test('a database that cannot be used is one line, without its address, and the
   t.strictSame(allIn(folder), [])
 })
 
-t.test('keys in the database are seen, made, changed and revoked by command, and a server follows', async (t) => {
+t.test('keys lists, generates, rotates and revokes keys, and a running server follows', async (t) => {
   const folder = emptyFolder(t)
   const environment = {
     JWT_KEY_ENCRYPTION_KEY: 'a-key-for-keys-0123456789-abcdefghijklmnop',
@@ -152,7 +152,7 @@ t.test('keys in the database are seen, made, changed and revoked by command, and
     return ((await answer.json()) as { keys: { kid: string; d?: string }[] }).keys
   }
   const before = await published()
-  t.ok(before.length === 2 && before.every(({ d }) => d === undefined), 'the current one and the next, in public')
+  t.ok(before.length === 2 && before.every(({ d }) => d === undefined), 'the current and the next public key')
 
   const listed = await keys('list')
   t.match(listed, { code: 0, stdout: /^[\w-]{43} {2}ES256 {2}current .*\n[\w-]{43} {2}ES256 {2}next .*\n$/ })
@@ -182,7 +182,7 @@ t.test('keys in the database are seen, made, changed and revoked by command, and
   t.match(without, { code: 1, stderr: /the signing keys are in the database only if JWT_KEY_ENCRYPTION_KEY is set/ })
 })
 
-t.test('a key can be in a file, and one that is not there is a line', async (t) => {
+t.test('JWT_SIGNING_KEY can name a PEM file of generatekey, and check reports missing and wrong keys', async (t) => {
   const folder = emptyFolder(t)
   const made = await latchkey(folder, ['generatekey', '--algorithm', 'EdDSA'])
   writeFileSync(`${folder}/key.pem`, made.stdout)

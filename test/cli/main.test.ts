@@ -1,11 +1,11 @@
-/** The command line: what it says, what it ends with, and what it leaves behind. */
+/** Output, exit codes and settings of the CLI. */
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import t from 'tap'
 import { weaknessOfSecret } from '../../src/crypto/jwa.ts'
 import { version } from '../../src/version.ts'
 import { emptyFolder, latchkey, SLOWLY } from './command-line.ts'
 
-// Each command is a process.
+// Each command starts a process.
 t.setTimeout(SLOWLY)
 
 const COMMANDS = [
@@ -19,7 +19,7 @@ const COMMANDS = [
   'check'
 ]
 
-t.test('without a command, or asked for help, it tells what there is', async (t) => {
+t.test('without a command or with --help it prints the usage with all commands', async (t) => {
   for (const args of [[], ['migrate', '--help']]) {
     const { code, stdout, stderr } = await latchkey(emptyFolder(t), args)
     t.equal(code, 0)
@@ -29,13 +29,13 @@ t.test('without a command, or asked for help, it tells what there is', async (t)
   }
 })
 
-t.test('it tells its version', async (t) => {
+t.test('--version prints the version', async (t) => {
   const { code, stdout } = await latchkey(emptyFolder(t), ['--version'])
   t.equal(code, 0)
   t.equal(stdout, `${version}\n`)
 })
 
-t.test('what is misused ends with 2, says why, and does nothing', async (t) => {
+t.test('invalid commands, options and arguments exit with code 2 and a message', async (t) => {
   const misuses: [args: string[], message: RegExp][] = [
     [['constructor'], /^latchkey: unknown command constructor\n\nusage: latchkey COMMAND\n/],
     [['migrate', '--fake'], /^latchkey: Unknown option '--fake'/],
@@ -52,16 +52,16 @@ t.test('what is misused ends with 2, says why, and does nothing', async (t) => {
   t.strictSame(readdirSync(folder), [])
 })
 
-t.test('a key that it generates is a good one, and another one each time', async (t) => {
+t.test('generatekey prints a strong random secret and writes no file', async (t) => {
   const folder = emptyFolder(t)
   const [one, other] = await Promise.all([latchkey(folder, ['generatekey']), latchkey(folder, ['generatekey'])])
   t.match(one.stdout, /^[\w-]{64}\n$/)
   t.not(one.stdout, other.stdout)
   t.equal(weaknessOfSecret(one.stdout.trim()), undefined)
-  t.strictSame(readdirSync(folder), [], 'it is printed only')
+  t.strictSame(readdirSync(folder), [], 'no file is written')
 })
 
-t.test('wrong settings are one line each, and end every command with 1 before anything is made', async (t) => {
+t.test('invalid settings are reported in one line each, with exit code 1 and without values', async (t) => {
   const environment = { PORT: 'http', JWT_ALGORITHM: 'none', JWT_SECRET: 'hunter2', JWT_SIGNING_KEY: 'hunter2' }
   for (const command of ['check', 'serve']) {
     const folder = emptyFolder(t)
@@ -78,7 +78,7 @@ t.test('wrong settings are one line each, and end every command with 1 before an
   }
 })
 
-t.test('settings come from .env, the environment wins, and an empty variable is none', async (t) => {
+t.test('settings are read from .env, the environment has priority, and empty variables count as unset', async (t) => {
   const folder = emptyFolder(t)
   writeFileSync(
     `${folder}/.env`,
@@ -93,7 +93,7 @@ t.test('settings come from .env, the environment wins, and an empty variable is 
   t.strictSame(named.toSorted(), ['BCRYPT_ROUNDS', 'JWT_PORT', 'LOGIN_RATE', 'LOG_LEVEL', 'PASSWORD_TRIM'])
 })
 
-t.test('an .env that cannot be read is one line', async (t) => {
+t.test('an unreadable .env is reported in one line with exit code 1', async (t) => {
   const folder = emptyFolder(t)
   mkdirSync(`${folder}/.env`)
   const { code, stderr } = await latchkey(folder, ['check'])

@@ -1,4 +1,4 @@
-/** latchkey serve, from its first start to its end. */
+/** `latchkey serve`: first start, graceful shutdown, and errors. */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { createServer } from 'node:net'
 import t from 'tap'
@@ -10,12 +10,12 @@ import { dropDatabase, nameOf } from '../support/postgres.ts'
 import { theWorld } from '../support/world.ts'
 import { emptyFolder, latchkey, type Outcome, type Server, SLOWLY, serve } from './command-line.ts'
 
-// Each server is a process.
+// Each server is a new process.
 t.setTimeout(SLOWLY)
 
-/** A closing that waits for timers or idle connections takes ten seconds. */
+/** In seconds. A shutdown that waits for timers or idle connections takes ten. */
 const AT_ONCE = 8
-/** Cheap ones, as tests go. */
+/** A low cost of hashes, for speed. */
 const QUICK = { BCRYPT_ROUNDS: '4' }
 
 const passwordIn = ({ stdout }: Server) => /^Superuser created: username admin, password (\S+)$/m.exec(stdout())?.[1]
@@ -28,7 +28,7 @@ async function post(server: Server, url: string, payload: object, headers: Recor
   return { status: answer.status, body: (await answer.json()) as Record<string, string> }
 }
 
-/** Sends a signal and says how long it took to end. */
+/** Sends a signal and measures the seconds until the exit. */
 async function endWith(server: Server, signal: NodeJS.Signals): Promise<Outcome & { took: number }> {
   const started = performance.now()
   server.kill(signal)
@@ -36,13 +36,13 @@ async function endWith(server: Server, signal: NodeJS.Signals): Promise<Outcome 
   return { ...outcome, took: (performance.now() - started) / 1000 }
 }
 
-t.test('a first start makes all that is needed and shows how to sign in, a later one only starts', async (t) => {
+t.test('the first start creates database, key and superuser and prints the password once', async (t) => {
   const folder = emptyFolder(t)
   const first = await serve(t, folder, { ...QUICK, LOG_LEVEL: 'trace' })
   const password = passwordIn(first) ?? ''
 
   t.match(first.stdout(), `API documentation: ${first.origin}/docs/\n`)
-  t.match(password, /^[A-Za-z0-9]{20}$/, 'shown')
+  t.match(password, /^[A-Za-z0-9]{20}$/, 'printed')
   t.strictSame(
     readdirSync(`${folder}/data`).filter((name) => !/-(wal|shm)$/.test(name)),
     ['latchkey.db', 'latchkey.db.key']
@@ -60,7 +60,7 @@ t.test('a first start makes all that is needed and shows how to sign in, a later
   t.equal((await fetch(`${first.origin}/none?${query}`, { headers: { authorization: 'Basic c2VjcmV0' } })).status, 404)
   t.equal((await post(first, '/api/token/', { username: 'x'.repeat(70_000) }, { cookie: 'a=in-a-cookie' })).status, 413)
 
-  t.test('a request in flight is answered when SIGTERM comes, and then it is over at once', async (t) => {
+  t.test('SIGTERM: graceful shutdown completes the request in flight and closes idle connections', async (t) => {
     const [start, rest] = halvesOf('/api/token/', { username: 'admin', password })
     const [busy, idle] = [wireTo(portOf(first)), wireTo(portOf(first))]
     busy.send(start)
@@ -79,10 +79,10 @@ t.test('a first start makes all that is needed and shows how to sign in, a later
     t.ok(took < AT_ONCE, `in ${took} s`)
   })
 
-  t.test('no log has had a password, a token, a header, a query or a body in it', async (t) => {
+  t.test('the log contains no passwords, tokens, headers, query strings, bodies or keys', async (t) => {
     const { stdout } = await first.ended
     const log = stdout.split('\n').filter((line) => line.startsWith('{'))
-    t.ok(log.length >= 10, 'though there are logs')
+    t.ok(log.length >= 10, 'the log is not empty')
     t.match(log.join('\n'), '"path":"/api/protected/"')
     const secrets = [password, access, refresh, access.split('.')[1], 'in-the-query', 'wrong-in-body', 'in-a-cookie']
     for (const secret of [...secrets, 'c2VjcmV0', 'authorization', 'Bearer', 'xxxx']) {
@@ -94,7 +94,7 @@ t.test('a first start makes all that is needed and shows how to sign in, a later
     t.notOk(log.join('\n').includes(readFileSync(`${folder}/data/latchkey.db.key`, 'utf8').trim()))
   })
 
-  t.test('the next start shows no password, knows the old tokens, and ends at SIGINT', async (t) => {
+  t.test('the next start prints no password, accepts earlier tokens, and exits on SIGINT', async (t) => {
     const later = await serve(t, folder, QUICK)
     t.equal(passwordIn(later), undefined)
     t.notMatch(later.stdout(), /password/i)
@@ -107,7 +107,7 @@ t.test('a first start makes all that is needed and shows how to sign in, a later
   })
 })
 
-t.test('a port in use is one line, and nothing is written', async (t) => {
+t.test('a port in use is reported in one line, and no file is written', async (t) => {
   const other = createServer()
   t.teardown(() => other.close())
   await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
@@ -120,7 +120,7 @@ t.test('a port in use is one line, and nothing is written', async (t) => {
   t.strictSame(readdirSync(folder), [])
 })
 
-t.test('an address that is not ours is one line, too', async (t) => {
+t.test('an address that is not available is reported in one line, and no file is written', async (t) => {
   const folder = emptyFolder(t)
   const { code, stderr } = await latchkey(folder, ['serve'], { environment: { HOST: '192.0.2.1' } })
   t.equal(code, 1)
@@ -129,7 +129,7 @@ t.test('an address that is not ours is one line, too', async (t) => {
 })
 
 t.test(
-  'started at once in one empty folder all come up, with one admin, but for one on a port that is taken',
+  'concurrent first starts in one folder create one superuser, and a taken port stops only its own server',
   async (t) => {
     const folder = emptyFolder(t)
     const free = createServer()
@@ -137,7 +137,7 @@ t.test(
     const { port } = free.address() as { port: number }
     await new Promise((resolve) => free.close(resolve))
 
-    // With a hash that takes its time, so that both are at it when there is no admin yet.
+    // With a slow hash, so that both start before the superuser exists.
     const slow = { BCRYPT_ROUNDS: '12' }
     const ports = [port, port, 0].map(String)
     const started = await Promise.allSettled(ports.map((PORT) => serve(t, folder, { ...slow, PORT })))
@@ -153,13 +153,13 @@ t.test(
       t.equal(status, 200)
       for (const other of servers) {
         const seen = await fetch(`${other.origin}/api/protected/`, { headers: bearer(body.access ?? '') })
-        t.equal(seen.status, 200, 'with one key')
+        t.equal(seen.status, 200, 'the key is shared')
       }
     }
   }
 )
 
-t.test('what nobody expected keeps its stack, and ends the server', async (t) => {
+t.test('an unexpected error at the start exits with code 1 and its stack', async (t) => {
   const url = await worldOf('sqlite').databaseUrl(t)
   const database = await openDatabase(url)
   await database.$executeRawUnsafe(
@@ -174,7 +174,7 @@ t.test('what nobody expected keeps its stack, and ends the server', async (t) =>
   t.ok(lingered < AT_ONCE, `${lingered} s`)
 })
 
-t.test('on PostgreSQL nobody is made, and a database that goes away is told in logs without secrets', async (t) => {
+t.test('PostgreSQL: no superuser is created, and a lost database is logged without secrets (503)', async (t) => {
   const { postgres } = await theWorld()
   if ('missing' in postgres) return t.plan(0, postgres.missing)
   const DATABASE_URL = await worldOf('postgresql').databaseUrl(t)

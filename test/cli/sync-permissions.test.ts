@@ -1,14 +1,14 @@
-/** `latchkey sync-permissions` with a Prisma schema: a file, or a folder of them. */
+/** `latchkey sync-permissions` with a Prisma schema in a file or folder. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { worldOf } from '../support/build.ts'
 import { emptyFolder, latchkey, SLOWLY } from './command-line.ts'
 
-// Each command is a process.
+// Each command starts a process.
 t.setTimeout(SLOWLY)
 
-t.test('the models of a schema get their permissions, once, and what is wrong is one line', async (t) => {
+t.test('permissions for the models of a schema are created once, and errors reported in one line', async (t) => {
   const folder = emptyFolder(t)
   mkdirSync(join(folder, 'prisma/models'), { recursive: true })
   writeFileSync(join(folder, 'prisma/schema.prisma'), 'model Post {\n  id Int @id\n}')

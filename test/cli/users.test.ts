@@ -1,4 +1,4 @@
-/** createsuperuser and changepassword, with answers from a pipe, from the environment and from a terminal. */
+/** createsuperuser and changepassword, with input from a pipe, the environment and a terminal. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import Fastify from 'fastify'
@@ -10,13 +10,13 @@ import { CHEAP } from '../support/settings.ts'
 import { theWorld } from '../support/world.ts'
 import { COMMAND, type Environment, emptyFolder, gather, latchkey as run, SLOWLY } from './command-line.ts'
 
-// Each command is a process.
+// Each command starts a process.
 t.setTimeout(SLOWLY)
 
 const SCRIPT = '/usr/bin/script'
-/** That of other systems takes other options. */
+/** `script` has other options on other systems. */
 const isBlind = process.platform !== 'linux' || !existsSync(SCRIPT)
-/** In seconds. PostgreSQL's pool and Prisma's engine have timers of ten, which nobody is to wait for. */
+/** In seconds. Shorter than the timers of PostgreSQL's pool and Prisma's engine (10 s), which must not delay the exit. */
 const AT_ONCE = 5
 const LOGIN = 's3cret-Pass!'
 
@@ -26,7 +26,7 @@ const environmentFor = (databaseUrl: string, more: Environment = {}): Environmen
 
 const { databaseUrl } = worldOf('sqlite')
 
-/** Who can sign in, in a database: names with their passwords. */
+/** Checks credentials against a database. @returns for each its user, or null if they are invalid */
 async function canSignIn(t: Test, databaseUrl: string, users: [username: string, password: string][]) {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -40,8 +40,8 @@ async function canSignIn(t: Test, databaseUrl: string, users: [username: string,
   return found
 }
 
-t.test('a superuser is made without questions, and its password changed with them', async (t) => {
-  // PostgreSQL's connections are what could keep a command from ending.
+t.test('createsuperuser --noinput creates a superuser, and changepassword prompts for a new password', async (t) => {
+  // PostgreSQL if available, because its connections could delay the exit.
   const provider = 'url' in (await theWorld()).postgres ? 'postgresql' : 'sqlite'
   const url = await worldOf(provider).databaseUrl(t)
   const folder = emptyFolder(t)
@@ -68,7 +68,7 @@ t.test('a superuser is made without questions, and its password changed with the
   t.strictSame(await canSignIn(t, url, passwords), [null, superuser])
 })
 
-t.test('an empty password in the environment is none, and without one nobody can sign in', async (t) => {
+t.test('with an empty LATCHKEY_SUPERUSER_PASSWORD the superuser has no usable password', async (t) => {
   const url = await databaseUrl(t)
   const environment = environmentFor(url, { LATCHKEY_SUPERUSER_PASSWORD: '' })
   const { code } = await run(emptyFolder(t), ['createsuperuser', '--noinput', '--username', 'root'], { environment })
@@ -76,7 +76,7 @@ t.test('an empty password in the environment is none, and without one nobody can
   t.strictSame(await canSignIn(t, url, [['root', '']]), [null])
 })
 
-t.test('what is missing or wrong is one line, ends with 1, and changes nothing', async (t) => {
+t.test('missing and invalid input is reported in one line with exit code 1', async (t) => {
   const url = await databaseUrl(t)
   const app = Fastify()
   await app.register(latchkey, { ...CHEAP, databaseUrl: url })
@@ -100,7 +100,7 @@ t.test('what is missing or wrong is one line, ends with 1, and changes nothing',
   t.match(await canSignIn(t, url, [['root', LOGIN]]), [{ isSuperuser: true }])
 })
 
-t.test('answers come from a pipe as from a terminal', async (t) => {
+t.test('prompts accept input from a pipe, and blank passwords are rejected', async (t) => {
   const url = await databaseUrl(t)
   const input = `  root  \nroot@example.com\n   \n   \n${LOGIN}\n${LOGIN}\n`
 
@@ -113,9 +113,9 @@ t.test('answers come from a pipe as from a terminal', async (t) => {
   t.match(await canSignIn(t, url, [['root', LOGIN]]), [{ email: 'root@example.com', isSuperuser: true }])
 })
 
-/** Answers questions at a pseudo-terminal, each when it is asked, and gives back what was to be seen there. */
+/** Runs a command at a pseudo-terminal and answers each prompt when it appears. @returns exit code and screen */
 async function atTerminal(folder: string, args: string[], environment: Environment, answers: [RegExp, string][]) {
-  // At a terminal it would wait for ever, also for a test that has been killed.
+  // Without `timeout` the command would wait forever if the test is killed.
   const command = ['timeout', '--foreground', '60', ...COMMAND, ...args].map((part) => `'${part}'`).join(' ')
   const { PATH, HOME, TMPDIR } = process.env
   const env = { PATH, HOME, TMPDIR, TERM: 'xterm', ...environment }
@@ -136,8 +136,8 @@ async function atTerminal(folder: string, args: string[], environment: Environme
   return { code, screen: screen() }
 }
 
-t.test('at a terminal', { skip: isBlind && 'there is no `script` here to make one' }, async (t) => {
-  t.test('names are seen as they are typed, and passwords are not', async (t) => {
+t.test('terminal', { skip: isBlind && '`script` is not available' }, async (t) => {
+  t.test('input is echoed, except for passwords', async (t) => {
     const url = await databaseUrl(t)
     const { code, screen } = await atTerminal(emptyFolder(t), ['createsuperuser'], environmentFor(url), [
       [/Username: /, 'roof\x7ft\r'],
@@ -154,7 +154,7 @@ t.test('at a terminal', { skip: isBlind && 'there is no `script` here to make on
     t.match(await canSignIn(t, url, [['root', LOGIN]]), [{ isSuperuser: true }])
   })
 
-  t.test('Ctrl-C ends it, with 1, and makes nobody', async (t) => {
+  t.test('Ctrl-C exits with code 1 and creates no user', async (t) => {
     const url = await databaseUrl(t)
     const { code, screen } = await atTerminal(emptyFolder(t), ['createsuperuser'], environmentFor(url), [
       [/Username: /, 'root\r'],
@@ -169,7 +169,7 @@ t.test('at a terminal', { skip: isBlind && 'there is no `script` here to make on
   })
 })
 
-t.test('a weak password is told what is wrong with it; a superuser may insist, a change may not', async (t) => {
+t.test('weak passwords are rejected with the reasons; only createsuperuser can bypass validation', async (t) => {
   const url = await databaseUrl(t)
   const environment = environmentFor(url)
   const weak = 'This password is too short. It must contain at least 8 characters.\nThis password is too common.\n'
@@ -188,23 +188,20 @@ t.test('a weak password is told what is wrong with it; a superuser may insist, a
   t.match(await canSignIn(t, url, [['root', 'secret']]), [{ isSuperuser: true }])
 })
 
-t.test(
-  'a password that was in a breach is refused; where nobody can be asked, it passes and a line says so',
-  async (t) => {
-    const url = await databaseUrl(t)
-    const { url: breaches, stop } = await startBreaches(t)
-    const environment = environmentFor(url, { PASSWORD_BREACHED_URL: breaches, LATCHKEY_SUPERUSER_PASSWORD: LOGIN })
-    const folder = emptyFolder(t)
-    await run(folder, ['createsuperuser', '--noinput', '--username', 'root'], { environment })
+t.test('breached passwords are rejected; if the check is unavailable, they are accepted with a warning', async (t) => {
+  const url = await databaseUrl(t)
+  const { url: breaches, stop } = await startBreaches(t)
+  const environment = environmentFor(url, { PASSWORD_BREACHED_URL: breaches, LATCHKEY_SUPERUSER_PASSWORD: LOGIN })
+  const folder = emptyFolder(t)
+  await run(folder, ['createsuperuser', '--noinput', '--username', 'root'], { environment })
 
-    const input = `${KNOWN}\n${KNOWN}\n`
-    const refused = await run(folder, ['changepassword', 'root'], { environment, input: input.repeat(3) })
-    t.equal(refused.code, 1)
-    t.match(refused.stderr, 'This password has appeared in a data breach.\nPassword: ')
-    await stop()
-    const passed = await run(folder, ['changepassword', 'root'], { environment, input })
-    t.equal(passed.code, 0)
-    t.match(passed.stderr, 'latchkey: could not check the password against known breaches: ECONNREFUSED\n')
-    t.match(await canSignIn(t, url, [['root', KNOWN]]), [{ isSuperuser: true }])
-  }
-)
+  const input = `${KNOWN}\n${KNOWN}\n`
+  const refused = await run(folder, ['changepassword', 'root'], { environment, input: input.repeat(3) })
+  t.equal(refused.code, 1)
+  t.match(refused.stderr, 'This password has appeared in a data breach.\nPassword: ')
+  await stop()
+  const passed = await run(folder, ['changepassword', 'root'], { environment, input })
+  t.equal(passed.code, 0)
+  t.match(passed.stderr, 'latchkey: could not check the password against known breaches: ECONNREFUSED\n')
+  t.match(await canSignIn(t, url, [['root', KNOWN]]), [{ isSuperuser: true }])
+})

@@ -1,4 +1,4 @@
-/** `latchkey/client` against a real server: signing in and out, and what `fetch` does. */
+/** `latchkey/client` against a real server: login, logout and `fetch`. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -10,13 +10,13 @@ import { jtiOf } from '../support/tokens.ts'
 import { cut, refuse } from './proxy.ts'
 import { clock, LOGOUT, REFRESH, shelf, spoil, stage } from './stage.ts'
 
-/** Answers with what it was sent. */
+/** Adds a guarded route that returns the body of the request. */
 const echo = (app: FastifyInstance) => {
   app.addContentTypeParser(/^text\/|^multipart\//, { parseAs: 'string' }, (_request, body, done) => done(null, body))
   app.post('/echo/', { preHandler: isAuthenticated }, async ({ body }) => ({ body }))
 }
 
-/** Another server, which keeps the headers that it is sent. */
+/** Starts a server of another origin, which records the headers of its requests. */
 async function stranger(t: Test): Promise<{ origin: string; heard: IncomingHttpHeaders[] }> {
   const heard: IncomingHttpHeaders[] = []
   const server = createServer(({ headers }, response) => {
@@ -28,7 +28,7 @@ async function stranger(t: Test): Promise<{ origin: string; heard: IncomingHttpH
   return { origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, heard }
 }
 
-t.test('who signs in calls the API until they sign out', async (t) => {
+t.test('after a login fetch sends the access token, and after a logout it is rejected', async (t) => {
   const { client: clientOf, proxy, alice } = await stage(t)
   const reasons: string[] = []
   const client = await clientOf({ onSignOut: (reason) => reasons.push(reason) }, 'not yet')
@@ -37,12 +37,12 @@ t.test('who signs in calls the API until they sign out', async (t) => {
 
   t.equal(await client.isSignedIn(), false)
   await t.rejects(client.fetch('/api/protected/'), SignedOutError)
-  t.strictSame(proxy.seen(), [], 'nobody is asked for what nobody may have')
+  t.strictSame(proxy.seen(), [], 'no request is sent without a login')
   await client.signIn(alice)
   t.equal(await client.isSignedIn(), true)
   const answer = await client.fetch('/api/protected/')
   t.strictSame(await answer.json(), { message: 'This is a protected view.' })
-  t.equal((await client.fetch('protected/')).status, 200, 'relative to the base')
+  t.equal((await client.fetch('protected/')).status, 200, 'relative to baseUrl')
   t.equal((await client.fetch(new URL('protected/', `${proxy.origin}/api/`))).status, 200)
   t.match(await client.getAccessToken(), /^[\w-]+\.[\w-]+\.[\w-]+$/)
   t.equal(await client.signOut(), true)
@@ -51,14 +51,14 @@ t.test('who signs in calls the API until they sign out', async (t) => {
   t.strictSame(reasons, ['here'])
   await t.rejects(client.fetch('/api/protected/'), { name: 'SignedOutError', retryable: false })
   await t.rejects(client.getAccessToken(), SignedOutError)
-  t.equal(await client.signOut(), true, 'there is nothing to end')
+  t.equal(await client.signOut(), true, 'a second logout succeeds')
   t.strictSame([changes, reasons], [[true, false], ['here']])
   stop()
   await client.signIn(alice)
-  t.strictSame(changes, [true, false], 'who listens no more hears no more')
+  t.strictSame(changes, [true, false], 'removed listeners are not called')
 })
 
-t.test('what the server says to a login that it refuses is in the error', async (t) => {
+t.test('a rejected login throws SignInError or NetworkError with the details of the response', async (t) => {
   const { client: clientOf, proxy, alice } = await stage(t)
   const client = await clientOf({}, 'not yet')
   const refusalOf = (credentials: object) => client.signIn(credentials as never).catch((error: unknown) => error)
@@ -93,7 +93,7 @@ t.test('what the server says to a login that it refuses is in the error', async 
   t.ok(new SignInError(400, {}, null) instanceof Error && new NetworkError(null) instanceof Error)
 })
 
-t.test('after a 401 it refreshes and asks once more, with the same body', async (t) => {
+t.test('after a 401 the client refreshes and repeats the request with the same body', async (t) => {
   const { client: clientOf, proxy } = await stage(t, {}, echo)
   const storage = shelf()
   const client = await clientOf({ storage })
@@ -124,7 +124,7 @@ t.test('after a 401 it refreshes and asks once more, with the same body', async 
   t.strictSame(await (await client.fetch(request)).json(), { body: 'of a request' })
 })
 
-t.test('a stream cannot be sent again: its 401 is the answer, and the next call goes through', async (t) => {
+t.test('a request with a stream is not repeated after a 401, and the next request succeeds', async (t) => {
   const { client: clientOf, proxy } = await stage(t, {}, echo)
   const storage = shelf()
   const client = await clientOf({ storage })
@@ -146,7 +146,7 @@ t.test('a stream cannot be sent again: its 401 is the answer, and the next call 
   t.strictSame(await (await send(new Blob(['stream']).stream())).json(), { body: 'stream' })
 })
 
-t.test('a 401 that stays is passed on after one more try, as any other answer is at once', async (t) => {
+t.test('a second 401 is returned, and other statuses and network errors without a retry', async (t) => {
   const { client: clientOf, proxy } = await stage(t)
   const client = await clientOf()
   proxy.upon('GET /odd/', refuse(401), 'always')
@@ -165,7 +165,7 @@ t.test('a 401 that stays is passed on after one more try, as any other answer is
   t.equal(await client.isSignedIn(), true)
 })
 
-t.test('no other origin is sent a token, whatever its address looks like, unless it is named', async (t) => {
+t.test('requests to other origins have no access token unless the origin is configured', async (t) => {
   const { origin, heard } = await stranger(t)
   const { port } = new URL(origin)
   const { client: clientOf, proxy } = await stage(t, {}, (app) => {
@@ -178,7 +178,7 @@ t.test('no other origin is sent a token, whatever its address looks like, unless
     ...[`http://${host}:x@127.0.0.1:${port}/`, ` http:\t//127.0.0.1:${port}/${proxy.origin}/`, '/elsewhere/']
   ]
 
-  // Those that have a user in them `fetch` itself may refuse.
+  // `fetch` may reject URLs with credentials.
   for (const address of addresses) await client.fetch(address).catch(({ name }) => t.equal(name, 'TypeError', address))
   t.ok((await client.fetch(new Request(`${origin}/x`))).ok)
   t.ok((await client.fetch(new URL(origin))).ok)
@@ -188,13 +188,13 @@ t.test('no other origin is sent a token, whatever its address looks like, unless
   await wider.fetch(`${origin}/`)
   t.equal(jtiOf(`${heard.at(-1)?.authorization}`.replace('Bearer ', '')), jtiOf(await wider.getAccessToken()))
   const lost = await clientOf({}, 'not yet')
-  t.ok((await lost.fetch(`${origin}/`)).ok, 'others are called without a login as well')
+  t.ok((await lost.fetch(`${origin}/`)).ok, 'other origins need no login')
 })
 
-t.test('an origin is one whole, not what an address begins with', async (t) => {
+t.test('configured origins are compared as a whole, not by prefix', async (t) => {
   const { origin, heard } = await stranger(t)
   const { client: clientOf, proxy } = await stage(t)
-  /** Whatever is in the net of this name is the stranger. */
+  /** Sends requests to https URLs to the other server. */
   const toStranger: typeof fetch = (input, init) => {
     const url = String(input)
     return fetch(url.startsWith(proxy.origin) ? url : url.replace(/^https:\/\/[^/]+/, origin), init)
@@ -217,7 +217,7 @@ t.test('an origin is one whole, not what an address begins with', async (t) => {
   }
 })
 
-t.test('a refresh token goes nowhere by a redirect', async (t) => {
+t.test('refresh requests do not follow redirects', async (t) => {
   const { origin, heard } = await stranger(t)
   const { client: clientOf, proxy } = await stage(t)
   const { now, forward } = clock()
@@ -230,17 +230,17 @@ t.test('a refresh token goes nowhere by a redirect', async (t) => {
   t.equal((await client.fetch('/api/protected/')).status, 200)
 })
 
-t.test('an address that is none is refused at once', async (t) => {
+t.test('createClient throws TypeError for an invalid baseUrl or origin', async (t) => {
   for (const baseUrl of ['', 'api', '/api', 'ftp://x/api', 'http://user:secret@x/api', 'https://user@x']) {
     t.throws(() => createClient({ baseUrl }), TypeError, baseUrl)
   }
   t.throws(() => createClient({ baseUrl: 'https://x', origins: ['y'] }), TypeError)
   t.intercept(globalThis, 'location' as never, { value: { href: 'https://app.example.com/page?x' } as never })
   const client = createClient({ baseUrl: '/api' })
-  await t.rejects(client.fetch('https://app.example.com/api/'), SignedOutError, 'in a page it may be relative')
+  await t.rejects(client.fetch('https://app.example.com/api/'), SignedOutError, 'in a page baseUrl may be relative')
 })
 
-t.test('it needs nothing of Node.js, nor of anybody else', async (t) => {
+t.test('the client has no dependencies and uses no globals of Node.js or the DOM', async (t) => {
   const folder = new URL('../../src/client/', import.meta.url)
   const files = readdirSync(folder)
   t.ok(files.length > 5)

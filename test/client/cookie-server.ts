@@ -1,4 +1,4 @@
-/** The protocol of cookie mode in its simplest form, and a browser's part of it: a jar. */
+/** A minimal server of cookie mode, and a `fetch` with a cookie jar. */
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage } from 'node:http'
@@ -13,11 +13,11 @@ const COOKIE = `${NAME}=%; Path=/; Secure; HttpOnly; SameSite=Strict`
 
 export interface CookieServer {
   origin: string
-  /** Ends all sessions. */
+  /** Revokes all sessions. */
   forget(): void
 }
 
-/** `alice` may sign in with any password; requests that are not in cookie mode are refused. */
+/** Starts the server. `alice` can log in with any password; requests without cookie mode return 403. */
 export async function cookieServer(scope: Scope): Promise<CookieServer> {
   const sessions = new Set<string>()
   const accesses = new Set<string>()
@@ -63,7 +63,7 @@ export interface Browser {
   cookies: Map<string, string>
 }
 
-/** Sends cookies where they are asked for, and keeps those that come. */
+/** A `fetch` that stores cookies and sends them with `credentials: 'include'`. */
 export function browser(): Browser {
   const cookies = new Map<string, string>()
   return {

@@ -1,4 +1,4 @@
-/** Cookie mode: the refresh token is where no script sees it, and a page that is loaded anew does not know who it is. */
+/** Cookie mode: the refresh token is in an HttpOnly cookie, and a reloaded page gets its access token by a refresh. */
 import t, { type Test } from 'tap'
 import { type Client, type ClientOptions, createClient, SignedOutError } from '../../src/client/client.ts'
 import { type Browser, browser, cookieServer } from './cookie-server.ts'
@@ -7,12 +7,12 @@ import { clock, LOGOUT, locks, nextChange, REFRESH, type Shelf, shelf } from './
 
 const ALICE = { username: 'alice', password: 'x' }
 
-/** One browser on one server. */
+/** A server, a proxy in front of it, and one browser. */
 async function stage(t: Test) {
   const { origin, forget } = await cookieServer(t)
   const proxy = await layProxy(t, origin)
   const [one, storage] = [browser(), shelf()]
-  /** A page that was just loaded. */
+  /** Creates the client of a newly loaded page. */
   const load = (options: Partial<ClientOptions> = {}): Client =>
     createClient({ baseUrl: `${proxy.origin}/api/`, mode: 'cookie', storage, fetch: one.fetch, ...options })
   return { proxy, forget, load, storage, cookies: one.cookies }
@@ -20,7 +20,7 @@ async function stage(t: Test) {
 
 const isEmpty = ({ values }: Shelf, { cookies }: Pick<Browser, 'cookies'>) => values.size === 0 && cookies.size === 0
 
-t.test('the access token is in memory, the refresh token in a cookie, and nothing in the storage', async (t) => {
+t.test('the access token is in memory, the refresh token in a cookie, and nothing in storage', async (t) => {
   const { proxy, load, storage, cookies } = await stage(t)
   const client = load()
 
@@ -31,7 +31,7 @@ t.test('the access token is in memory, the refresh token in a cookie, and nothin
   const reloaded = load()
   const [answer] = await Promise.all([1, 2, 3].map(() => reloaded.fetch('/posts/')))
   t.equal(answer?.status, 200)
-  t.equal(proxy.seen(REFRESH).length, 1, 'a page that was loaded refreshes once')
+  t.equal(proxy.seen(REFRESH).length, 1, 'a loaded page refreshes once')
   t.equal(await load().isSignedIn(), true)
   t.equal(await client.signOut(), true)
 
@@ -42,10 +42,10 @@ t.test('the access token is in memory, the refresh token in a cookie, and nothin
   }
   for (const { headers } of proxy.seen('GET')) t.notOk('cookie' in headers || 'x-latchkey-mode' in headers)
   await t.rejects(client.fetch('/posts/'), SignedOutError)
-  t.equal(proxy.seen(REFRESH).length, 2, 'who has signed out is not asked for')
+  t.equal(proxy.seen(REFRESH).length, 2, 'no refresh after a logout')
 })
 
-t.test('who is not signed in is so after one question, and that is no end of a session', async (t) => {
+t.test('without a session one refresh determines the state, and onSignOut is not called', async (t) => {
   const { proxy, load } = await stage(t)
   const reasons: string[] = []
   const client = load({ onSignOut: (reason) => reasons.push(reason) })
@@ -59,7 +59,7 @@ t.test('who is not signed in is so after one question, and that is no end of a s
   await t.rejects(client.signIn({ username: 'bob', password: 'x' }), { name: 'SignInError', detail: 'Who?' })
 })
 
-t.test('it renews ahead and after a 401, and ends with the session', async (t) => {
+t.test('the access token is refreshed before it expires and after a 401, until the session ends', async (t) => {
   const { proxy, load, forget } = await stage(t)
   const { now, forward } = clock()
   const reasons: string[] = []
@@ -77,29 +77,29 @@ t.test('it renews ahead and after a 401, and ends with the session', async (t) =
   t.strictSame(reasons, ['ended'])
 })
 
-t.test('who signs out without a network stays signed out when the page is loaded anew', async (t) => {
+t.test('a logout without network persists over reloads and is repeated later', async (t) => {
   const { proxy, load, storage, cookies } = await stage(t)
   const client = load()
   await client.signIn(ALICE)
   proxy.upon(LOGOUT, cut, 'always')
 
   t.equal(await client.signOut(), false)
-  t.equal(cookies.size, 1, 'the cookie is out of reach')
+  t.equal(cookies.size, 1, 'the cookie cannot be deleted')
   t.strictSame([...storage.values.values()], ['signed out'])
   t.equal(await load().isSignedIn(), false)
   proxy.mend()
   t.equal(await load().isSignedIn(), false)
 
-  t.ok(isEmpty(storage, { cookies }), 'the server has heard of it at last')
+  t.ok(isEmpty(storage, { cookies }), 'the logout has reached the server')
   t.equal(proxy.seen(REFRESH).length, 0)
   proxy.upon(LOGOUT, cut)
   await client.signIn(ALICE)
   t.equal(await client.signOut(), false)
   await client.signIn(ALICE)
-  t.equal(await load().isSignedIn(), true, 'until somebody signs in')
+  t.equal(await load().isSignedIn(), true, 'until the next login')
 })
 
-t.test('by default that is noted in localStorage, where there is one', async (t) => {
+t.test('by default a pending logout is stored in localStorage if it is available', async (t) => {
   const values = new Map<string, string>()
   const area = {
     getItem: (key: string) => values.get(key) ?? null,
@@ -128,7 +128,7 @@ t.test('by default that is noted in localStorage, where there is one', async (t)
   }
 })
 
-t.test('tabs take turns, and who signs in or out in one does so in all', async (t) => {
+t.test('tabs refresh one after another and share login and logout', async (t) => {
   t.intercept(globalThis, 'navigator' as never, { value: { locks: locks() } as never })
   const { proxy, load } = await stage(t)
   const reasons: string[] = []
@@ -151,10 +151,10 @@ t.test('tabs take turns, and who signs in or out in one does so in all', async (
   const tabs = [other, load(), load()]
   const { length } = proxy.seen(REFRESH)
   t.ok((await Promise.all(tabs.map((tab) => tab.fetch('/posts/')))).every(({ ok }) => ok))
-  t.equal(proxy.seen(REFRESH).length, length + 3, 'one after the other: this server gives no second chance')
+  t.equal(proxy.seen(REFRESH).length, length + 3, 'one after another, as the server has no grace period')
 })
 
-t.test('a login or logout waits for a refresh that is under way, whose cookie would come last otherwise', async (t) => {
+t.test('login and logout wait for a pending refresh, so that its cookie does not arrive last', async (t) => {
   const { proxy, load, cookies } = await stage(t)
   await load().signIn(ALICE)
   const acts: [line: string, act: (client: Client) => Promise<unknown>][] = [

@@ -1,4 +1,4 @@
-/** What is between a client and a server: it counts what comes by, and fails as networks do. */
+/** A proxy that records requests and simulates failures of the network. */
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -12,23 +12,23 @@ export interface Seen {
   body: string
 }
 
-/** @param pass asks the server; what it resolves with is sent by `response` */
+/** @param pass sends the request to the server and resolves to a function that sends its response to the client */
 export type Handler = (pass: () => Promise<() => void>, response: ServerResponse) => unknown
 
 export interface TestProxy {
   origin: string
-  /** What has come by, or of that what begins so. */
+  /** The recorded requests, or those whose line starts with `line`. */
   seen(line?: string): Seen[]
-  /** What becomes of the next request that begins so; of all that are to come with `always`. */
+  /** Handles the next request whose line starts with `line`, or all of them with `always`. */
   upon(line: string, handler: Handler, always?: 'always'): void
-  /** From now on all is passed on. */
+  /** Removes all handlers. */
   mend(): void
 }
 
-/** The server never hears of it. */
+/** Closes the connection without sending the request to the server. */
 export const cut: Handler = (_pass, response) => response.destroy()
 
-/** The server has done it, and nobody hears of that. */
+/** Sends the request to the server and closes the connection without a response. */
 export const lose: Handler = async (pass, response) => {
   await pass()
   response.destroy()
@@ -39,7 +39,7 @@ export const refuse =
   (_pass, response) =>
     response.writeHead(status, headers).end(body)
 
-/** Passes it on as soon as it may. */
+/** Delays a request until `release` is called. */
 export function hold(): { handler: Handler; arrived: Promise<void>; release: () => void } {
   let [arrive, release] = [() => {}, () => {}]
   const arrived = new Promise<void>((resolve) => {

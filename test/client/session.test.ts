@@ -1,11 +1,11 @@
-/** A client's session: renewed ahead and by one for all, and not lost for the network's sake. */
+/** A client's login session: refreshes, failures of the network, logout and concurrent calls. */
 import t from 'tap'
 import { type ClientStorage, NetworkError, SignedOutError } from '../../src/client/client.ts'
 import { claimsOf } from '../support/tokens.ts'
 import { cut, hold, lose, refuse } from './proxy.ts'
 import { clock, LOGOUT, nextChange, REFRESH, shelf, sidIn, slowShelf, spoil, stage } from './stage.ts'
 
-t.test('an access token is renewed ahead of its end, whatever the clock says', async (t) => {
+t.test('access tokens are refreshed before they expire, also with a wrong clock', async (t) => {
   const { client: clientOf, proxy } = await stage(t)
   for (const wrongBy of [0, 3600, -3600]) {
     const { now, forward } = clock(wrongBy)
@@ -17,7 +17,7 @@ t.test('an access token is renewed ahead of its end, whatever the clock says', a
     const first = await client.getAccessToken()
     forward(265)
     t.equal(await client.getAccessToken(), first)
-    t.equal(proxy.seen(REFRESH).length, length, 'half a minute before it is still good')
+    t.equal(proxy.seen(REFRESH).length, length, 'no refresh 35 seconds before')
     forward(10)
     t.equal(await ask(), 200)
     t.equal(proxy.seen(REFRESH).length, length + 1)
@@ -28,7 +28,7 @@ t.test('an access token is renewed ahead of its end, whatever the clock says', a
   }
 })
 
-t.test('one that lives hardly longer than that is not renewed for every call', async (t) => {
+t.test('short-lived access tokens are not refreshed for every call, and refreshAhead sets the time', async (t) => {
   const { client: clientOf, proxy } = await stage(t, { accessTokenLifetime: 20 })
   const { now, forward } = clock()
   const client = await clientOf({ now })
@@ -53,7 +53,7 @@ t.test('one that lives hardly longer than that is not renewed for every call', a
   t.equal(proxy.seen(REFRESH).length, 3)
 })
 
-t.test('a token that does not say when it ends is used until it is refused', async (t) => {
+t.test('access tokens without a readable exp are used until they are rejected', async (t) => {
   const { client: clientOf, proxy, alice } = await stage(t)
   const { now, forward } = clock()
   const client = await clientOf({ now }, 'not yet')
@@ -66,7 +66,7 @@ t.test('a token that does not say when it ends is used until it is refused', asy
   }
 })
 
-t.test('of twenty calls with an expired token, one refreshes and all go through', async (t) => {
+t.test('twenty concurrent calls with an expired token cause one refresh and all succeed', async (t) => {
   const { client: clientOf, proxy } = await stage(t)
   for (const storage of [undefined, slowShelf()]) {
     const { now, forward } = clock()
@@ -76,14 +76,14 @@ t.test('of twenty calls with an expired token, one refreshes and all go through'
 
     forward(600)
     t.ok((await twenty()).every(({ ok }) => ok))
-    t.equal(proxy.seen(REFRESH).length, length + 1, 'ahead')
+    t.equal(proxy.seen(REFRESH).length, length + 1, 'before expiry')
     if (storage) spoil(storage)
     t.ok((await twenty()).every(({ ok }) => ok))
-    t.equal(proxy.seen(REFRESH).length, length + (storage ? 2 : 1), 'after twenty times 401')
+    t.equal(proxy.seen(REFRESH).length, length + (storage ? 2 : 1), 'after twenty 401 responses')
   }
 })
 
-t.test('when the answer to a refresh is lost, the next call gets the same successor', async (t) => {
+t.test('after a lost response to a refresh the next call succeeds', async (t) => {
   const { client: clientOf, proxy } = await stage(t)
   const { now, forward } = clock()
   const client = await clientOf({ now })
@@ -95,7 +95,7 @@ t.test('when the answer to a refresh is lost, the next call gets the same succes
   }
 })
 
-t.test('what is no answer of the server ends no session, and says whether to try again', async (t) => {
+t.test('failed refreshes throw NetworkError with retryable and keep the session', async (t) => {
   const { client: clientOf, proxy } = await stage(t)
   const { now, forward } = clock()
   const reasons: string[] = []
@@ -129,11 +129,11 @@ t.test('what is no answer of the server ends no session, and says whether to try
   t.equal((await client.fetch('/api/protected/')).status, 200)
 })
 
-/** Waits no longer than a moment, where it would have to for a quarter of a minute. */
+/** Replaces the timeout of 15 seconds by one of 20 milliseconds. */
 const hurried = (wait: typeof setTimeout) =>
   ((work: () => void, milliseconds = 0) => wait(work, milliseconds === 15_000 ? 20 : milliseconds)) as typeof setTimeout
 
-t.test('a token that cannot be renewed just now is used as long as it is good', async (t) => {
+t.test('if a refresh fails the access token is used until it expires', async (t) => {
   const { client: clientOf, proxy } = await stage(t)
   const { now, forward } = clock()
   const client = await clientOf({ now })
@@ -150,7 +150,7 @@ t.test('a token that cannot be renewed just now is used as long as it is good', 
   t.equal((await client.fetch('/api/protected/')).status, 200)
 })
 
-t.test('a session that was ended elsewhere is over for all calls, and that is told once', async (t) => {
+t.test('a revoked session rejects all calls and calls onSignOut once', async (t) => {
   const { client: clientOf, proxy, app, alice } = await stage(t)
   const storage = shelf()
   const reasons: string[] = []
@@ -170,7 +170,7 @@ t.test('a session that was ended elsewhere is over for all calls, and that is to
   t.strictSame(reasons, ['ended', 'ended'])
 })
 
-t.test('signing out ends it at the server if that can be reached, and here in any case', async (t) => {
+t.test('a logout always ends the session locally, and at the server if it is reachable', async (t) => {
   const { client: clientOf, proxy, app } = await stage(t)
   for (const [handler, isHeard] of [
     [cut, false],
@@ -190,10 +190,10 @@ t.test('signing out ends it at the server if that can be reached, and here in an
   const storage = shelf()
   const client = await clientOf({ storage })
   await app.auth.sessions.end(sidIn(storage), 'logout')
-  t.equal(await client.signOut(), true, 'it is over already')
+  t.equal(await client.signOut(), true, 'already ended')
 })
 
-t.test('who signs out during a refresh is not signed in again by its answer', async (t) => {
+t.test('a logout during a refresh is final, and revokes the new refresh token', async (t) => {
   for (const settings of [{}, { refreshStore: 'blacklist' as const }]) {
     const { client: clientOf, proxy, app } = await stage(t, settings)
     for (const storage of [shelf(), slowShelf()]) {
@@ -208,7 +208,7 @@ t.test('who signs out during a refresh is not signed in again by its answer', as
       const change = nextChange(client)
       const signingOut = client.signOut()
       t.equal(await change, false)
-      t.equal(storage.values.size, 0, 'at once')
+      t.equal(storage.values.size, 0, 'before the response')
       release()
 
       t.ok((await call) instanceof SignedOutError)
@@ -217,12 +217,12 @@ t.test('who signs out during a refresh is not signed in again by its answer', as
       t.strictSame(reasons, ['here'])
       const latest = JSON.parse(proxy.seen(LOGOUT).at(-1)?.body as string).refresh
       await t.rejects(app.auth.tokens.refresh(latest), { message: 'Token is blacklisted' })
-      t.not(latest, JSON.parse(proxy.seen(REFRESH).at(-1)?.body as string).refresh, 'the latest is ended')
+      t.not(latest, JSON.parse(proxy.seen(REFRESH).at(-1)?.body as string).refresh, 'the new token is revoked')
     }
   }
 })
 
-t.test('who signs out during a login is not signed in by it', async (t) => {
+t.test('a logout during a login ends the new session', async (t) => {
   const { client: clientOf, proxy, app, alice } = await stage(t)
   const client = await clientOf({}, 'not yet')
   const { handler, arrived, release } = hold()
@@ -237,7 +237,7 @@ t.test('who signs out during a login is not signed in by it', async (t) => {
   t.strictSame(await app.auth.sessions.list(1), [])
 })
 
-t.test('who signs in as another during a refresh stays the other, also where there are no locks', async (t) => {
+t.test('a refresh does not replace a concurrent login of another user, also without Web Locks', async (t) => {
   t.intercept(globalThis, 'navigator' as never, { value: {} as never })
   const { client: clientOf, proxy, app } = await stage(t)
   const { id } = await app.auth.users.createUser({ username: 'bob', password: 's3cret-Pass!' })
@@ -261,7 +261,7 @@ t.test('who signs in as another during a refresh stays the other, also where the
   }
 })
 
-t.test('without rotation the refresh token stays', async (t) => {
+t.test('without rotation the refresh token is kept', async (t) => {
   const { client: clientOf, proxy } = await stage(t, { rotateRefreshTokens: false })
   const { now, forward } = clock()
   const client = await clientOf({ now })
@@ -273,7 +273,7 @@ t.test('without rotation the refresh token stays', async (t) => {
   t.equal(new Set(proxy.seen(REFRESH).map(({ body }) => body)).size, 1)
 })
 
-t.test('what is no pair of tokens in the storage counts as nothing', async (t) => {
+t.test('invalid content of the storage counts as signed out', async (t) => {
   const { client: clientOf } = await stage(t)
   for (const text of ['', 'x', '{}', 'null', '[]', '"x"', '{"access":1}']) {
     const storage: ClientStorage = { get: () => text, set: () => undefined, remove: () => undefined }

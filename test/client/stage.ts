@@ -1,4 +1,4 @@
-/** A server on a real port, a way to it that can fail, and alice's clients. */
+/** A server on a real port with a user, a proxy that can fail, clients, and substitutes for storage, clock and locks. */
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { type Client, type ClientOptions, type ClientStorage, createClient } from '../../src/client/client.ts'
@@ -12,7 +12,7 @@ export interface Stage {
   app: FastifyInstance
   proxy: TestProxy
   alice: Credentials
-  /** A client that has signed in, unless it is told not to. */
+  /** Creates a client, logged in unless `signIn` is 'not yet'. */
   client(options?: Partial<ClientOptions>, signIn?: 'not yet'): Promise<Client>
 }
 
@@ -37,7 +37,7 @@ export async function stage(
   }
 }
 
-/** A clock that goes by itself and can be put forward, in seconds. */
+/** A running clock that can be advanced. @param ahead offset in seconds */
 export function clock(ahead = 0): { now: () => number; forward(seconds: number): void } {
   let offset = ahead
   return {
@@ -50,11 +50,11 @@ export function clock(ahead = 0): { now: () => number; forward(seconds: number):
 
 export interface Shelf extends ClientStorage {
   readonly values: Map<string, string>
-  /** The same for another tab, which sees a moment later what this one does, as browsers have it. */
+  /** The same storage in another tab, which gets changes asynchronously, as in browsers. */
   tab(): Shelf
 }
 
-/** As what tabs share; it can be looked at. */
+/** A storage that tabs share, with readable values. */
 export function shelf(tabs = new Set<(key: string, value?: string) => void>()): Shelf {
   const values = new Map<string, string>()
   let onChange = () => {}
@@ -82,7 +82,7 @@ export function shelf(tabs = new Set<(key: string, value?: string) => void>()): 
   }
 }
 
-/** One that takes its time, and that nobody shares. */
+/** An asynchronous storage that is not shared. */
 export function slowShelf(): Shelf {
   const { values, tab, get, set, remove } = shelf()
   const later = <T>(work: () => T | Promise<T>): Promise<T> =>
@@ -95,16 +95,16 @@ export function slowShelf(): Shelf {
   }
 }
 
-/** Makes the server refuse the access token that is kept, as after a change of its key. */
+/** Invalidates the signature of the stored access token, as after a change of the signing key. */
 export function spoil({ values }: Shelf): void {
   for (const [key, text] of values) values.set(key, text.replace(/("access":"[^"]+)"/, '$1x"'))
 }
 
-/** The session of what is kept. */
+/** The id of the session of the stored refresh token. */
 export const sidIn = ({ values }: Shelf): string =>
   String(claimsOf(JSON.parse([...values.values()][0] as string).refresh).sid)
 
-/** Resolves with the next change that a client tells of. */
+/** Resolves to the state of the next `onChange` event. */
 export const nextChange = (client: Client): Promise<boolean> =>
   new Promise((resolve) => {
     const stop = client.onChange((signedIn) => {
@@ -113,7 +113,7 @@ export const nextChange = (client: Client): Promise<boolean> =>
     })
   })
 
-/** `navigator.locks`, which Node.js 20 does not have, as far as a client uses it. */
+/** The part of `navigator.locks` that the client uses; Node.js 20 does not have it. */
 export function locks() {
   const held = new Map<string, Promise<unknown>>()
   return {

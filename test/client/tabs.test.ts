@@ -1,11 +1,11 @@
-/** Clients that share a storage, as tabs do: one refreshes for all, and one signs out for all. */
+/** Clients that share a storage, as in tabs: refreshes, login, logout and storage events. */
 import t from 'tap'
 import { type ClientStorage, memoryStorage, SignedOutError, webStorage } from '../../src/client/client.ts'
 import { jtiOf } from '../support/tokens.ts'
 import { hold } from './proxy.ts'
 import { clock, locks, nextChange, REFRESH, shelf, stage } from './stage.ts'
 
-t.test('with locks, one tab refreshes and the others use what it got', async (t) => {
+t.test('with Web Locks one tab refreshes, and the others use its tokens', async (t) => {
   t.intercept(globalThis, 'navigator' as never, { value: { locks: locks() } as never })
   const { client: clientOf, proxy } = await stage(t)
   const storage = shelf()
@@ -23,7 +23,7 @@ t.test('with locks, one tab refreshes and the others use what it got', async (t)
   t.equal(new Set(access).size, 1)
 })
 
-t.test('without locks two tabs may refresh with the same token, and both stay signed in', async (t) => {
+t.test('without Web Locks two tabs may refresh the same token, and both stay signed in', async (t) => {
   t.intercept(globalThis, 'navigator' as never, { value: {} as never })
   const { client: clientOf, proxy } = await stage(t)
   const storage = shelf()
@@ -42,10 +42,10 @@ t.test('without locks two tabs may refresh with the same token, and both stay si
     t.equal(await one.getAccessToken(), await other.getAccessToken())
   }
   const sent = proxy.seen(REFRESH).map(({ body }) => jtiOf(JSON.parse(body).refresh))
-  t.strictSame([sent.length, new Set(sent).size], [6, 3], 'each of three was used twice')
+  t.strictSame([sent.length, new Set(sent).size], [6, 3], 'each token was used twice')
 })
 
-t.test('who signs in or out in one tab does so in all', async (t) => {
+t.test('login and logout in one tab apply to all tabs', async (t) => {
   const { client: clientOf, alice } = await stage(t)
   const storage = shelf()
   const reasons: string[] = []
@@ -67,7 +67,7 @@ t.test('who signs in or out in one tab does so in all', async (t) => {
   t.equal((await one.fetch('/api/protected/')).status, 200)
 })
 
-t.test('a tab that hears nothing sees it when it calls', async (t) => {
+t.test('without storage events a tab notices login and logout at its next call', async (t) => {
   const { client: clientOf, alice } = await stage(t)
   const { get, set, remove } = shelf()
   const storage: ClientStorage = { get, set, remove }
@@ -84,7 +84,7 @@ t.test('a tab that hears nothing sees it when it calls', async (t) => {
   t.equal((await other.fetch('/api/protected/')).status, 200)
 })
 
-t.test('clients that keep their tokens apart have nothing to do with each other', async (t) => {
+t.test('clients with separate storages are independent', async (t) => {
   const { client: clientOf } = await stage(t)
   const [one, other] = [await clientOf(), await clientOf({ storage: memoryStorage() })]
   await one.signOut()
@@ -92,7 +92,7 @@ t.test('clients that keep their tokens apart have nothing to do with each other'
   t.equal((await other.fetch('/api/protected/')).status, 200)
 })
 
-/** What `localStorage` is. */
+/** A substitute for `localStorage`. */
 function area(): {
   getItem(key: string): string | null
   setItem(k: string, v: string): void
@@ -109,19 +109,19 @@ function area(): {
   }
 }
 
-t.test('web storage is a storage, under a key that even SecureStore takes', async (t) => {
+t.test('webStorage persists tokens under a key that SecureStore also accepts', async (t) => {
   const { client: clientOf } = await stage(t)
   const local = area()
   const client = await clientOf({ storage: webStorage(local) })
 
   t.match([...local.values.keys()], [/^latchkey\.http_127\.0\.0\.1_\d+_api_$/])
   const reloaded = await clientOf({ storage: webStorage(local) }, 'not yet')
-  t.equal((await reloaded.fetch('/api/protected/')).status, 200, 'it outlives the page')
+  t.equal((await reloaded.fetch('/api/protected/')).status, 200, 'after a reload')
   await client.signOut()
   t.equal(local.values.size, 0)
 })
 
-t.test('of what another page has stored, it hears what concerns it', async (t) => {
+t.test('webStorage reacts to storage events of its own key and area only', async (t) => {
   const { client: clientOf } = await stage(t)
   const listeners: ((event: { key: string | null; storageArea: unknown }) => void)[] = []
   const addEventListener = (type: string, listener: (typeof listeners)[number]) => {
@@ -154,7 +154,7 @@ t.test('of what another page has stored, it hears what concerns it', async (t) =
   t.equal((await client.fetch('/api/protected/')).status, 200)
 })
 
-t.test('a storage that fails is heard of by who calls', async (t) => {
+t.test('errors of the storage are thrown to the caller', async (t) => {
   const { client: clientOf, alice } = await stage(t)
   let isFull = false
   const full = () => {
@@ -176,7 +176,7 @@ t.test('a storage that fails is heard of by who calls', async (t) => {
   await client.signIn(alice)
 })
 
-t.test('a storage that takes longer to keep than to remove keeps nothing of who has signed out', async (t) => {
+t.test('a slow write to the storage does not restore tokens after a logout', async (t) => {
   const { client: clientOf } = await stage(t)
   const { get, set, remove } = memoryStorage()
   let keep = () => {}
