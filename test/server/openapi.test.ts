@@ -75,7 +75,7 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
     [path, 'patch', ['email?'], SEEN],
     [path, 'delete', ['current_password'], DONE]
   ]),
-  ['/auth/users/set_password/', 'post', ['new_password', 'current_password'], DONE],
+  ['/auth/users/set_password/', 'post', ['new_password', 'current_password'], ['200', ...DONE]],
   ['/auth/users/set_username/', 'post', ['current_password', 'new_username'], DONE],
   ['/auth/users/activation/', 'post', ['uid', 'token'], DONE],
   ['/auth/users/resend_activation/', 'post', ['email'], DONE],
