@@ -28,7 +28,7 @@ const { build } = worldOf('sqlite')
 
 /** The service that signs. */
 async function issuer(t: Test, claims = {}): Promise<FastifyInstance> {
-  const options = { ...RING, claims: () => claims }
+  const options = { ...RING, claims: () => claims, freshClaims: true }
   const app = await build(t, options, (app) => app.register(wellKnownRoutes, { prefix: '/.well-known' }))
   await addUser(app)
   return app

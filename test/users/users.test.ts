@@ -225,6 +225,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
         'UPDATE token_blacklist_outstandingtoken',
         'DELETE latchkey_session',
         'DELETE latchkey_credential_epoch',
+        'DELETE latchkey_pending_activation',
         'DELETE auth_user',
         'COMMIT'
       ])
