@@ -84,7 +84,7 @@ export const refreshSettings = {
   ),
   rotationGrace: duration(
     '30s',
-    'Grace period in which a rotated refresh token returns the same successor again. Retries and parallel refreshes therefore succeed. `0`: a second use ends the login session (reuse detection).',
+    'Grace period in which a rotated refresh token returns the same successor again. Retries and parallel refreshes therefore succeed. After it, the rotated token gets a successor that replaces the current one, whose use then ends the login session. `0`: a second use ends the login session (reuse detection).',
     { maximum: 3600 }
   ),
   sessionMaxAge: duration('90d', 'Maximum age of a login session, however often it is refreshed.', { minimum: 60 }),
