@@ -14,7 +14,7 @@ import {
 } from '../../src/errors.ts'
 import { keptLog, sendRaw } from './scope.ts'
 
-/** An app of which every route throws `thrown`. */
+/** Creates an app whose routes all throw `thrown()`. */
 function throwing(t: Test, thrown: () => unknown) {
   const { lines, options } = keptLog()
   const app = Fastify(options)
