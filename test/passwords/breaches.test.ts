@@ -1,4 +1,4 @@
-/** Breached passwords, asked of a real server by the first digits of their hash. */
+/** Breached passwords: look-up by hash prefix (k-anonymity) at a server on loopback. */
 import Fastify from 'fastify'
 import t from 'tap'
 import { accountRoutes } from '../../src/index.ts'
@@ -10,7 +10,7 @@ import { type Answer, KNOWN, listing, PREFIX, REST, startBreaches } from './brea
 
 const OTHERS = Array.from({ length: 5000 }, (_, at) => `${at.toString(16).toUpperCase().padStart(35, '0')}:${at % 3}`)
 
-/** Password rules with this look-up, and the reports of failed look-ups. */
+/** Creates password rules with a look-up. @returns `told` collects the reports of failed look-ups */
 function rulesWith(passwordBreachedUrl: string | null) {
   const told: string[] = []
   const passwords = new Passwords({ passwordMinLength: 8, passwordBreachedUrl }, (reason) => told.push(reason))
@@ -18,7 +18,7 @@ function rulesWith(passwordBreachedUrl: string | null) {
   return { passwords, told, codesOf }
 }
 
-t.test('a password that others know of is refused, and only five digits of its hash have left', async (t) => {
+t.test('breached passwords are rejected, and only five digits of the hash are sent', async (t) => {
   const { asked, url } = await startBreaches(t, listing(...OTHERS, `${REST}:42`))
   const { passwords, told, codesOf } = rulesWith(url)
 
@@ -31,7 +31,7 @@ t.test('a password that others know of is refused, and only five digits of its h
   t.strictSame(told, [])
 })
 
-t.test('what only pads a list says nothing, and letters are letters', async (t) => {
+t.test('padding entries with count 0 are ignored, and hashes compared in any case', async (t) => {
   for (const [entry, codes] of Object.entries({
     [`${REST}:0`]: [],
     [`${REST.toLowerCase()}:1\n`]: ['password_breached'],
@@ -44,14 +44,14 @@ t.test('what only pads a list says nothing, and letters are letters', async (t) 
   }
 })
 
-t.test('nobody is asked of a password in which something else is wrong, nor where no address is set', async (t) => {
+t.test('no request is sent for an otherwise invalid password, or without passwordBreachedUrl', async (t) => {
   const { asked, url } = await startBreaches(t)
   t.strictSame(await rulesWith(url).codesOf('password'), ['password_too_common'])
   t.strictSame(await rulesWith(null).codesOf(KNOWN), [])
   t.strictSame(asked, [])
 })
 
-t.test('whatever goes wrong there, the password passes, and one line a minute says why', async (t) => {
+t.test('if the look-up fails the password is accepted and the reason reported without the hash', async (t) => {
   const elsewhere = await startBreaches(t)
   const wrong: [answer: Answer, reason: RegExp][] = [
     [(response) => response.writeHead(500).end(`${REST}:42`), /^the server responded with status 500$/],
@@ -73,10 +73,10 @@ t.test('whatever goes wrong there, the password passes, and one line a minute sa
       t.notMatch(told.join(), new RegExp(`${PREFIX}|${KNOWN}|range`, 'i'))
     })
   )
-  t.strictSame(elsewhere.asked, [], 'a redirect leads nowhere')
+  t.strictSame(elsewhere.asked, [], 'redirects are not followed')
 })
 
-t.test('who does not answer in two seconds is not waited for', async (t) => {
+t.test('look-ups time out after two seconds', async (t) => {
   const { timeout } = AbortSignal
   const patience: number[] = []
   t.intercept(AbortSignal, 'timeout', {
@@ -93,7 +93,7 @@ t.test('who does not answer in two seconds is not waited for', async (t) => {
   t.strictSame(patience, [2000, 2000])
 })
 
-t.test('of many faults one a minute is told', async (t) => {
+t.test('failed look-ups are reported at most once a minute', async (t) => {
   const { url, stop } = await startBreaches(t)
   await stop()
   const { told, codesOf } = rulesWith(url)
@@ -105,7 +105,7 @@ t.test('of many faults one a minute is told', async (t) => {
   t.equal(told.length, 2)
 })
 
-t.test('who makes an account hears of it, and where it cannot be asked the log does', async (t) => {
+t.test('a registration with a breached password returns 400, or 201 and a warning if the look-up fails', async (t) => {
   const [up, down] = [await startBreaches(t), await startBreaches(t)]
   await down.stop()
   const databaseUrl = await worldOf('sqlite').databaseUrl(t)

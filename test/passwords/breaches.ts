@@ -1,13 +1,13 @@
-/** A real server of breached passwords on loopback, and what it was asked. */
+/** A server of breached passwords on loopback, which records its requests. */
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Scope } from '../support/build.ts'
 
-/** As good as any, but for the world's knowing it. */
+/** A password that is valid except that it is breached. */
 export const KNOWN = 'Zx9-long-pass'
 const hash = createHash('sha1').update(KNOWN).digest('hex').toUpperCase()
-/** Its hash in two parts: what is asked, and what an answer may have. */
+/** Its hash in two parts: the prefix in the request, and the rest in the response. */
 export const [PREFIX, REST] = [hash.slice(0, 5), hash.slice(5)]
 
 export type Answer = (response: ServerResponse, request: IncomingMessage) => void

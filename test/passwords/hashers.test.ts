@@ -23,7 +23,7 @@ const LONGEST_OF_BCRYPT = 'x'.repeat(72)
 const TOO_LONG_FOR_BCRYPT = 'x'.repeat(73)
 const UNHASHABLE = ['nul\0', '\ud800', 'x\udfff', 'x'.repeat(MAX_PASSWORD_BYTES + 1), '€'.repeat(342)]
 
-t.test('a wrong password is incorrect for every algorithm', async (t) => {
+t.test('wrong passwords are incorrect with every algorithm', async (t) => {
   const wrongs = ['correct horse battery stapl', 'Correct horse battery staple', 'correct horse battery staple ']
 
   for (const [index, algorithm] of HASHERS.entries()) {
@@ -33,7 +33,7 @@ t.test('a wrong password is incorrect for every algorithm', async (t) => {
   }
 })
 
-t.test('what the stored text of a user without a password may be is incorrect, and costs one dummy hash', async (t) => {
+t.test('unusable and malformed stored passwords are incorrect and cost one dummy hash', async (t) => {
   const work = recordWork(t)
   const hashers = preferring('bcrypt_sha256', 12)
   const stored = [null, makeUnusablePassword(), ...vectors.hasher_failures]
@@ -47,7 +47,7 @@ t.test('what the stored text of a user without a password may be is incorrect, a
   }
 })
 
-t.test('a hash of an algorithm that is not listed is incorrect, and costs one dummy hash', async (t) => {
+t.test('hashes of disabled algorithms are incorrect and cost one dummy hash', async (t) => {
   const work = recordWork(t)
   const encoded = await hashersOf(['md5']).makePassword('secret')
 
@@ -57,7 +57,7 @@ t.test('a hash of an algorithm that is not listed is incorrect, and costs one du
   t.strictSame(work, [{ by: 'scrypt', cost: 16_384 * 8 * 5 }])
 })
 
-t.test('no text that may stand in the column makes a check throw', async () => {
+t.test('arbitrary stored strings never make checkPassword throw', async () => {
   const hashers = hashersOf(['md5', 'bcrypt'])
   const looksLikeHash = fc.tuple(fc.constantFrom('md5', 'bcrypt', 'argon2', ''), fc.string({ unit: 'binary' }))
   const stored = fc.oneof(
@@ -73,7 +73,7 @@ t.test('no text that may stand in the column makes a check throw', async () => {
   )
 })
 
-t.test('a wrong password does the work that an older hash of the preferred algorithm leaves out', async (t) => {
+t.test('a wrong password costs a full hash, even if a stored pbkdf2 or bcrypt hash has a lower cost', async (t) => {
   const work = recordWork(t)
   const cases: [HasherName, string, number[]][] = [
     ['pbkdf2_sha256', pbkdf2Text('870000'), [870_000, 130_000]],
@@ -99,7 +99,7 @@ t.test('a wrong password does the work that an older hash of the preferred algor
   }
 })
 
-t.test('a correct password does no work but its own, however old its hash', async (t) => {
+t.test('a correct password costs only its own hash, even if it is outdated', async (t) => {
   const work = recordWork(t)
 
   const check = await preferring('bcrypt_sha256', 12).checkPassword('secret', bcryptText('09'))
@@ -108,7 +108,7 @@ t.test('a correct password does no work but its own, however old its hash', asyn
   t.strictSame(work, [{ by: 'bcrypt', cost: 9 }])
 })
 
-t.test('a user who does not exist costs what a wrong password costs', async (t) => {
+t.test('a dummy hash for an unknown user costs as much as a wrong password', async (t) => {
   const work = recordWork(t)
 
   for (const name of HASHERS) {
@@ -125,7 +125,7 @@ t.test('a user who does not exist costs what a wrong password costs', async (t) 
   }
 })
 
-t.test('plain bcrypt refuses a password over 72 bytes instead of cutting it', async (t) => {
+t.test('plain bcrypt rejects passwords over 72 bytes instead of truncating them', async (t) => {
   const hashers = preferring('bcrypt')
   const encoded = await hashers.makePassword(LONGEST_OF_BCRYPT)
 
@@ -137,7 +137,7 @@ t.test('plain bcrypt refuses a password over 72 bytes instead of cutting it', as
   t.strictSame(await hashers.checkPassword(TOO_LONG_FOR_BCRYPT, encoded), INCORRECT)
 })
 
-t.test('plain bcrypt does the work for a password over 72 bytes, with a hash and without', async (t) => {
+t.test('plain bcrypt has the same cost for passwords over 72 bytes, with and without a stored hash', async (t) => {
   const work = recordWork(t)
   const hashers = preferring('bcrypt', 12)
 
@@ -148,7 +148,7 @@ t.test('plain bcrypt does the work for a password over 72 bytes, with a hash and
   t.strictSame(work, Array(3).fill({ by: 'bcrypt', cost: 12 }))
 })
 
-t.test('a hash is not outdated if the preferred algorithm would refuse its password', async (t) => {
+t.test('a hash is not outdated if the preferred algorithm does not accept its password', async (t) => {
   const encoded = await preferring('md5').makePassword(TOO_LONG_FOR_BCRYPT)
 
   const check = await preferring('bcrypt').checkPassword(TOO_LONG_FOR_BCRYPT, encoded)
@@ -156,7 +156,7 @@ t.test('a hash is not outdated if the preferred algorithm would refuse its passw
   t.strictSame(check, CORRECT)
 })
 
-t.test('a password that no algorithm should see is refused with a message', async (t) => {
+t.test('passwords with null characters, surrogates or over 1024 bytes cannot be hashed', async (t) => {
   const messages = [
     'Null characters are not allowed.',
     'Surrogate characters are not allowed: U+D800.',
@@ -175,22 +175,19 @@ t.test('a password that no algorithm should see is refused with a message', asyn
   }
 })
 
-t.test(
-  'a password that no algorithm should see is incorrect at once, also for a user who does not exist',
-  async (t) => {
-    const work = recordWork(t)
-    const hashers = preferring('bcrypt_sha256')
+t.test('passwords that cannot be hashed are incorrect without computation, also for unknown users', async (t) => {
+  const work = recordWork(t)
+  const hashers = preferring('bcrypt_sha256')
 
-    for (const password of UNHASHABLE) {
-      t.strictSame(await hashers.checkPassword(password, bcryptText('04')), INCORRECT)
-      t.strictSame(await hashers.checkPassword(password, null), INCORRECT)
-      await hashers.runDummyHash(password)
-    }
-    t.strictSame(work, [])
+  for (const password of UNHASHABLE) {
+    t.strictSame(await hashers.checkPassword(password, bcryptText('04')), INCORRECT)
+    t.strictSame(await hashers.checkPassword(password, null), INCORRECT)
+    await hashers.runDummyHash(password)
   }
-)
+  t.strictSame(work, [])
+})
 
-t.test('the longest password and the empty one are hashed whole', async (t) => {
+t.test('passwords of 0 and 1024 bytes are hashed as a whole', async (t) => {
   const longest = 'x'.repeat(MAX_PASSWORD_BYTES)
   const hashers = preferring('bcrypt_sha256')
   const encoded = await hashers.makePassword(longest)
@@ -202,7 +199,7 @@ t.test('the longest password and the empty one are hashed whole', async (t) => {
   t.strictSame(await hashers.checkPassword('', null), INCORRECT)
 })
 
-t.test("an unusable password has Django's form, is random, and matches nothing", async (t) => {
+t.test("unusable passwords have Django's format, are random, and match no password", async (t) => {
   const unusable = makeUnusablePassword()
 
   t.match(unusable, /^![A-Za-z0-9]{40}$/)
@@ -210,13 +207,13 @@ t.test("an unusable password has Django's form, is random, and matches nothing",
   t.strictSame(await preferring('md5').checkPassword(unusable, unusable), INCORRECT)
 })
 
-t.test('random characters are all of the 62, and no others', async (t) => {
+t.test('unusable passwords use all 62 letters and digits', async (t) => {
   const seen = new Set(Array.from({ length: 100 }, () => makeUnusablePassword().slice(1)).join(''))
 
   t.equal([...seen].sort().join(''), '0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz')
 })
 
-t.test('only a text that begins with an exclamation mark is unusable', async (t) => {
+t.test('only stored passwords that start with an exclamation mark are unusable', async (t) => {
   t.equal(isPasswordUsable(makeUnusablePassword()), false)
   t.equal(isPasswordUsable('!'), false)
   t.equal(isPasswordUsable(''), true)

@@ -1,4 +1,4 @@
-/** What the tests of password hashes share: hashers to ask, stored texts to hold against them, and the work they ask for. */
+/** Hashers, stored hashes and a recorder of computations for tests of password hashes. */
 import crypto from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import argon2 from '@node-rs/argon2'
@@ -12,18 +12,18 @@ export const INCORRECT = { correct: false, outdated: false }
 export const CORRECT = { correct: true, outdated: false }
 export const OUTDATED = { correct: true, outdated: true }
 
-/** Hashers that prefer the first name and accept the others. */
+/** Creates hashers that prefer the first algorithm and accept the others. */
 export const hashersOf = (names: readonly HasherName[], bcryptRounds = 4) =>
   createHashers({ passwordHashers: [...names], bcryptRounds })
 
-/** All algorithms, one of them preferred. */
+/** Creates hashers with all algorithms, one of them preferred. */
 export const preferring = (name: HasherName, bcryptRounds?: number) =>
   hashersOf([name, ...HASHERS.filter((other) => other !== name)], bcryptRounds)
 
 export const vectorOf = (algorithm: string, password = 'correct horse battery staple') =>
   vectors.hashers.find((vector) => vector.algorithm === algorithm && vector.password === password)?.encoded as string
 
-/** The same text with another hash in it, as if of another password. */
+/** Changes the hash in a stored password, as if it were of another password. */
 export const withOtherHash = (encoded: string) => encoded.slice(0, -1) + (encoded.endsWith('0') ? '1' : '0')
 
 export const bcryptText = (rounds: string) => `bcrypt_sha256$$2b$${rounds}$${'.'.repeat(53)}`
@@ -39,7 +39,7 @@ export interface Work {
   cost: number
 }
 
-/** Replaces the slow functions by quick ones that write down what was asked of them; a hash is all zeros. */
+/** Replaces the slow functions by fast ones that record their costs and return zeros as hash. */
 export function recordWork(t: Test): Work[] {
   const work: Work[] = []
   type Callback = (error: null, hash: Buffer) => void

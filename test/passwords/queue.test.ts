@@ -7,7 +7,7 @@ import { CORRECT, preferring } from './hashing.ts'
 const PARALLEL = availableParallelism()
 const ROOM = PARALLEL + 100
 
-/** Holds every bcrypt hash back until it is let go. */
+/** Delays bcrypt hashes. @returns functions that complete them */
 function holdHashes(t: Test) {
   const held: (() => void)[] = []
   t.intercept(bcrypt, 'hash', {
@@ -19,7 +19,7 @@ function holdHashes(t: Test) {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-t.test('as many hashes run at a time as there are cores, whoever asks', async (t) => {
+t.test('as many hashes run concurrently as there are cores, in all hashers together', async (t) => {
   const held = holdHashes(t)
   const asked = Array.from({ length: 3 * PARALLEL }, () => preferring('bcrypt').makePassword('secret'))
 
@@ -33,7 +33,7 @@ t.test('as many hashes run at a time as there are cores, whoever asks', async (t
   t.equal(held.length, 0)
 })
 
-t.test('who asks first is served first', async (t) => {
+t.test('hashes are computed in the order of the calls', async (t) => {
   const held = holdHashes(t)
   const served: number[] = []
   const asked = Array.from({ length: PARALLEL + 3 }, async (_, index) => {
@@ -51,7 +51,7 @@ t.test('who asks first is served first', async (t) => {
   )
 })
 
-t.test('over a hundred in the queue are refused with 503, and the queue goes on', async (t) => {
+t.test('with a hundred waiting, further hashes are rejected (503), and the waiting ones complete', async (t) => {
   const held = holdHashes(t)
   const hashers = preferring('bcrypt')
   const accepted = Array.from({ length: ROOM }, () => hashers.makePassword('secret'))
@@ -74,7 +74,7 @@ t.test('over a hundred in the queue are refused with 503, and the queue goes on'
   t.match(await preferring('md5').makePassword('secret'), /^md5\$/)
 })
 
-t.test('a hash that fails gives its place back', async (t) => {
+t.test('failed hashes release their place in the queue', async (t) => {
   const failing = t.capture(bcrypt, 'hash', async () => {
     throw new Error('out of memory')
   })

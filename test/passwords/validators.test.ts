@@ -1,4 +1,4 @@
-/** Django's password validators: what each refuses, what it says, and the list of common passwords behind one. */
+/** Django's password validators with their messages, and the list of common passwords. */
 import t from 'tap'
 import {
   commonPasswords,
@@ -18,10 +18,10 @@ interface Vector {
   errors: PasswordFault[]
 }
 
-/** Django's list of common passwords is its own, and lacks this one. */
+/** A password that is not in Django's own list of common passwords. */
 const ONLY_OURS = 'short'
 const judgedByDjango = (vectors.password_validators as Vector[]).filter(({ password }) => password !== ONLY_OURS)
-/** Keys in one order, which is no part of what was said. */
+/** Sorts the keys, whose order is not compared. */
 const inOrder = ({ code, message }: PasswordFault) => ({ code, message })
 
 const ownerOf = ({ first_name: firstName = '', last_name: lastName = '', ...user }: Vector['user']): PasswordOwner => ({
@@ -33,23 +33,23 @@ async function codesOf(password: string, user: PasswordOwner | null = null): Pro
   return (await findPasswordFaults(password, user)).map(({ code }) => code)
 }
 
-/** Line separators are characters as well, and would break the report. */
+/** Names a character, because line separators would break the report. */
 const codePointOf = (character: string) => `U+${character.codePointAt(0)?.toString(16)}`
 
 const isNumeric = async (password: string) => (await codesOf(password)).includes('password_entirely_numeric')
 
-t.test('every password that Django judged is judged the same, in the same words', async (t) => {
+t.test('all recorded passwords have the errors and messages of Django', async (t) => {
   for (const { password, user, errors } of judgedByDjango) {
     const faults = await findPasswordFaults(password, ownerOf(user))
     t.strictSame(faults.map(inOrder), errors.map(inOrder), JSON.stringify(password.slice(0, 40)))
   }
 })
 
-t.test("a password that is on our list and not on Django's is common all the same", async (t) => {
+t.test("passwords that are in Latchkey's list and not in Django's are too common", async (t) => {
   t.strictSame(await codesOf(ONLY_OURS), ['password_too_short', 'password_too_common'])
 })
 
-t.test('all that is wrong is reported at once: similar, short, common, numeric', async (t) => {
+t.test('all errors are reported at once: similar, short, common, numeric', async (t) => {
   t.strictSame(await findPasswordFaults('123456', { username: '123456' }), [
     { code: 'password_too_similar', message: 'The password is too similar to the username.' },
     {
@@ -61,13 +61,13 @@ t.test('all that is wrong is reported at once: similar, short, common, numeric',
   ])
 })
 
-t.test('without a user, or one of whom nothing is known, a password is similar to nothing', async (t) => {
+t.test('similarity is not checked without a user, and ignores empty fields', async (t) => {
   t.strictSame(await codesOf('wonderland-9'), [])
   for (const user of [{}, { username: '', email: '' }]) t.strictSame(await codesOf('wonderland-9', user), [])
   t.strictSame(await codesOf('wonderland-9', { lastName: 'Wonderland' }), ['password_too_similar'])
 })
 
-t.test('only the first field that a password is like is named, in the order of Django', async (t) => {
+t.test('only the first similar field is reported, in the order of Django', async (t) => {
   const name = 'Wonderland'
   const fields = { email: `x@${name}.org`, lastName: name, firstName: name, username: name }
   const messages: string[] = []
@@ -85,7 +85,7 @@ t.test('only the first field that a password is like is named, in the order of D
   )
 })
 
-t.test("likeness is counted and cut short as Python's difflib and Django do", async (t) => {
+t.test("similarity is computed as in Python's difflib, with Django's limit on the length ratio", async (t) => {
   for (const { a, b, ratio } of vectors.quick_ratio) t.equal(quickRatio([...a], [...b]), ratio, `${a} and ${b}`)
   for (const { password_len, value_len, max_similarity, result } of vectors.exceeds_maximum_length_ratio)
     t.equal(
@@ -93,28 +93,28 @@ t.test("likeness is counted and cut short as Python's difflib and Django do", as
       result,
       `${password_len} and ${value_len}`
     )
-  t.equal(exceedsMaximumLengthRatio(10, 1), true, '0.7 unless told otherwise')
-  t.equal(quickRatio(['🔑'], ['🔒']), 0, 'halves of a character are none')
+  t.equal(exceedsMaximumLengthRatio(10, 1), true, 'the default is 0.7')
+  t.equal(quickRatio(['🔑'], ['🔒']), 0, 'surrogates are not compared')
 })
 
-t.test('0.7 is too similar, a little less is not', async (t) => {
+t.test('a similarity of 0.7 is rejected, and a lower one accepted', async (t) => {
   t.strictSame(await codesOf('abcdefgxyz', { username: 'abcdefg123' }), ['password_too_similar'])
   t.strictSame(await codesOf('abcdefghiwxyz', { username: 'abcdefghi1234' }), [], '18 of 26')
 })
 
-t.test("a value falls into the words that Python's regular expressions see", async (t) => {
+t.test("values are split into words as by Python's regular expressions", async (t) => {
   for (const { value, parts } of vectors.split)
     t.strictSame(splitAttribute(value), [...parts, value.toLowerCase()], value)
   t.strictSame(splitAttribute(''), [])
-  t.strictSame(await codesOf('', { username: '@x' }), ['password_too_similar', 'password_too_short'], 'an empty part')
+  t.strictSame(await codesOf('', { username: '@x' }), ['password_too_similar', 'password_too_short'], 'empty word')
 })
 
-t.test('characters are counted as Python does, not in halves of them', async (t) => {
+t.test('the length is counted in code points, as in Python', async (t) => {
   t.strictSame(await codesOf('🔑'.repeat(7)), ['password_too_short'])
   t.strictSame(await codesOf('🔑'.repeat(8)), [])
 })
 
-t.test('another minimum length is kept to and named, in the singular for one', async (t) => {
+t.test('a configured minimum length is enforced and named in the message, with singular for 1', async (t) => {
   const messagesOf = async (password: string, minLength: number) =>
     (await findPasswordFaults(password, null, { minLength })).map(({ message }) => message)
 
@@ -123,7 +123,7 @@ t.test('another minimum length is kept to and named, in the singular for one', a
   t.strictSame(await messagesOf('', 1), ['This password is too short. It must contain at least 1 character.'])
 })
 
-t.test('digits are those of Python, in any script, and a password is numeric if it has nothing else', async (t) => {
+t.test("a password is entirely numeric if it consists of the digits of Python's isdigit, in any script", async (t) => {
   t.equal(await isNumeric(vectors.isdigit_and_not_decimal), true)
   for (const digit of [...vectors.isdigit_and_not_decimal, '7', '٣', '𝟘', '９'])
     t.equal(await isNumeric(digit), true, digit)
@@ -132,7 +132,7 @@ t.test('digits are those of Python, in any script, and a password is numeric if 
     t.equal(await isNumeric(password), false, JSON.stringify(password))
 })
 
-t.test('a password is as common with spaces around it and in capitals', async (t) => {
+t.test('common passwords are compared after trimming and in lower case', async (t) => {
   const isCommon = async (password: string) => (await codesOf(password)).includes('password_too_common')
 
   for (const space of vectors.stripped)
@@ -142,10 +142,10 @@ t.test('a password is as common with spaces around it and in capitals', async (t
   t.equal(await isCommon(vectors.stripped), false)
 })
 
-t.test('the list of common passwords is long, in lower case, and read once', async (t) => {
+t.test('the list of common passwords has over 10,000 lower-case entries and is loaded once', async (t) => {
   const [list, again] = await Promise.all([commonPasswords(), commonPasswords()])
 
-  t.ok(list === again, 'one object, of which a failure shows no thousands of entries')
+  t.ok(list === again, 'the same object')
   t.ok(list.size > 10_000)
   for (const password of ['password', '12345678', 'qwertyuiop']) t.ok(list.has(password), password)
   for (const password of ['s3cret-pass!', 'Password', '']) t.notOk(list.has(password), password)
@@ -155,7 +155,7 @@ t.test('the list of common passwords is long, in lower case, and read once', asy
   )
 })
 
-t.test('no text is too strange or too long to be judged', async (t) => {
+t.test('null characters, lone surrogates and long strings are validated without errors', async (t) => {
   const user = { username: 'alice', email: 'alice@example.com' }
   const fine = ['\0'.repeat(8), '\ud800'.repeat(8), '\udc00\ud800'.repeat(8), 'x'.repeat(1000), '\u0301'.repeat(8)]
 
@@ -166,17 +166,17 @@ t.test('no text is too strange or too long to be judged', async (t) => {
   t.strictSame(await codesOf('\ud800'.repeat(8), { username: '\ud800'.repeat(8) }), ['password_too_similar'])
 })
 
-t.test('a long password is judged soon, against long names of many parts too', async (t) => {
+t.test('very long passwords and attributes with many parts are validated', async (t) => {
   const names = ['a.'.repeat(75), 'x'.repeat(150), `${'ab '.repeat(49)}abc`, `${'q'.repeat(75)}.${'r'.repeat(74)}`]
   const [username = '', firstName = '', lastName = '', email = ''] = names
   const user = { username, firstName, lastName, email }
 
   t.strictSame(await codesOf('z7'.repeat(500), user), [])
-  t.strictSame(await codesOf(`z${' '.repeat(1_000_000)}z`, user), [], 'spaces before the end')
+  t.strictSame(await codesOf(`z${' '.repeat(1_000_000)}z`, user), [], 'inner spaces')
   t.strictSame(await codesOf('z.'.repeat(100_000), { email: 'y.'.repeat(100_000) }), [])
 })
 
-t.test('the help texts are those of Django, and name the minimum length', async (t) => {
+t.test('the help texts are those of Django with the configured minimum length', async (t) => {
   t.strictSame(passwordValidatorsHelpTexts(), [
     'Your password can’t be too similar to your other personal information.',
     'Your password must contain at least 8 characters.',
