@@ -17,10 +17,10 @@ const FORM = /^[A-Za-z0-9_-]{64}$/
 
 const secretOf = (settings: Settings) => loadSigningKey(settings).export().toString()
 
-/** Settings without a key, of a database in this folder, which keeps the key in `auth.db.key`. */
+/** Settings without a key and with a database in `folder`, so that the key file is `auth.db.key`. */
 const keylessIn = (folder: string) => loadSettings({ databaseUrl: `file:${folder}/auth.db` })
 
-t.test('a new key is 384 random bits that pass as a secret', async (t) => {
+t.test('generated keys are unique and strong secrets of 64 characters', async (t) => {
   const keys = Array.from({ length: 10 }, generateSecret)
 
   for (const key of keys) {
@@ -30,7 +30,7 @@ t.test('a new key is 384 random bits that pass as a secret', async (t) => {
   t.equal(new Set(keys).size, keys.length)
 })
 
-t.test('a key that is given is used as it is, and no file is made', async (t) => {
+t.test('a configured key is used unchanged, and no file is created', async (t) => {
   const folder = t.testdir()
 
   const key = secretOf({ ...keylessIn(folder), signingKey: SIGNING_KEY })
@@ -39,26 +39,26 @@ t.test('a key that is given is used as it is, and no file is made', async (t) =>
   t.strictSame(readdirSync(folder), [])
 })
 
-t.test('a key is made once, beside the database, for the owner only, and read again', async (t) => {
+t.test('without a key one is generated once, stored beside the database with mode 600, and read again', async (t) => {
   const folder = t.testdir()
 
   const key = secretOf(keylessIn(folder))
 
   t.match(key, FORM)
-  t.strictSame(readdirSync(folder), ['auth.db.key'], 'and nothing else is left')
+  t.strictSame(readdirSync(folder), ['auth.db.key'], 'no temporary file is left')
   t.equal(statSync(join(folder, 'auth.db.key')).mode & 0o777, 0o600)
   t.equal(readFileSync(join(folder, 'auth.db.key'), 'utf8'), `${key}\n`)
   t.equal(secretOf(keylessIn(folder)), key)
-  t.not(secretOf(keylessIn(t.testdir())), key, 'another database has another')
+  t.not(secretOf(keylessIn(t.testdir())), key, 'another database has another key')
 })
 
-t.test('a key in a file is read without what an editor adds to it', async (t) => {
+t.test('white space around the key in a file is ignored', async (t) => {
   const folder = t.testdir({ 'auth.db.key': `  ${SIGNING_KEY}\r\n\n` })
 
   t.equal(secretOf(keylessIn(folder)), SIGNING_KEY)
 })
 
-t.test('of several processes that need a key at once, one makes it and all have the same', async (t) => {
+t.test('processes that generate a key concurrently all use the same one', async (t) => {
   const folder = t.testdir()
   const start = Date.now() + 2000
   const script = `
@@ -74,14 +74,14 @@ t.test('of several processes that need a key at once, one makes it and all have 
   t.strictSame(readdirSync(folder), ['auth.db.key'])
 })
 
-/** Has `linkSync`, which puts the key in its place, do this instead. */
+/** Replaces `linkSync`, which moves the key file to its path atomically. */
 function replaceLink(t: Test, link: (from: string, to: string) => void): void {
   t.teardown(syncBuiltinESMExports)
   t.intercept(fs, 'linkSync', { value: link })
   syncBuiltinESMExports()
 }
 
-t.test('the key of a process that was faster is taken, and our own is thrown away', async (t) => {
+t.test('if another process creates the key file first, its key is used and the generated one discarded', async (t) => {
   const folder = t.testdir()
   const { linkSync } = fs
   replaceLink(t, (from, to) => {
@@ -93,7 +93,7 @@ t.test('the key of a process that was faster is taken, and our own is thrown awa
   t.strictSame(readdirSync(folder), ['auth.db.key'])
 })
 
-t.test('a folder that lets no key be made is a fault that names the file, and nothing is left in it', async (t) => {
+t.test('if the key file cannot be created the error names it, and no temporary file is left', async (t) => {
   const folder = t.testdir()
   replaceLink(t, () => {
     throw Object.assign(new Error('operation not permitted'), { code: 'EPERM' })
@@ -106,7 +106,7 @@ t.test('a folder that lets no key be made is a fault that names the file, and no
   t.strictSame(readdirSync(folder), [])
 })
 
-t.test('a weak or unreadable key is a fault that names the file and shows nothing of what is in it', async (t) => {
+t.test('for a weak or unreadable key file the error names the file without its content', async (t) => {
   const secret = 'hunter2-hunter2'
   const bad: [string, unknown, RegExp][] = [
     ['an empty file', '', /auth\.db\.key: the key in it must have at least 32 bytes/],
@@ -131,7 +131,7 @@ t.test('a weak or unreadable key is a fault that names the file and shows nothin
   }
 })
 
-t.test('a folder that is not there is a fault that names the file', async (t) => {
+t.test('for a missing folder the error names the key file', async (t) => {
   const folder = join(t.testdir({ file: '' }), 'none')
 
   t.throws(() => loadSigningKey(keylessIn(folder)), {
@@ -140,7 +140,7 @@ t.test('a folder that is not there is a fault that names the file', async (t) =>
   })
 })
 
-t.test('without a key file, which PostgreSQL does not have, a missing key is a fault', async (t) => {
+t.test('with PostgreSQL there is no key file, and signingKey is required', async (t) => {
   t.equal(keyFileOf({ databaseUrl: 'postgresql://localhost/latchkey' }), null)
   t.throws(() => loadSigningKey({ ...keylessIn(t.testdir()), databaseUrl: 'postgresql://localhost/latchkey' }), {
     name: 'ImproperlyConfigured',
@@ -148,7 +148,7 @@ t.test('without a key file, which PostgreSQL does not have, a missing key is a f
   })
 })
 
-t.test('tokens outlive a restart without a configured key', async (t) => {
+t.test('tokens remain valid after a restart without a configured key', async (t) => {
   const { build, databaseUrl } = worldOf('sqlite')
   const keyless = { databaseUrl: await databaseUrl(t), signingKey: undefined }
   const app = await build(t, keyless)
@@ -159,5 +159,9 @@ t.test('tokens outlive a restart without a configured key', async (t) => {
 
   const url = '/api/protected/'
   t.equal((await restarted.inject({ url, headers: bearer(access) })).statusCode, 200)
-  t.equal((await (await build(t)).inject({ url, headers: bearer(access) })).statusCode, 401, 'elsewhere it is nothing')
+  t.equal(
+    (await (await build(t)).inject({ url, headers: bearer(access) })).statusCode,
+    401,
+    'another server rejects it'
+  )
 })
