@@ -1,4 +1,4 @@
-/** What the server says of itself: an OpenAPI document from the routes' own schemas, and a page to read and try it. */
+/** The OpenAPI document, which is generated from the schemas of the routes, and the documentation page. */
 import t from 'tap'
 import { version } from '../../src/version.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
@@ -27,7 +27,7 @@ const REFUSALS = ['400', '401', '403', '404']
 const LOGIN = ['200', '400', '401', '429', '503']
 const SEEN = ['200', ...REFUSALS, '429', '503']
 const DONE = ['204', ...REFUSALS, '429', '503']
-/** A field that may be left out ends in a question mark. */
+/** Optional fields end with a question mark. */
 const ROUTES: [path: string, method: string, fields: string[], statuses: string[]][] = [
   ['/api/token/', 'post', ['username', 'password'], LOGIN],
   ['/api/token/refresh/', 'post', ['refresh'], ['200', '400', '401']],
@@ -89,11 +89,11 @@ const ROUTES: [path: string, method: string, fields: string[], statuses: string[
   ['/auth/token/login/', 'post', ['password?', 'username?'], ['200', '400', '429', '503']],
   ['/auth/token/logout/', 'post', [], ['204', '401']]
 ]
-/** Those that want a token. */
+/** The operations that require authentication. */
 const CLOSED = /protected|\/api\/users|permissions|groups|sessions|(get|put|patch|delete) \/auth\/users\/|\/set_|logout/
 const MEDIA_TYPES = ['application/json', 'application/x-www-form-urlencoded', 'multipart/form-data']
 
-t.test('/openapi.json has every route with its fields, its answers and what it asks of a caller', async (t) => {
+t.test('/openapi.json describes all routes with fields, responses and security', async (t) => {
   const { origin } = await listening(t)
   const answer = await fetch(`${origin}/openapi.json`)
   t.match(answer.headers.get('content-type'), /^application\/json/)
@@ -133,37 +133,34 @@ t.test('/openapi.json has every route with its fields, its answers and what it a
   }
 })
 
-t.test(
-  'the document stands by itself: no reference, path parameter or schema scheme in it leads nowhere',
-  async (t) => {
-    const { origin } = await listening(t)
-    const text = await (await fetch(`${origin}/openapi.json`)).text()
-    const document = JSON.parse(text) as OpenApi
+t.test('all references, security schemes and path parameters of the document are defined', async (t) => {
+  const { origin } = await listening(t)
+  const text = await (await fetch(`${origin}/openapi.json`)).text()
+  const document = JSON.parse(text) as OpenApi
 
-    for (const [, reference = ''] of text.matchAll(/"\$ref":"([^"]+)"/g)) {
-      const found = reference
-        .replace(/^#\//, '')
-        .split('/')
-        .reduce<unknown>((part, name) => (part as Json)?.[name], document)
-      t.ok(found, reference)
-    }
-    const operations = Object.values(document.paths).flatMap((item) => Object.values(item))
-    for (const { security = [] } of operations) {
-      for (const name of security.flatMap((schemes) => Object.keys(schemes)))
-        t.ok(document.components.securitySchemes[name])
-    }
-    for (const [path, item] of Object.entries(document.paths)) {
-      t.match(path, /^\/[^:*]*$/)
-      for (const { parameters = [] } of Object.values(item)) {
-        const named = parameters.filter((one) => one.in === 'path').map(({ name }) => `{${name}}`)
-        t.strictSame(named, path.match(/\{\w+\}/g) ?? [], path)
-      }
-    }
-    t.notMatch(text, /undefined|\[object /)
+  for (const [, reference = ''] of text.matchAll(/"\$ref":"([^"]+)"/g)) {
+    const found = reference
+      .replace(/^#\//, '')
+      .split('/')
+      .reduce<unknown>((part, name) => (part as Json)?.[name], document)
+    t.ok(found, reference)
   }
-)
+  const operations = Object.values(document.paths).flatMap((item) => Object.values(item))
+  for (const { security = [] } of operations) {
+    for (const name of security.flatMap((schemes) => Object.keys(schemes)))
+      t.ok(document.components.securitySchemes[name])
+  }
+  for (const [path, item] of Object.entries(document.paths)) {
+    t.match(path, /^\/[^:*]*$/)
+    for (const { parameters = [] } of Object.values(item)) {
+      const named = parameters.filter((one) => one.in === 'path').map(({ name }) => `{${name}}`)
+      t.strictSame(named, path.match(/\{\w+\}/g) ?? [], path)
+    }
+  }
+  t.notMatch(text, /undefined|\[object /)
+})
 
-t.test('the document says what lists can be asked for, and what kinds of fields there are', async (t) => {
+t.test('the document describes query parameters of lists and types of fields', async (t) => {
   const { origin } = await listening(t)
   const { paths } = (await (await fetch(`${origin}/openapi.json`)).json()) as OpenApi
   const asked = Object.entries(paths).flatMap(([path, { get }]) => {
@@ -187,7 +184,7 @@ t.test('the document says what lists can be asked for, and what kinds of fields 
   })
 })
 
-t.test('what the document says of signing in is enough to sign in', async (t) => {
+t.test('a login with the fields of the document returns the properties of the document', async (t) => {
   const { app, origin } = await listening(t)
   const { username } = await addUser(app)
   const { paths } = (await (await fetch(`${origin}/openapi.json`)).json()) as OpenApi
@@ -205,7 +202,7 @@ t.test('what the document says of signing in is enough to sign in', async (t) =>
   t.strictSame(Object.keys((await answer.json()) as Json), Object.keys(promised))
 })
 
-t.test('/docs/ is a page that loads with all that it needs, from here only', async (t) => {
+t.test('/docs/ is a page with a strict CSP that loads all assets from the same origin', async (t) => {
   const { origin } = await listening(t)
   const page = await fetch(`${origin}/docs/`)
   t.equal(page.status, 200)
@@ -219,17 +216,17 @@ t.test('/docs/ is a page that loads with all that it needs, from here only', asy
   const assets = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, url = '']) => new URL(url, page.url))
   t.ok(assets.length >= 4, 'scripts and styles')
   for (const url of assets) {
-    t.equal(url.origin, origin, 'nothing from elsewhere')
+    t.equal(url.origin, origin, 'same origin')
     const asset = await fetch(url)
     t.equal(asset.status, 200, url.pathname)
     t.ok((await asset.arrayBuffer()).byteLength > 0)
     const type = /\.js$/.test(url.pathname) ? /javascript/ : /\.css$/.test(url.pathname) ? /text\/css/ : /image/
     t.match(asset.headers.get('content-type'), type, url.pathname)
   }
-  t.notMatch(html, /<script(?![^>]*src=)[^>]*>\s*\S/, 'no script in the page itself, which its policy would forbid')
+  t.notMatch(html, /<script(?![^>]*src=)[^>]*>\s*\S/, 'no inline script, which the policy would block')
 })
 
-t.test('the page reads the same document, and is found without its slash', async (t) => {
+t.test('/docs/json is the same document, and /docs works without trailing slash', async (t) => {
   const { origin } = await listening(t)
   const document = await (await fetch(`${origin}/openapi.json`)).json()
   t.strictSame(await (await fetch(`${origin}/docs/json`)).json(), document)

@@ -1,4 +1,4 @@
-/** The server: health, CORS, headers, addresses, what is no route and what is no HTTP, and how it ends. */
+/** The server: health checks, graceful shutdown, CORS, headers, error responses and TRUST_PROXY. */
 import t from 'tap'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, bearer, PASSWORD } from '../support/journeys.ts'
@@ -9,7 +9,7 @@ import { theWorld } from '../support/world.ts'
 const json = { 'content-type': 'application/json' }
 
 onEachDatabase(t, (t, { databaseUrl }) => {
-  t.test('the server serves the endpoints, and is alive and ready', async (t) => {
+  t.test('the server provides the API, and both health checks return 200', async (t) => {
     const { app, origin } = await listening(t, { databaseUrl: await databaseUrl(t) })
     const { username } = await addUser(app)
 
@@ -32,7 +32,7 @@ onEachDatabase(t, (t, { databaseUrl }) => {
   })
 })
 
-t.test('without its database the server is alive and not ready, and says 503 to who asks more of it', async (t) => {
+t.test('without its database the server is live but not ready, and requests return 503 with Retry-After', async (t) => {
   const { postgres } = await theWorld()
   if ('missing' in postgres) return t.plan(0, postgres.missing)
   const databaseUrl = await worldOf('postgresql').databaseUrl(t)
@@ -54,7 +54,7 @@ t.test('without its database the server is alive and not ready, and says 503 to 
   }
 })
 
-t.test('while it closes, the server answers what has begun, is not ready, and hangs up', async (t) => {
+t.test('graceful shutdown: pending requests complete, the ready check returns 503, connections close', async (t) => {
   const { app, port } = await listening(t)
   const { username } = await addUser(app)
   const [start, rest] = halvesOf('/api/token/', { username, password: PASSWORD })
@@ -66,7 +66,7 @@ t.test('while it closes, the server answers what has begun, is not ready, and ha
 
   const closed = app.close()
   await idle.ended
-  await t.rejects(fetch(`http://127.0.0.1:${port}/health/live`), 'nobody new is let in')
+  await t.rejects(fetch(`http://127.0.0.1:${port}/health/live`), 'new connections are rejected')
   login.send(rest)
   asking.send('\r\n')
 
@@ -83,7 +83,7 @@ t.test('while it closes, the server answers what has begun, is not ready, and ha
   await closed
 })
 
-t.test('pages of the listed origins may call the API, and no others', async (t) => {
+t.test('CORS allows the configured origins only', async (t) => {
   const { origin: server } = await listening(t, { corsOrigins: ['https://app.example', 'http://localhost:5173'] })
   async function preflight(origin: string, method = 'POST', path = '/api/token/') {
     const headers = {
@@ -117,7 +117,7 @@ t.test('pages of the listed origins may call the API, and no others', async (t) 
   t.notOk((await preflight('https://app.example')).headers.has('access-control-allow-credentials'))
 })
 
-t.test('OPTIONS tells about a view, with CORS and without, and a preflight of nobody is one', async (t) => {
+t.test('OPTIONS returns metadata with and without CORS unless the request is a preflight', async (t) => {
   for (const corsOrigins of [['https://app.example'], []]) {
     const { origin } = await listening(t, { corsOrigins })
     const asked = { 'access-control-request-method': 'POST' }
@@ -132,10 +132,10 @@ t.test('OPTIONS tells about a view, with CORS and without, and a preflight of no
   }
   const { origin } = await listening(t)
   const answer = await fetch(`${origin}/api/token/`, { headers: { origin: 'https://app.example' } })
-  t.notOk(answer.headers.has('access-control-allow-origin'), 'by default nobody may')
+  t.notOk(answer.headers.has('access-control-allow-origin'), 'no origin is allowed by default')
 })
 
-t.test('a login of a page does not use up what a person may, by its preflights', async (t) => {
+t.test('preflights do not count towards the login rate limit', async (t) => {
   const { origin } = await listening(t, { corsOrigins: ['https://app.example'], loginRate: '1/minute' })
   const headers = { origin: 'https://app.example', 'access-control-request-method': 'POST' }
   for (let n = 0; n < 3; n++) {
@@ -144,11 +144,11 @@ t.test('a login of a page does not use up what a person may, by its preflights',
   t.equal((await fetch(`${origin}/api/token/`, { method: 'POST', headers: { origin: headers.origin } })).status, 400)
   const throttled = await fetch(`${origin}/api/token/`, { method: 'POST', headers: { origin: headers.origin } })
   t.equal(throttled.status, 429)
-  t.equal(throttled.headers.get('access-control-allow-origin'), 'https://app.example', 'a page can read why')
+  t.equal(throttled.headers.get('access-control-allow-origin'), 'https://app.example', 'readable by the page')
   t.match(throttled.headers.get('access-control-expose-headers'), /Retry-After/)
 })
 
-t.test('every answer has the headers that browsers are safer with', async (t) => {
+t.test('all responses have security headers and do not reveal the server software', async (t) => {
   const { origin } = await listening(t)
   const expected = {
     ...{ 'x-content-type-options': 'nosniff', 'x-frame-options': 'SAMEORIGIN', 'referrer-policy': 'no-referrer' },
@@ -162,7 +162,7 @@ t.test('every answer has the headers that browsers are safer with', async (t) =>
   }
 })
 
-t.test("what is no route is a 404, and no method of a view is a 405, in DRF's form", async (t) => {
+t.test("unknown routes return 404 and unknown methods 405, in DRF's format", async (t) => {
   const { origin } = await listening(t)
   const refused: [status: number, method: string, url: string, detail: string][] = [
     [404, 'GET', '/', 'Not found.'],
@@ -189,7 +189,7 @@ t.test("what is no route is a 404, and no method of a view is a 405, in DRF's fo
   }
 })
 
-t.test('what is no HTTP is answered in JSON all the same', async (t) => {
+t.test('malformed HTTP requests return 400 or 431 with JSON', async (t) => {
   const { port } = await listening(t)
   const host = 'Host: localhost\r\n'
   const sent: [status: number, request: string][] = [
@@ -211,7 +211,7 @@ t.test('what is no HTTP is answered in JSON all the same', async (t) => {
   }
 })
 
-t.test('whose address counts is decided by TRUST_PROXY alone', async (t) => {
+t.test('only X-Forwarded-For of trusted proxies determines the client address', async (t) => {
   const seen: [trustProxy: string, forwarded: string, ip: string][] = [
     ['off', '203.0.113.9', '127.0.0.1'],
     ['10.0.0.0/8', '203.0.113.9', '127.0.0.1'],
