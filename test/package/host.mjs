@@ -1,4 +1,4 @@
-/** A host's app in plain JavaScript, as the README has it: prints what its callers get. */
+/** An app in plain JavaScript, as in the README. Prints status and body of its responses. */
 import Fastify from 'fastify'
 import latchkey, { authRoutes, hasPermission, isAuthenticated } from 'latchkey'
 

@@ -1,4 +1,4 @@
-/** The package as a user gets it: built and packed from a copy of the tree, and installed into an empty folder. */
+/** Builds and packs the package from a copy of the tree, and installs it in an empty folder. */
 import { execFile } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -10,12 +10,12 @@ import type { Scope } from '../support/build.ts'
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
 
-/** What is built from or packed. The folder is a copy, since other tests and people use `dist` of this one. */
+/** The paths that are built or packed. They are copied, because other tests use `dist` of this tree. */
 const TREE = [
   ...['src', 'prisma', 'docs', 'examples', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE'],
   ...['README.md', 'CHANGELOG.md', 'UPGRADING.md', '.env.example', '.gitignore', '.npmrc']
 ]
-/** What must not get into a package, whoever packs it. */
+/** Files that must not be packed. */
 const PRIVATE = [
   '.env',
   'data/latchkey.db',
@@ -25,25 +25,25 @@ const PRIVATE = [
   'coverage/report',
   'notes.md'
 ]
-/** npm's own settings come from its files and these; what `npm test` adds would make it work on this project. */
+/** Variables that npm needs. Those that `npm test` sets would make npm use this project. */
 const KEPT = /^(PATH|HOME|TMPDIR|CI|npm_config_(registry|cache)|(https?|no)_proxy|NODE_EXTRA_CA_CERTS)$/i
 
-/** For `env`: tap adds itself to whatever node is started, and gets in its way. */
+/** Arguments of `env` that remove the loaders which tap adds to child processes. */
 export const PURE = ['-u', 'NODE_OPTIONS'] as const
 
 export const cleanEnvironment = (): Record<string, string> =>
   Object.fromEntries(Object.entries(process.env).filter(([name]) => KEPT.test(name))) as Record<string, string>
 
 export interface Package {
-  /** The paths of its files. */
+  /** The paths of the packed files. */
   files: string[]
-  /** Where it is installed, in `node_modules`. */
+  /** The folder in which the package is installed. */
   folder: string
   /** The file that `npm pack` created. */
   tarball: string
 }
 
-/** @throws with what npm or the compiler said */
+/** @throws {Error} with the output of npm or of the compiler */
 export async function installPackage(scope: Scope): Promise<Package> {
   const home = mkdtempSync(join(tmpdir(), 'latchkey-package-'))
   scope.teardown(() => rmSync(home, { recursive: true, force: true }))

@@ -1,4 +1,4 @@
-/** `npm pack` gives a package that works in an empty folder: as a plugin, and as `npx latchkey serve`. */
+/** The package that `npm pack` creates works in an empty folder: as a plugin, and as `npx latchkey serve`. */
 import { execFile, spawn } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
@@ -29,14 +29,14 @@ async function runHost(cwd: string): Promise<unknown> {
   return JSON.parse(stdout)
 }
 
-// npm downloads what it has not cached.
+// npm downloads packages that are not in its cache.
 t.setTimeout(300_000)
 
-t.test('the package, installed in an empty folder', async (t) => {
+t.test('the package in an empty folder', async (t) => {
   const { files, folder, tarball } = await installPackage(t)
   const modules = join(folder, 'node_modules')
 
-  t.test('holds what it needs and nothing else', async (t) => {
+  t.test('contains the build, migrations and documents, and no private files', async (t) => {
     const allowed =
       /^(dist\/.*\.(js|d\.ts)|(prisma|examples)\/.*|(docs\/)?[^/]+\.md|package\.json|LICENSE|\.env\.example)$/
     t.strictSame(
@@ -64,7 +64,7 @@ t.test('the package, installed in an empty folder', async (t) => {
     t.ok(readFileSync(join(modules, 'latchkey/dist/cli/main.js'), 'utf8').startsWith('#!/usr/bin/env node\n'))
   })
 
-  t.test('relative links in its documents lead to files that it contains', async (t) => {
+  t.test('has documents whose relative links lead to files in the package', async (t) => {
     const documents = files.filter((path) => path.endsWith('.md'))
     t.ok(documents.length > 10)
     for (const path of documents) {
@@ -87,7 +87,7 @@ t.test('the package, installed in an empty folder', async (t) => {
     }
   })
 
-  t.test('works with the oldest Fastify that it supports', async (t) => {
+  t.test('works with the oldest supported version of Fastify', async (t) => {
     const older = join(folder, 'older')
     await addPackages(older, tarball, 'fastify@5.0.0')
     t.equal(JSON.parse(readFileSync(join(older, 'node_modules/fastify/package.json'), 'utf8')).version, '5.0.0')
@@ -95,19 +95,19 @@ t.test('the package, installed in an empty folder', async (t) => {
     t.match(await runHost(older), ANSWERS)
   })
 
-  t.test("needs neither Prisma's command line nor a TypeScript toolchain", async (t) => {
+  t.test("does not install Prisma's CLI or a TypeScript toolchain", async (t) => {
     for (const name of ['prisma', '@prisma/engines', '@prisma/internals', 'typescript', 'tsx', 'esbuild', 'tap']) {
       t.notOk(existsSync(join(modules, name)), name)
     }
   })
 
-  t.test('is a plugin for an app in plain JavaScript', async (t) => {
+  t.test('works as a plugin of an app in plain JavaScript', async (t) => {
     cpSync(own('host.mjs'), join(folder, 'host.mjs'))
     t.match(await runHost(folder), ANSWERS)
   })
 
-  t.test('brings types that hold, for the strictest of compilers', async (t) => {
-    // Not under its own name here, where our own compiler would look for a package that is not built yet.
+  t.test('has types that are valid with strict compiler options, with and without the types of Node.js', async (t) => {
+    // The source ends with .txt, because the project's own compiler cannot resolve `latchkey` before the build.
     cpSync(own('consumer.mts.txt'), join(folder, 'consumer.mts'))
     const compilerOptions = {
       ...{ target: 'ES2023', lib: ['ES2023'], module: 'NodeNext', moduleResolution: 'NodeNext', noEmit: true },
@@ -127,16 +127,16 @@ t.test('the package, installed in an empty folder', async (t) => {
     const fault = "Type 'string' is not assignable to type 'number'"
     t.match(await faultsOf(compilerOptions, 'consumer.mts'), fault, 'the check can fail')
 
-    // Of a page, which knows nothing of Node.js.
+    // A page without the types of Node.js.
     cpSync(own('page.mts.txt'), join(folder, 'page.mts'))
     const page = { ...compilerOptions, lib: ['ES2022', 'DOM'], target: 'ES2022', types: [] }
     for (const options of [page, { ...page, module: 'ESNext', moduleResolution: 'Bundler' }]) {
       t.equal(await faultsOf(options, 'page.mts'), '')
     }
-    t.equal(await faultsOf(compilerOptions, 'page.mts'), '', 'nor need it be a page')
+    t.equal(await faultsOf(compilerOptions, 'page.mts'), '', 'also with the types of Node.js')
   })
 
-  t.test('has a client that loads nothing but itself', async (t) => {
+  t.test('has a client without dependencies', async (t) => {
     const dist = join(modules, 'latchkey/dist')
     const parts = readdirSync(join(dist, 'client')).filter((name) => name.endsWith('.js'))
     const own = parts.map((name) => readFileSync(join(dist, 'client', name), 'utf8'))
@@ -150,7 +150,7 @@ t.test('the package, installed in an empty folder', async (t) => {
     t.equal(stdout, 'function\n')
   })
 
-  t.test('is a server: `npx latchkey serve`', async (t) => {
+  t.test('runs a server with `npx latchkey serve` in less than 150 MB', async (t) => {
     const home = join(folder, 'empty')
     mkdirSync(home)
     const first = await serve(t, home, ['npx', '--no-install', 'latchkey', 'serve'])
@@ -168,19 +168,19 @@ t.test('the package, installed in an empty folder', async (t) => {
     const later = await serve(t, home, [join(modules, '.bin/latchkey'), 'serve'])
     t.notMatch(later.stdout(), /password/)
     t.equal((await fetch(`${later.origin}/api/protected/`, { headers: bearer(access) })).status, 200)
-    // A moment after its start it has not yet given back what starting took.
+    // Memory that the start used is released only after a moment.
     let megabytes = residentMegabytes(later.pid)
     for (let tries = 0; tries < 50 && megabytes >= 150; tries++) {
       await sleep(100)
       megabytes = residentMegabytes(later.pid)
     }
-    t.comment(`up after ${first.seconds} s the first time, ${later.seconds} s later, with ${megabytes} MB`)
+    t.comment(`first start ${first.seconds} s, second start ${later.seconds} s, ${megabytes} MB`)
     t.ok(megabytes < 150, `${megabytes} MB`)
     t.match(await later.end(), { code: 0, stderr: '' })
   })
 })
 
-/** Starts a server as a user does, but on any port. */
+/** Starts a server on a free port. */
 async function serve(t: Test, cwd: string, command: string[]) {
   const started = performance.now()
   const env = { ...cleanEnvironment(), PORT: '0', LOG_LEVEL: 'warn' }
@@ -188,7 +188,7 @@ async function serve(t: Test, cwd: string, command: string[]) {
   const pid = child.pid as number
   const [stdout, stderr] = [gather(child.stdout), gather(child.stderr)]
   const ended = new Promise<number | null>((resolve) => child.on('close', resolve))
-  // To the whole group, as a terminal does it: npx hands nothing on.
+  // To the process group, as a terminal does, because npx does not forward signals.
   const end = async () => {
     if (child.exitCode === null && child.signalCode === null) process.kill(-pid, 'SIGTERM')
     return { code: await ended, stderr: stderr() }
@@ -205,7 +205,7 @@ async function serve(t: Test, cwd: string, command: string[]) {
   return { pid, origin, stdout, end, seconds: ((performance.now() - started) / 1000).toFixed(1) }
 }
 
-/** What a process has in memory; 0 where the system does not tell. */
+/** The resident memory of a process; 0 on systems without /proc. */
 function residentMegabytes(pid: number): number {
   const status = `/proc/${pid}/status`
   if (!existsSync(status)) return 0
