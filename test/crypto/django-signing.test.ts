@@ -1,4 +1,4 @@
-/** Texts that Django has signed, and those that nobody has. */
+/** django.core.signing: verification of recorded and forged data. */
 import { createHash, createHmac } from 'node:crypto'
 import { deflateSync } from 'node:zlib'
 import t from 'tap'
@@ -9,7 +9,7 @@ const SALT = 'django.contrib.sessions.SessionStore'
 const OTHER = 'another-secret-0123456789-abcdefghijklmnopqrstuvwxyz'
 const signed = new SignedData([SIGNING_KEY], SALT)
 
-/** Made by Django 5.2 at the time 1700000000. */
+/** Signed by Django 5.2 at the Unix time 1700000000. */
 const VECTORS: [data: Record<string, unknown>, text: string][] = [
   [{}, 'e30:1r31eq:xjkvbTp7FlPOq-7p362H_eR8lrUmnlfEEBNgzimdUNo'],
   [{ a: 1 }, 'eyJhIjoxfQ:1r31eq:m2in9xTkYLzVffKjkAThU2SSknpkL6ipsU-OUSBK80A'],
@@ -24,14 +24,14 @@ const VECTORS: [data: Record<string, unknown>, text: string][] = [
   [{ k: 'ééé' }, '.eJyrVspWslKKKTUwSLVEJpVqAWU7B5M:1r31eq:lfmhi3rCPSEYxq1qPnCacDcelW1Flavl-b9MrEJXJHw']
 ]
 
-/** Signs what Django would not have written. */
+/** Signs arbitrary content, such as Django would not create. */
 function sign(content: string): string {
   const key = createHash('sha256').update(`${SALT}signer${SIGNING_KEY}`).digest()
   const value = `${content}:1r31eq`
   return `${value}:${createHmac('sha256', key).update(value).digest('base64url')}`
 }
 
-t.test("Django's texts are read, and written to the letter, but for how zlib packs", async (t) => {
+t.test("data signed by Django are read, and written identically except for zlib's output", async (t) => {
   t.intercept(Date, 'now', { value: () => 1_700_000_000_000 })
   for (const [data, text] of VECTORS) {
     t.strictSame(signed.loads(text), data)
@@ -42,7 +42,7 @@ t.test("Django's texts are read, and written to the letter, but for how zlib pac
   }
 })
 
-t.test('what was written with an older secret is read, and what is written is of the first', async (t) => {
+t.test('all secrets verify, the first one signs, and another salt is rejected', async (t) => {
   const both = new SignedData([OTHER, SIGNING_KEY], SALT)
   t.strictSame(both.loads(VECTORS[1]?.[1] ?? ''), { a: 1 })
   t.strictSame(new SignedData([OTHER], SALT).loads(both.dumps({ b: '😀\x7f\n' })), { b: '😀\x7f\n' })
@@ -50,18 +50,18 @@ t.test('what was written with an older secret is read, and what is written is of
   t.equal(new SignedData([SIGNING_KEY], 'another salt').loads(signed.dumps({})), null)
 })
 
-t.test('a text that was changed anywhere, or cut off, is none', async (t) => {
+t.test('altered, truncated and malformed data are rejected', async (t) => {
   const [, text = ''] = VECTORS[1] ?? []
   for (const [at, character] of [...text].entries()) {
     const other = character === 'A' ? 'B' : 'A'
     t.equal(signed.loads(text.slice(0, at) + other + text.slice(at + 1)), null, `changed at ${at}`)
-    t.equal(signed.loads(text.slice(0, at)), null, `cut off at ${at}`)
+    t.equal(signed.loads(text.slice(0, at)), null, `truncated at ${at}`)
   }
   for (const odd of ['', ':', '::', ':::', 'é:1:é', 'a:b:c', '\ud800:1:1', text.repeat(2)])
     t.equal(signed.loads(odd), null)
 })
 
-t.test('what is signed and no object is none; nor is what unpacks to more than a megabyte', async (t) => {
+t.test('signed values that are not objects or decompress to over a megabyte are rejected', async (t) => {
   const plain = (text: string) => Buffer.from(text).toString('base64url')
   const packed = (text: string) => `.${deflateSync(text).toString('base64url')}`
   for (const content of ['', '.', plain('[]'), plain('null'), plain('1'), plain('{'), '.AAAA', packed('[1]'), '!!']) {
@@ -70,5 +70,9 @@ t.test('what is signed and no object is none; nor is what unpacks to more than a
   t.equal(signed.loads(sign(packed(`{"a":"${'a'.repeat(2 ** 20)}"}`))), null)
   t.match(signed.loads(sign(packed(`{"a":"${'a'.repeat(2 ** 19)}"}`))), { a: /^a+$/ })
   const key = createHash('sha256').update(`${SALT}signer${SIGNING_KEY}`).digest()
-  t.equal(signed.loads(`e30:${createHmac('sha256', key).update('e30').digest('base64url')}`), null, 'without a time')
+  t.equal(
+    signed.loads(`e30:${createHmac('sha256', key).update('e30').digest('base64url')}`),
+    null,
+    'without a timestamp'
+  )
 })
