@@ -1,4 +1,4 @@
-/** tap runs this after the last test file. */
+/** Run by tap after the last test file. */
 import { removeWorld } from './world.ts'
 
 await removeWorld(process.ppid)

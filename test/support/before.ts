@@ -1,6 +1,6 @@
-/** tap runs this before the first test file, and so does a test file that is run by itself. A fault ends the run. */
+/** Run by tap before the first test file, and by a test file that is run alone. An error aborts the test run. */
 import { makeWorld } from './make.ts'
 
 await makeWorld(process.ppid)
-// Prisma's migration engine leaves a timer of ten seconds behind, which would be waited for.
+// A timer of Prisma's migration engine would delay the exit by ten seconds.
 process.exit()

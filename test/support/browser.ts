@@ -1,13 +1,13 @@
-/** A browser, as far as it keeps cookies and shows its CSRF token. */
+/** A browser that stores cookies and sends the CSRF token. */
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { PASSWORD } from './journeys.ts'
 
 export interface Browser {
-  /** By name; a test may put its own there. */
+  /** By name; tests can change them. */
   readonly cookies: Map<string, string>
-  /** Sends a request, with the token for whatever changes something, and takes the cookies of the answer. */
+  /** Sends a request, with the CSRF token for unsafe methods, and stores the cookies of the response. */
   send(options: InjectOptions): Promise<LightMyRequestResponse>
-  /** Fetches a token, and signs in as alice or somebody else. */
+  /** Fetches a CSRF token and logs in, by default as alice. */
   signIn(username?: string, password?: string): Promise<LightMyRequestResponse>
 }
 

@@ -1,4 +1,4 @@
-/** The tests' world keeps its promises, without which the other tests would prove little. */
+/** The test environment: isolated apps and databases, and correct helpers. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { openDatabase } from '../../src/database/open.ts'
@@ -21,15 +21,15 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl, copyOf }
     }
   }
 
-  t.test('apps that are built side by side know nothing of each other', async (t) => {
+  t.test('apps have separate databases', async (t) => {
     const [one, other] = await Promise.all([build(t), build(t)])
 
     t.equal((await addUser(one)).id, 1)
-    t.equal((await addUser(other)).id, 1, 'ids count from 1 in each')
+    t.equal((await addUser(other)).id, 1, 'ids start at 1 in each')
     t.not(one.auth.settings.databaseUrl, other.auth.settings.databaseUrl)
   })
 
-  t.test('a database has the tables, an empty one has none, and a copy has the rows too', async (t) => {
+  t.test('a new database has the tables, an empty one has none, and a copy has the rows', async (t) => {
     const url = await databaseUrl(t)
     t.equal(await countOf(url, 'auth_user'), 0)
     await t.rejects(countOf(await emptyDatabaseUrl(t), 'auth_user'))
@@ -40,7 +40,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl, copyOf }
     t.equal(await countOf(await copyOf(t, url), 'auth_user'), 1)
   })
 
-  t.test('a database is gone after its test', async (t) => {
+  t.test('a database is deleted after its test', async (t) => {
     const work: (() => unknown)[] = []
     const scope: Scope = { teardown: (ending) => work.push(ending) }
     const url = await databaseUrl(scope)
@@ -48,7 +48,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl, copyOf }
 
     for (const ending of work) await ending()
 
-    // PostgreSQL drops it behind the test's back.
+    // PostgreSQL databases are dropped in the background.
     const isThere = () =>
       countOf(url, 'auth_user').then(
         () => true,
@@ -58,7 +58,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl, copyOf }
     t.notOk(await isThere())
   })
 
-  t.test('settings and routes of a test are its own', async (t) => {
+  t.test('a test can add settings and routes', async (t) => {
     const app = await build(t, { accessTokenLifetime: 60 }, (app) => app.get('/mine/', async () => ({ mine: true })))
     const { access } = await obtainPair(app, await addUser(app))
 
@@ -66,7 +66,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl, copyOf }
     t.strictSame((await app.inject({ url: '/mine/' })).json(), { mine: true })
   })
 
-  t.test('a client obtains, refreshes and shows its token', async (t) => {
+  t.test('tokens can be obtained, refreshed and sent, and invalid credentials throw', async (t) => {
     const app = await build(t)
     const carol = await addUser(app, { username: 'carol', password: 'another-Pass-1' })
     const { access, refresh } = await obtainPair(app, carol)
@@ -80,12 +80,12 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl, copyOf }
   })
 })
 
-t.test('the same tests have been run on each database', async (t) => {
+t.test('onEachDatabase runs once for each provider', async (t) => {
   t.ok(providers.includes('sqlite'))
   t.equal(new Set(providers).size, providers.length)
 })
 
-t.test('a minted token is what was asked for', async (t) => {
+t.test('mint signs tokens with the given claims, header and algorithm', async (t) => {
   const token = mint({ claims: { token_type: 'access', foo: 1 }, omit: ['jti'], header: { kid: 'k' } })
   const [header = '', payload = '', signature] = token.split('.')
 

@@ -1,4 +1,4 @@
-/** The tests' world: every test on each database, with an app and a database of its own. */
+/** The test environment: runs tests on each database, with an app and a database for each test. */
 import Fastify, { type FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import latchkey, { authRoutes, type LatchkeyOptions } from '../../src/index.ts'
@@ -11,20 +11,20 @@ export { SIGNING_KEY } from './settings.ts'
 
 export interface TestWorld {
   provider: Provider
-  /** A freshly migrated database for this test, dropped after it. */
+  /** Creates a migrated database, which is deleted after the test. */
   databaseUrl(scope: Scope): Promise<string>
-  /** One without tables, for tests of migration. */
+  /** Creates a database without tables, for tests of migrations. */
   emptyDatabaseUrl(scope: Scope): Promise<string>
-  /** A copy of another one of this provider, to which nobody is connected. */
+  /** Copies a database of the same provider, which must have no connections. */
   copyOf(scope: Scope, databaseUrl: string): Promise<string>
   /**
-   * An app with Latchkey and its routes under `/api`, on a database of its own unless `settings` name one; closed after
-   * the test.
+   * Creates an app with Latchkey and its routes under `/api`, on a new database unless `settings` name one. It is
+   * closed after the test.
    *
-   * @param setUp adds the test's own routes, before the app is ready
+   * @param setUp adds routes before the app is ready
    */
   build(scope: Scope, settings?: LatchkeyOptions, setUp?: (app: FastifyInstance) => unknown): Promise<FastifyInstance>
-  /** The same, with SimpleJWT's tables instead of sessions. */
+  /** Like `build`, with SimpleJWT's blacklist instead of login sessions. */
   buildWithBlacklist: TestWorld['build']
 }
 
@@ -49,7 +49,7 @@ export function worldOf(provider: Provider): TestWorld {
     build: async (scope, settings = {}, setUp = () => undefined) => {
       const app = Fastify()
       const url = settings.databaseUrl ?? (await databaseUrl(scope))
-      // After the database's own teardown, and so run before it.
+      // Registered after the database's teardown, and therefore run before it.
       scope.teardown(() => app.close())
       await app.register(latchkey, { ...CHEAP, ...settings, databaseUrl: url })
       await app.register(authRoutes, { prefix: '/api' })

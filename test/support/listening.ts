@@ -1,4 +1,4 @@
-/** A server on a real port, for what `inject` cannot show. */
+/** A server on a real port, for tests that `inject` does not support. */
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import type { FastifyInstance } from 'fastify'
@@ -16,9 +16,9 @@ export interface Listening {
 }
 
 /**
- * Starts a server on a database of its own, unless the settings name one, and closes it after the test.
+ * Starts a server on a new database, unless the settings name one, and closes it after the test.
  *
- * @param setUp adds the test's own routes
+ * @param setUp adds routes
  */
 export async function listening(
   scope: Scope,
@@ -35,17 +35,17 @@ export async function listening(
 }
 
 export interface Wire {
-  /** All that has come so far. */
+  /** All data so far. */
   readonly received: string
   send(text: string): void
-  /** Resolves once that has come; rejects when the server hangs up before, or after ten seconds. */
+  /** Resolves when the data contain `text`; rejects if the connection closes before, and after ten seconds. */
   until(text: string | RegExp): Promise<string>
-  /** Resolves with all that has come, once the server has hung up. */
+  /** Resolves to all data when the server closes the connection. */
   ended: Promise<string>
   end(): void
 }
 
-/** A connection for bytes as they are. */
+/** Opens a raw connection. */
 export function wireTo(port: number): Wire {
   const socket = connect(port, '127.0.0.1')
   let received = ''
@@ -58,7 +58,7 @@ export function wireTo(port: number): Wire {
     received += chunk
     tell()
   })
-  // A connection that the server resets has ended, too.
+  // A reset by the server also counts as the end.
   socket.on('error', () => undefined)
   const ended = new Promise<string>((resolve) => {
     socket.on('close', () => {
@@ -96,7 +96,7 @@ export function wireTo(port: number): Wire {
   }
 }
 
-/** The bytes of a request, in two halves: one without the end of its body, and the rest. */
+/** Splits a request in two parts: the head with the first byte of the body, and the rest. */
 export function halvesOf(url: string, payload: object): [start: string, rest: string] {
   const body = JSON.stringify(payload)
   const head = [`POST ${url} HTTP/1.1`, 'Host: localhost', 'Content-Type: application/json']

@@ -1,4 +1,4 @@
-/** Makes the world of a run. Apart from it, because only this loads the migrations. */
+/** Creates the world of a test run. Separate from world.ts, so that only this process loads the migrations. */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,8 +9,10 @@ import { isAlive } from './processes.ts'
 import { FOLDER, folderOf, noticeOf, prefixOf, removeWorld, type World } from './world.ts'
 
 /**
- * @param owner process whose end is the end of the run
- * @throws in CI when there is no PostgreSQL, lest its tests be left out unseen
+ * Creates the template databases.
+ *
+ * @param owner id of the process that ends with the test run
+ * @throws {Error} in CI without PostgreSQL, because its tests would be skipped
  */
 export async function makeWorld(owner: number): Promise<void> {
   for (const abandoned of abandonedRuns()) rmSync(folderOf(abandoned), { recursive: true, force: true })
@@ -48,7 +50,7 @@ async function makeTemplate(url: string, prefix: string): Promise<void> {
   await migrate(await createDatabase(url, `${prefix}_${TEMPLATE}`))
 }
 
-/** Runs of this machine that were killed before they could clean up. */
+/** The owners of test runs of this machine that were killed before the cleanup. */
 function abandonedRuns(): number[] {
   const runs = readdirSync(tmpdir()).filter((name) => name.startsWith(FOLDER))
   return runs.map((name) => Number(name.slice(FOLDER.length))).filter((pid) => !isAlive(pid))

@@ -1,18 +1,18 @@
-/** Where the tests get a PostgreSQL from, and how they make and drop databases on it. */
+/** Finds a PostgreSQL server for the tests, and creates and drops databases. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, DatabaseError, Pool } from 'pg'
 import { startEmbedded } from './embedded.ts'
 
 const LOCAL = 'postgresql://postgres@127.0.0.1:5432/postgres'
-/** A database that is being copied from, or is still being left, says 55006 until it is free. */
+/** The SQLSTATE while a database is being copied, or while its connections are being closed. */
 const OBJECT_IN_USE = '55006'
 
 /**
- * Finds a server, of PostgreSQL 15 or newer: `TEST_POSTGRES_URL`, one on this machine, or one started from npm for this run.
- * `TEST_POSTGRES=embedded` goes straight to the last.
+ * Finds a server of PostgreSQL 15 or newer: `TEST_POSTGRES_URL`, one on this machine, or an embedded one from npm.
+ * `TEST_POSTGRES=embedded` selects the last.
  *
- * @param folder where an embedded server keeps its files
- * @param owner process with whose end an embedded server ends too
+ * @param folder of the files of an embedded server
+ * @param owner id of the process with which an embedded server exits
  */
 export async function findPostgres(folder: string, owner: number): Promise<string> {
   const { TEST_POSTGRES_URL: given, TEST_POSTGRES: kind } = process.env
@@ -36,21 +36,21 @@ async function connectTo(url: string): Promise<void> {
 
 const pools = new Map<string, Pool>()
 
-/** Runs a statement on the server itself, as creating and dropping databases wants it. */
+/** Runs a statement in the server's maintenance database, as for creating and dropping databases. */
 async function onServer(url: string, statement: string, values: string[] = []) {
   let pool = pools.get(url)
   if (!pool) {
     pool = new Pool({ connectionString: url, max: 4, allowExitOnIdle: true })
-    // A server that stops under an idle connection is no fault of a test's.
+    // Errors of idle connections, such as when the server stops, must not fail a test.
     pool.on('error', () => undefined)
     pools.set(url, pool)
   }
   return pool.query<{ datname: string }>(statement, values)
 }
 
-/** @returns the URL of the new database, a copy of `template`, to which nobody may be connected */
+/** Creates a database as a copy of `template`, which must have no connections. @returns its URL */
 export async function createDatabase(url: string, name: string, template = 'template0'): Promise<string> {
-  // Copying files takes half the time of PostgreSQL's default, which writes every page to its log, and so does dropping.
+  // FILE_COPY halves the time of creating and dropping; the default writes every page to the write-ahead log.
   await onceFree(url, `CREATE DATABASE "${name}" TEMPLATE "${template}" STRATEGY FILE_COPY`)
   return urlOf(url, name)
 }
@@ -73,7 +73,7 @@ async function onceFree(url: string, statement: string): Promise<void> {
   }
 }
 
-/** The databases whose names begin so. */
+/** The names of the databases that start with `prefix`. */
 export async function databasesLike(url: string, prefix: string): Promise<string[]> {
   const { rows } = await onServer(url, 'SELECT datname FROM pg_database WHERE starts_with(datname, $1)', [prefix])
   return rows.map(({ datname }) => datname)

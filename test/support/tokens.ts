@@ -1,4 +1,4 @@
-/** Tokens by hand, so that what is checked with them does not depend on the code under test. */
+/** Signs and reads tokens without the code under test. */
 import { createHmac, randomUUID } from 'node:crypto'
 import { SIGNING_KEY } from './settings.ts'
 
@@ -7,7 +7,7 @@ export type Claims = Record<string, unknown>
 const DIGESTS: Record<string, string> = { HS256: 'sha256', HS384: 'sha384', HS512: 'sha512' }
 
 export interface Minting {
-  /** Over and after those of a good refresh token of user 1. */
+  /** Added to the claims of a valid refresh token of user 1, or in place of them. */
   claims?: Claims
   omit?: string[]
   header?: Record<string, unknown>
@@ -18,7 +18,7 @@ export interface Minting {
 
 export const secondsNow = () => Math.floor(Date.now() / 1000)
 
-/** Signs a token of any content; by default a refresh token of user 1, good for five minutes. */
+/** Signs a token of any content; by default a refresh token of user 1 that expires after five minutes. */
 export function mint({ claims = {}, omit = [], header = {}, alg = 'HS256', key = SIGNING_KEY }: Minting = {}): string {
   const now = secondsNow()
   const payload: Claims = {
@@ -41,7 +41,7 @@ export function signatureOf(content: string, alg: string, key: string): string {
   return createHmac(digest, key).update(content).digest('base64url')
 }
 
-/** The claims of a token, whoever signed it. */
+/** The claims of a token, without verification. */
 export const claimsOf = (token: string): Claims => decode(token, 1)
 export const headerOf = (token: string): Claims => decode(token, 0)
 export const jtiOf = (token: string): unknown => claimsOf(token).jti

@@ -1,8 +1,8 @@
 /**
- * What all tests of one run share: a folder, a migrated SQLite file and a migrated PostgreSQL database to copy from.
+ * The resources of a test run: a folder, and a migrated SQLite file and PostgreSQL database as templates.
  *
- * `tap run` makes it in `before.ts` and removes it in `after.ts`; the test files find it by the id of the process that
- * they and these have as parent. A test file run by itself has one made and removes it when it has finished.
+ * `tap run` creates them in `before.ts` and removes them in `after.ts`. Test files find them by the id of their parent
+ * process, which is the same. A test file that is run alone has them created, and removes them at its end.
  */
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -19,7 +19,7 @@ export interface World {
   folder: string
   /** Distinguishes this run's databases from those of other runs and machines on the same server. */
   prefix: string
-  /** URL of the server, or why there is none. */
+  /** The URL of the server, or the reason why there is none. */
   postgres: { url: string } | { missing: string }
 }
 
@@ -34,7 +34,7 @@ export const noticeOf = (owner: number) => join(folderOf(owner), 'world.json')
 
 let found: Promise<World> | undefined
 
-/** The world of this run. */
+/** Returns the world of this run, and creates it for a test file that is run alone. */
 export function theWorld(): Promise<World> {
   found ??= findWorld()
   return found
@@ -58,7 +58,7 @@ function readWorld(owner: number): World | undefined {
 
 export async function removeWorld(owner: number): Promise<void> {
   const { postgres, prefix } = readWorld(owner) ?? {}
-  // A server that has gone before has taken the databases with it.
+  // An error means that the server has already stopped, and an embedded one deletes its databases.
   if (postgres && 'url' in postgres) await dropAll(postgres.url, `${prefix}_`).catch(() => undefined)
   await stopEmbedded(folderOf(owner))
   rmSync(folderOf(owner), { recursive: true, force: true })
