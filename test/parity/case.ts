@@ -1,4 +1,4 @@
-/** The recorded cases: what Django, DRF, SimpleJWT and djoser were asked, and what they answered. */
+/** The recorded cases: requests to Django, DRF, SimpleJWT and djoser, and their responses. */
 import { readFileSync } from 'node:fs'
 
 export type Json = null | boolean | number | string | Json[] | JsonObject
@@ -20,13 +20,13 @@ export interface HttpRequest {
 export interface Expectation {
   status: number
   json?: Json
-  /** null: the header is absent. */
+  /** null if the header is absent. */
   headers?: Record<string, Json>
   key_order?: string[]
   empty_body?: boolean
 }
 
-/** Where each variable stands in an answer's JSON, as JSON pointers. */
+/** JSON pointers into the response, by variable. */
 type Saving = Record<string, string>
 
 export interface Minted {
@@ -52,7 +52,7 @@ export type Change =
 
 export interface HttpStep {
   http: HttpRequest
-  /** Left out: 200, whatever else. */
+  /** By default only the status is checked, which must be 200. */
   expect?: Expectation
   save?: Saving
 }
@@ -71,7 +71,7 @@ export interface Config {
   backends?: string[]
 }
 
-/** Rows that a statement of SQL finds; booleans as 0 and 1. */
+/** The rows that an SQL query returns; booleans as 0 and 1. */
 export type Rows = Json[][]
 
 export interface Case {
@@ -81,7 +81,7 @@ export interface Case {
   request: HttpRequest
   expect: Expectation
   db_expect?: Record<string, Rows>
-  /** Number of mails sent. */
+  /** The number of emails sent. */
   mails?: number
 }
 
@@ -90,5 +90,5 @@ export function readCases(): Case[] {
   return lines.filter((line) => line !== '').map((line) => JSON.parse(line))
 }
 
-/** `obtain.ok` is of the group `obtain`. */
+/** The group of a case, such as `obtain` of `obtain.ok`. */
 export const groupOf = ({ name }: Pick<Case, 'name'>) => name.split('.')[0] as string

@@ -1,4 +1,4 @@
-/** What the cases do to the database behind the app's back, in SQL, as another program would. */
+/** Changes of the database that the cases make outside of the app. */
 import type { FastifyInstance } from 'fastify'
 import { claimsOf } from '../support/tokens.ts'
 import type { Change, Json, Rows } from './case.ts'
@@ -44,7 +44,7 @@ const DOERS: Doers = {
   flushexpiredtokens: (app) => app.auth.tokens.flushExpiredTokens()
 }
 
-/** Rows as JSON, booleans as the 0 and 1 that SQLite has. */
+/** Returns rows as JSON, with booleans as 0 and 1 like on SQLite. */
 export async function rowsOf(app: FastifyInstance, sql: string): Promise<Rows> {
   const rows = await app.auth.database.$queryRawUnsafe<Record<string, unknown>[]>(sql)
   return rows.map((row) => Object.values(row).map(plain))
@@ -70,14 +70,14 @@ const text = (value: string) => `'${value.replaceAll("'", "''")}'`
 const user = (username: string) => `(SELECT id FROM auth_user WHERE username = ${text(username)})`
 const groupNamed = (name: string) => `(SELECT id FROM auth_group WHERE name = ${text(name)})`
 
-/** The end of a SELECT of a permission's id, which finds no row if there is no such permission. */
+/** The end of a SELECT of a permission's id, which returns no row if the permission does not exist. */
 function permission(name: string): string {
   const [app = '', codename = ''] = name.split('.')
   return `p.id FROM auth_permission p JOIN django_content_type c ON c.id = p.content_type_id
     WHERE c.app_label = ${text(app)} AND p.codename = ${text(codename)}`
 }
 
-/** A time as Django stores it: SQLite has text in UTC without saying so. */
+/** A time in Django's format; on SQLite UTC without a time zone. */
 function time(app: FastifyInstance, seconds = Date.now() / 1000): string {
   const utc = new Date(seconds * 1000).toISOString().slice(0, 19).replace('T', ' ')
   return text(app.auth.settings.databaseUrl.startsWith('file:') ? utc : `${utc}+00`)

@@ -1,9 +1,9 @@
-/** Spoils what a case expects, one thing at a time: a runner that still says yes to one of these looks at nothing. */
+/** Creates corrupted copies of a case, each with one wrong expectation, to check that the runner detects them. */
 import type { Case, Json, JsonObject } from './case.ts'
 import { isObject } from './matchers.ts'
 
 export interface Corruption {
-  /** What was spoilt, such as `json.detail`. */
+  /** The corrupted place, such as `json.detail`. */
   label: string
   spoilt: Case
 }
@@ -35,7 +35,7 @@ export function corruptions(good: Case): Corruption[] {
 
 type Spoilt = [label: string, value: Json]
 
-/** Every way in which one place of a value can be wrong. */
+/** Returns copies of a value with one wrong place each. */
 function spoils(value: Json | undefined, where: string): Spoilt[] {
   if (value === undefined) return []
   if (Array.isArray(value)) return spoiltArray(value, where)
@@ -43,7 +43,7 @@ function spoils(value: Json | undefined, where: string): Spoilt[] {
   if ('$jwt' in value) return spoiltToken(value.$jwt as JsonObject, where)
   if ('$now' in value) return [[where, { $now: Number(value.$now) + 100 }]]
   if ('$re' in value) return [[where, { $re: '^no such text$' }]]
-  // Nothing is known of the value but what it is not.
+  // Any other value matches.
   if ('$not' in value || '$any' in value) return [[where, 'no such text']]
   return spoiltObject(value, where)
 }
@@ -91,7 +91,7 @@ function spoiltToken(token: JsonObject, where: string): Spoilt[] {
   return parts
 }
 
-/** Another value of the same type, or the same value of another type where there is but one. */
+/** Another value of the same type; for null, which has none, a string. */
 function other(value: null | boolean | number | string): Json {
   if (value === null) return 'null'
   if (typeof value === 'boolean') return !value

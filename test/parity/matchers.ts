@@ -1,37 +1,37 @@
 /**
- * Compares what was expected with what there is, and says each difference.
+ * Compares expected with actual values and returns the differences.
  *
- * JSON is compared exactly: same keys, same types. In the place of a value may stand `{"$re": pattern}`,
- * `{"$any": true}`, `{"$not": value}`, `{"$now": seconds}` or `{"$jwt": {…}}`.
+ * JSON must have the same keys and types. An expected value can be a matcher: `{"$re": pattern}`, `{"$any": true}`,
+ * `{"$not": value}`, `{"$now": seconds}` or `{"$jwt": {…}}`.
  */
 import { claimsOf, headerOf, signatureOf } from '../support/tokens.ts'
 import type { Json, JsonObject } from './case.ts'
 
 export interface Moment {
-  /** When the request was sent, in seconds. */
+  /** The time of the request, in seconds. */
   now: number
   signingKey: string
 }
 
 interface ExpectedToken {
-  /** The claims in this very order. */
+  /** The names of all claims in order. */
   keys?: string[]
-  /** `exp` less `iat`. */
+  /** `exp` minus `iat`, in seconds. */
   lifetime?: number
   header?: Json
-  /** Some of the claims. */
+  /** Expected claims; others are ignored. */
   claims?: JsonObject
 }
 
-/** Clocks may tick, and a slow machine may be late. */
+/** In seconds, for slow machines. */
 const NOW_TOLERANCE = 3
-/** `exp` counts from the making of the refresh token, `iat` from that of the access token. */
+/** In seconds: `exp` is relative to the issue of the refresh token, `iat` to that of the access token. */
 const LIFETIME_TOLERANCE = 1
 
 export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** @param where names the place in the differences, such as `json.detail` */
+/** Returns the differences. @param where the place in the messages, such as `json.detail` */
 export function differences(expected: Json, actual: Json | undefined, where: string, moment: Moment): string[] {
   const matcher = matcherOf(expected)
   if (matcher) return matcher(actual, where, moment)
@@ -89,14 +89,14 @@ function inToken(expected: ExpectedToken, actual: Json | undefined, where: strin
   return found
 }
 
-/** The recordings do not ask for it, but a token that nobody can check is worth nothing. */
+/** Verifies the signature, which the recordings do not check. */
 function signatureFaults(token: string, { alg }: JsonObject, where: string, { signingKey }: Moment): string[] {
   const end = token.lastIndexOf('.')
   const good = signatureOf(token.slice(0, end), String(alg), signingKey)
   return good === token.slice(end + 1) ? [] : [`${where}: the signature does not hold`]
 }
 
-/** A header is compared with the order of its keys, which SimpleJWT sorts. */
+/** Compares a header including the order of its keys, which SimpleJWT sorts. */
 function inOrder(expected: Json, actual: JsonObject, where: string, moment: Moment): string[] {
   const found = differences(expected, actual, where, moment)
   if (found.length > 0 || JSON.stringify(expected) === JSON.stringify(actual)) return found

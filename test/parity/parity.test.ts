@@ -1,4 +1,4 @@
-/** The recorded cases against Latchkey, on each database. */
+/** Runs the recorded cases against Latchkey on each database. */
 import t from 'tap'
 import { onEachDatabase, type Scope, type TestWorld } from '../support/build.ts'
 import { type Case, groupOf, readCases } from './case.ts'
@@ -6,7 +6,7 @@ import { type Corruption, corruptions } from './corrupt.ts'
 import { act, judge, type Outcome } from './runner.ts'
 import { makeFixture, openTarget } from './target.ts'
 
-/** The groups of which every case must hold by now. The others are run too, and what holds of them is told. */
+/** The groups of which all cases must pass. The others are run too, and their results only reported. */
 const DUE = [
   'obtain',
   'refresh',
@@ -25,7 +25,7 @@ const DUE = [
   'users'
 ]
 
-/** Cases that are answered differently on purpose; test/security/email-links.test.ts has tests of the answers. */
+/** Cases with intentionally different responses, which test/security/email-links.test.ts tests. */
 const DIFFERENT: Record<string, string> = {
   'users.reset_confirm_bad_uid': 'the original reveals which user ids exist',
   'users.activation_of_active_user': 'a token of a password reset is invalid for an activation'
@@ -36,7 +36,7 @@ const CASES = RECORDED.filter(({ name }) => !(name in DIFFERENT))
 const GROUPS = [...new Set(CASES.map(groupOf))]
 const casesOf = (group: string) => CASES.filter((recorded) => groupOf(recorded) === group)
 
-// By itself, without tap's settings, a file has but half a minute.
+// A file that is run without tap's settings has a timeout of 30 s.
 t.setTimeout(300_000)
 
 interface Result {
@@ -45,7 +45,7 @@ interface Result {
   outcome?: Outcome
 }
 
-t.test('every group that is due has cases', async (t) => {
+t.test('every required group has cases', async (t) => {
   for (const group of DUE) t.ok(casesOf(group).length, group)
 })
 
@@ -63,34 +63,34 @@ onEachDatabase(t, async (t, world) => {
     })
   }
 
-  t.test('cases that differ on purpose differ', async (t) => {
+  t.test('cases with intentionally different responses differ from the recordings', async (t) => {
     const different = RECORDED.filter(({ name }) => name in DIFFERENT)
     t.equal(different.length, Object.keys(DIFFERENT).length)
     for (const { recorded, faults } of await runAll(different)) t.ok(faults.length > 0, recorded.name)
   })
 
   for (const group of GROUPS.filter((name) => !DUE.includes(name))) {
-    t.test(`${group}, which is not due yet`, async (t) => {
+    t.test(`${group} (not required yet)`, async (t) => {
       const results = await runAll(casesOf(group))
       const held = results.filter(({ faults }) => faults.length === 0)
       for (const { recorded, faults } of results) {
         t.comment(
-          faults.length === 0 ? `holds: ${recorded.name}` : `does not hold yet: ${recorded.name}: ${brief(faults)}`
+          faults.length === 0 ? `passes: ${recorded.name}` : `does not pass yet: ${recorded.name}: ${brief(faults)}`
         )
       }
-      t.plan(0, `not due yet: ${held.length} of ${results.length} hold`)
+      t.plan(0, `not required yet: ${held.length} of ${results.length} pass`)
     })
   }
 
-  t.test('the runner tells a corrupted case from a good one', async (t) => {
-    t.not(good.length, 0, 'there are good cases to corrupt')
+  t.test('the runner detects every corruption of every passing case', async (t) => {
+    t.not(good.length, 0, 'some cases pass')
     for (const { recorded, outcome } of good) {
       const missed = corruptions(recorded).filter(({ spoilt }) => judge(spoilt, outcome as Outcome).length === 0)
       t.strictSame(namesOf(missed), [], recorded.name)
     }
   })
 
-  t.test('a corrupted case fails when it is run from its beginning, too', async (t) => {
+  t.test('corrupted cases also fail in a complete run', async (t) => {
     const recorded = CASES.find(({ name }) => name === 'refresh.rotation_returns_both') as Case
     const kinds = ['status', 'json without access', 'json.access: lifetime', 'json.refresh: user_id', 'key_order']
     const rows = Object.keys(recorded.db_expect ?? {}).map((sql) => `${sql}[0][0]`)
@@ -107,7 +107,7 @@ onEachDatabase(t, async (t, world) => {
 const brief = ([first = '']: string[]) => first.replace(/\s+/g, ' ').slice(0, 160)
 const namesOf = (found: Corruption[]) => found.map(({ label }) => label)
 
-/** More than cores, since a case mostly waits for its database. */
+/** More than cores, because a case mostly waits for its database. */
 const LANES = 6
 
 async function inLanes<Item, Result>(items: Item[], work: (item: Item) => Promise<Result>): Promise<Result[]> {
@@ -120,7 +120,7 @@ async function inLanes<Item, Result>(items: Item[], work: (item: Item) => Promis
   return results
 }
 
-/** On an app and a database that are gone when it returns. */
+/** Runs a case on a new app and database, which are deleted afterwards. */
 async function run(recorded: Case, world: TestWorld, fixture: string): Promise<Result> {
   const endings: (() => unknown)[] = []
   const scope: Scope = { teardown: (work) => void endings.unshift(work) }

@@ -1,4 +1,4 @@
-/** The routes besides Latchkey's own that the cases ask for. */
+/** The routes of the recorded project that are not part of Latchkey. */
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { paginateByNumber, paginateByOffset } from '../../src/drf/pagination.ts'
 import { drfScope } from '../../src/drf/view.ts'
@@ -35,7 +35,7 @@ const GUARDED: Record<string, Guard> = {
   deny: guard(() => false, { message: 'Custom denied.' })
 }
 
-/** Who may come in by which schemes, tried in this order. */
+/** The authentication schemes of routes with `isAuthenticated`, in the order in which they are tried. */
 const SCHEMES: Record<string, Scheme[]> = {
   'no-authenticators': [],
   basic: ['basic'],
@@ -45,13 +45,13 @@ const SCHEMES: Record<string, Scheme[]> = {
   'jwt-session': ['jwt', 'session']
 }
 
-/** Paths that another app answers on the same database, which differs in its settings. */
+/** Paths that are sent to another app on the same database with other settings. */
 export const ELSEWHERE: Record<string, { settings: LatchkeyOptions; path: string }> = {
   '/probe/stateless/': { settings: { stateless: true }, path: '/probe/auth/' },
   '/api/throttled-token/': { settings: {}, path: '/throttled/token/' }
 }
 
-/** Answers GET and POST under `/probe/` with who is calling. */
+/** Adds guarded routes under `/probe/` that return the user for GET and POST. */
 export async function addProbes(app: FastifyInstance): Promise<void> {
   await addGroups(app)
   await app.register(accountRoutes, { prefix: '/auth' })
@@ -72,7 +72,7 @@ export async function addProbes(app: FastifyInstance): Promise<void> {
   })
 }
 
-/** Answers under `/r/` with groups. */
+/** Adds routes of groups under `/r/` with different permissions and pagination. */
 async function addGroups(app: FastifyInstance): Promise<void> {
   await app.register(async (scope) => {
     drfScope(scope)

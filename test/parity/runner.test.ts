@@ -1,5 +1,5 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: the cases' own placeholders
-/** The runner against an app that is made up, so that nothing but the runner can be at fault. */
+/** The runner with a fake app, so that only the runner is tested. */
 import t from 'tap'
 import { SIGNING_KEY } from '../support/settings.ts'
 import { claimsOf, mint, secondsNow } from '../support/tokens.ts'
@@ -13,7 +13,7 @@ interface Fake extends Target {
   changes: Change[]
 }
 
-/** Answers every request with its number, a token and what was sent. */
+/** A target that records requests and changes. @param answer replaces parts of its constant response */
 function fakeTarget(answer: Partial<Answer> = {}): Fake {
   const sent: HttpRequest[] = []
   const changes: Change[] = []
@@ -72,7 +72,7 @@ const GOOD: Case = {
   },
   mails: 1
 }
-t.test('a good case holds, and its steps have been taken', async (t) => {
+t.test('a correct case passes, and its steps are executed', async (t) => {
   const target = fakeTarget()
 
   t.strictSame(await runCase(GOOD, target), [])
@@ -82,13 +82,13 @@ t.test('a good case holds, and its steps have been taken', async (t) => {
   t.strictSame(target.changes, [{ op: 'set_password', username: 'alice', password: 's3cret-Pass!' }])
 })
 
-t.test('the runner tells a corrupted case from a good one', async (t) => {
+t.test('the runner detects every corruption of a case', async (t) => {
   const found = corruptions(GOOD)
 
   for (const { label, spoilt } of found) t.not((await runCase(spoilt, fakeTarget())).length, 0, label)
 
   const labels = found.map(({ label }) => label)
-  t.equal(new Set(labels).size, labels.length, 'each in its own way')
+  t.equal(new Set(labels).size, labels.length, 'labels are unique')
   for (const label of ['status', 'json.detail', 'header www-authenticate', 'header allow', 'key_order', 'mails']) {
     t.ok(labels.includes(label), label)
   }
@@ -97,7 +97,7 @@ t.test('the runner tells a corrupted case from a good one', async (t) => {
   }
 })
 
-t.test('another answer than the recorded one fails the case', async (t) => {
+t.test('a response that differs from the recorded one fails the case', async (t) => {
   const answers: Partial<Answer>[] = [
     { status: 200 },
     { body: '' },
@@ -113,7 +113,7 @@ t.test('another answer than the recorded one fails the case', async (t) => {
   for (const answer of answers) t.not((await runCase(good, fakeTarget(answer))).length, 0, JSON.stringify(answer))
 })
 
-t.test('a setup that goes wrong fails the case, whatever follows', async (t) => {
+t.test('a failed setup step fails the case, or throws if it saves variables', async (t) => {
   const request = { method: 'GET', path: '/' }
   const expect = { status: 401 }
   t.strictSame(await runCase({ name: 'x', request, expect }, fakeTarget()), [])
@@ -128,19 +128,19 @@ t.test('a setup that goes wrong fails the case, whatever follows', async (t) => 
   await t.rejects(runCase(unknown, fakeTarget()), /the case has saved no nobody/)
 })
 
-t.test('mails that nobody counts are not taken for the right number', async (t) => {
+t.test('an unknown number of emails fails the case', async (t) => {
   const recorded: Case = { name: 'x', request: { method: 'GET', path: '/' }, expect: { status: 401 }, mails: 0 }
   t.match(await runCase(recorded, { ...fakeTarget(), mails: () => undefined }), [/nobody counts them/])
 })
 
-t.test('variables keep their type where they stand alone, and times are told in what is sent', async (t) => {
+t.test('variables keep their type if they are the whole value, and $now becomes a time in requests', async (t) => {
   t.strictSame(fillIn({ a: '${n}', b: ['x${n}y'], c: '^[0-9]{3}$' }, { n: 5 }), { a: 5, b: ['x5y'], c: '^[0-9]{3}$' })
   t.strictSame(tellTime({ exp: { $now: -5 }, deep: [{ $now: 1 }], x: null }, 100), { exp: 95, deep: [101], x: null })
   t.equal(at({ a: [{ b: null }] }, '/a/0/b'), null)
   t.strictSame(claimsOf(mint({ omit: ['jti', 'exp', 'iat'] })), { token_type: 'refresh', user_id: '1' })
 })
 
-t.test('every recorded case can be corrupted, and names itself once', async (t) => {
+t.test('all recorded cases can be corrupted and have unique names', async (t) => {
   const cases = readCases()
   t.equal(cases.length, 198)
   t.equal(new Set(cases.map(({ name }) => name)).size, cases.length)

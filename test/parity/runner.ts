@@ -1,4 +1,4 @@
-/** Runs one case against anything that answers, and judges what came of it. */
+/** Runs a case against a target and compares the outcome with the recording. */
 import { claimsOf, mint, secondsNow } from '../support/tokens.ts'
 import type { Case, Change, Expectation, HttpRequest, HttpStep, Json, Minted, Rows, Step } from './case.ts'
 import { differences, isObject, type Moment } from './matchers.ts'
@@ -6,38 +6,38 @@ import { at, fillIn, tellTime, type Variables } from './variables.ts'
 
 export interface Answer {
   status: number
-  /** Names in lower case. */
+  /** By lower-case name. */
   headers: Record<string, Json | undefined>
   body: string
 }
 
-/** What a case is run against: an app and its database, or a fake of both. */
+/** An app with its database, or a fake of both. */
 export interface Target {
   signingKey: string
   send(request: HttpRequest): Promise<Answer>
   change(change: Change): Promise<void>
   query(sql: string): Promise<Rows>
-  /** The number of mails sent so far; undefined if nobody counts them. */
+  /** The number of emails sent so far; undefined if they are not counted. */
   mails(): number | undefined | Promise<number>
-  /** A link to reset a password, as its two parts. */
+  /** The parts of a password reset link. */
   resetToken(username: string): Promise<{ uid: string; tok: string }>
 }
 
-/** All that is left of a run when it is over, for `judge`. */
+/** The result of a run, for `judge`. */
 export interface Outcome {
   answer: Answer
   rows: Record<string, Rows>
   mails: number | undefined
   variables: Variables
   moment: Moment
-  /** What went otherwise than expected before the request that the case is about. */
+  /** The differences in the steps before the request of the case. */
   setupFaults: string[]
 }
 
 const PASSWORD = 's3cret-Pass!'
 const WRONG_KEY = 'wrong-secret-key-9876543210-zyxwvutsrqponmlkjihgfedcba'
 
-/** @returns what differs from the recording; nothing if the case holds */
+/** Runs a case. @returns the differences from the recording; empty if the case passes */
 export async function runCase(recorded: Case, target: Target): Promise<string[]> {
   return judge(recorded, await act(recorded, target))
 }
@@ -63,7 +63,7 @@ export async function act(recorded: Case, target: Target): Promise<Outcome> {
   }
 }
 
-/** Pure, so that one run can be judged by many expectations. */
+/** Returns the differences. A pure function, so that one run can be compared with many expectations. */
 export function judge(recorded: Case, outcome: Outcome): string[] {
   const { answer, variables, moment } = outcome
   return [
@@ -109,7 +109,7 @@ function parsed(body: string): Json | undefined {
   }
 }
 
-/** Takes one step of a case's setup, saving variables. */
+/** Executes one step of a case's setup and saves its variables. */
 async function take(step: Step, target: Target, variables: Variables): Promise<string[]> {
   if ('http' in step) return call(step, target, variables)
   if ('mint' in step) {
@@ -128,7 +128,7 @@ async function call(step: HttpStep, target: Target, variables: Variables): Promi
   const moment = { now: secondsNow(), signingKey: target.signingKey }
   const answer = await target.send(fillIn(step.http, variables))
   const faults = inAnswer(fillIn(step.expect ?? { status: 200 }, variables), answer, moment)
-  // Without what it should have saved, the case cannot go on.
+  // The case cannot continue without the variables of this step.
   if (faults.length > 0 && step.save) throw new Error(faults.join('\n'))
   if (step.save) save(parsed(answer.body) ?? null, step.save, variables)
   return faults

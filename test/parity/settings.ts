@@ -1,15 +1,15 @@
-/** A case's configuration, in Latchkey's words. */
+/** Converts the configuration of a case to Latchkey's settings. */
 import type { LatchkeyOptions } from '../../src/index.ts'
 import type { Config, Json } from './case.ts'
 
-/** SimpleJWT's defaults, where Latchkey's own are stricter. */
+/** SimpleJWT's defaults where Latchkey's are stricter. */
 const SIMPLEJWT_DEFAULTS: LatchkeyOptions = {
   rotateRefreshTokens: false,
   blacklistAfterRotation: false,
   stateless: false
 }
 
-/** @throws for a setting that Latchkey does not have yet */
+/** @throws {Error} for a setting that Latchkey does not have */
 export function settingsOf({ blacklist_app = true, simple_jwt = {}, backends, djoser }: Config = {}): LatchkeyOptions {
   const settings: Record<string, unknown> = {
     ...SIMPLEJWT_DEFAULTS,
@@ -33,11 +33,11 @@ function djoserSetting(name: string): string {
   return ours
 }
 
-/** `ACCESS_TOKEN_LIFETIME` is `accessTokenLifetime`. */
+/** Converts `ACCESS_TOKEN_LIFETIME` to `accessTokenLifetime`. */
 const camelCase = (name: string) => name.toLowerCase().replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase())
 
 const translated = (name: string, value: Json) =>
   name === 'AUTH_TOKEN_CLASSES' ? (value as string[]).map(lastPart) : value
 
-/** The class of a dotted path. */
+/** The class name of a dotted path. */
 const lastPart = (path: string) => path.slice(path.lastIndexOf('.') + 1)

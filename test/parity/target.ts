@@ -1,4 +1,4 @@
-/** An app on a database of its own with the recordings' four users, for one case. */
+/** Creates an app for a case, on a copy of a database with the four users of the recordings. */
 import { createHash, createHmac } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, InjectOptions } from 'fastify'
@@ -14,7 +14,7 @@ import { addProbes, ELSEWHERE } from './probes.ts'
 import type { Answer, Target } from './runner.ts'
 import { settingsOf } from './settings.ts'
 
-/** Their ids are 1, 2, 3 and 4. */
+/** With the ids 1 to 4. */
 const USERS = [
   { username: 'alice' },
   { username: 'ina', isActive: false },
@@ -22,7 +22,7 @@ const USERS = [
   { username: 'root', isStaff: true, isSuperuser: true }
 ]
 
-/** @returns the URL of a database with the users, for each case to have a copy of */
+/** Creates the database that is copied for each case. @returns its URL */
 export async function makeFixture(scope: Scope, world: TestWorld): Promise<string> {
   const databaseUrl = await world.databaseUrl(scope)
   const app = await world.build(scope, { databaseUrl })
@@ -37,7 +37,7 @@ export async function makeFixture(scope: Scope, world: TestWorld): Promise<strin
 let count = 0
 let started: Promise<Postbox> | undefined
 
-/** One for all cases, which tell their mails apart by the sender. */
+/** The SMTP server of all cases, which distinguish their emails by the sender. */
 function postbox(): Promise<Postbox> {
   started ??= startSmtp(tap)
   return started
@@ -51,7 +51,7 @@ export async function openTarget(scope: Scope, world: TestWorld, fixture: string
   const app = await world.build(scope, settings, addProbes)
   const others = new Map<string, FastifyInstance>()
 
-  /** The app for a path, made when it is first asked for. */
+  /** Returns the app for a path, and creates it on first use. */
   async function appFor(path: string): Promise<FastifyInstance> {
     const elsewhere = ELSEWHERE[path]
     if (!elsewhere) return app
@@ -69,7 +69,7 @@ export async function openTarget(scope: Scope, world: TestWorld, fixture: string
     change: async (change) => void (await makeChange(app, change)),
     query: (sql) => rowsOf(app, sql),
     mails: async () => {
-      // They are sent behind the answer.
+      // Emails are sent after the response.
       await sleep(200)
       return smtp.mails.filter(({ from }) => from === mailFrom).length
     },
@@ -86,7 +86,7 @@ async function send(app: FastifyInstance, request: HttpRequest): Promise<Answer>
   return { status: statusCode, headers: headers as Record<string, Json | undefined>, body }
 }
 
-/** `testserver` is the recordings' own host, and stands in their links. */
+/** Sets the recorded host `testserver`, which is part of recorded links. */
 function withBody(request: HttpRequest): Pick<InjectOptions, 'headers' | 'payload'> {
   const headers: Record<string, string> = { host: 'testserver', ...request.headers }
   if (request.form) {
@@ -102,7 +102,7 @@ function withBody(request: HttpRequest): Pick<InjectOptions, 'headers' | 'payloa
 const EPOCH = Date.UTC(2001, 0, 1) / 1000
 const SALT = 'django.contrib.auth.tokens.PasswordResetTokenGenerator'
 
-/** Django's password reset token, made by hand; SimpleJWT signs with the same secret unless told otherwise. */
+/** Computes Django's password reset token; its secret is also SimpleJWT's default signing key. */
 async function resetToken(app: FastifyInstance, username: string): Promise<{ uid: string; tok: string }> {
   const [row] = await rowsOf(
     app,

@@ -1,11 +1,11 @@
-/** `${x}` and `{"$now": n}`: what stands in a case for values that only its run knows. */
+/** Placeholders `${x}` and `{"$now": n}` of values that are only known during a run. */
 
 import type { Json } from './case.ts'
 import { isObject } from './matchers.ts'
 
 export type Variables = Record<string, Json>
 
-/** Puts the variables in. A text that is nothing but `${x}` becomes the value itself, whatever its type. */
+/** Replaces variables. A string that consists of `${x}` becomes the value with its type. */
 export function fillIn<Value>(value: Value, variables: Variables): Value {
   return filled(value as Json, variables) as Value
 }
@@ -29,7 +29,7 @@ function saved(name: string, variables: Variables): Json {
   return value
 }
 
-/** In what is sent, `{"$now": n}` is the time in n seconds from now. In what is expected it is a matcher. */
+/** Replaces `{"$now": n}` in a request by the time n seconds from now. In expectations it is a matcher. */
 export function tellTime(value: Json, now: number): Json {
   if (Array.isArray(value)) return value.map((item) => tellTime(item, now))
   if (!isObject(value)) return value
@@ -37,7 +37,7 @@ export function tellTime(value: Json, now: number): Json {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, tellTime(item, now)]))
 }
 
-/** What stands at a JSON pointer such as `/results/0/id`. */
+/** Returns the value at a JSON pointer such as `/results/0/id`. @throws {Error} if there is none */
 export function at(document: Json, pointer: string): Json {
   let value: Json | undefined = document
   for (const key of pointer.split('/').slice(1)) {
