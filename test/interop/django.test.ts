@@ -1,4 +1,4 @@
-/** Django and Latchkey on one database, first one of them and then the other: the same users, hashes, times and tokens. */
+/** A real Django and Latchkey on the same database: users, hashes, times and tokens are valid in both. */
 import t, { type Test } from 'tap'
 import { migrate } from '../../src/database/migrate.ts'
 import { HASHERS } from '../../src/settings/schema.ts'
@@ -7,7 +7,7 @@ import { addUser, obtainPair, type Pair, refreshWith } from '../support/journeys
 import { claimsOf, jtiOf } from '../support/tokens.ts'
 import { type Django, missing, startDjango } from './django.ts'
 
-/** Each of Django's hashers, with a password and a name in more than ASCII. */
+/** Not only ASCII, like the names of the users, of which there is one for each of Django's hashers. */
 const PASSWORD = 'correct horse ünd bättery'
 const USERS_OF_DJANGO = `
 from django.contrib.auth.hashers import get_hashers
@@ -73,7 +73,7 @@ const settingsFor = ({ databaseUrl }: Django) => ({
   bcryptRounds: 4
 })
 
-/** Alice joins with us, signs in twice, refreshes one token and takes back the other; then Django is asked about her. */
+/** Creates a user, logins, a refresh and a blacklisted token with Latchkey, and asserts that Django accepts them. */
 async function aliceIsTheSameToDjango(
   t: Test,
   django: Django,
@@ -103,7 +103,7 @@ async function aliceIsTheSameToDjango(
     const { iat, exp } = claimsOf(token)
     const [user, createdAt, expiresAt, text, blacklisted] = seen.outstanding[String(jtiOf(token))] ?? []
     t.strictSame([user, expiresAt, text, blacklisted], [alice.id, exp, token, name !== 'live'], name)
-    t.equal(Math.floor(createdAt ?? 0), iat, 'created when it was issued')
+    t.equal(Math.floor(createdAt ?? 0), iat, 'created_at is iat')
   }
 }
 
@@ -112,7 +112,7 @@ t.setTimeout(120_000)
 if (missing) t.plan(0, missing)
 else
   onEachDatabase(t, (t, world) => {
-    t.test('a database that Django made and used is adopted, and Django goes on with what we write', async (t) => {
+    t.test('Latchkey adopts a database of Django, and Django accepts the rows of Latchkey', async (t) => {
       const django = await startDjango(t, world)
       await django.manage(['migrate', '--verbosity=0'])
       const { users, tokens } = await django.ask<{ users: [string, number, string][]; tokens: Record<string, string> }>(
@@ -138,7 +138,7 @@ else
       t.match(await django.manage(['migrate', '--plan']), 'No planned migration operations')
     })
 
-    t.test('a database that we made and used is adopted by Django, and we go on with what it writes', async (t) => {
+    t.test('Django adopts a database of Latchkey, and Latchkey accepts the rows of Django', async (t) => {
       const django = await startDjango(t, world)
       const environment = { DJANGO_SUPERUSER_PASSWORD: PASSWORD }
       await migrate(django.databaseUrl)
@@ -154,7 +154,7 @@ else
       const root = await app.auth.users.authenticate('root', PASSWORD)
       t.match(root, { isSuperuser: true, isStaff: true, email: 'root@example.com' })
       t.ok(root && (await app.auth.permissions.hasPerm(root, 'auth.delete_user')))
-      t.ok((await app.auth.database.permission.count()) > 20, 'Django has filled in its permissions')
+      t.ok((await app.auth.database.permission.count()) > 20, 'Django has created its permissions')
       t.strictSame(await migrate(django.databaseUrl), [])
     })
   })

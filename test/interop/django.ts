@@ -1,4 +1,4 @@
-/** A real Django, where one is installed: `PEER` names the folder with its `manage`. */
+/** A real Django project, if one is installed. `PEER` names the folder with its `manage`. */
 import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { existsSync, rmSync } from 'node:fs'
@@ -8,22 +8,22 @@ import { SIGNING_KEY } from '../support/settings.ts'
 
 const { PEER, PEER_ROOT = '' } = process.env
 
-/** Why there is no Django to test with, if there is none. */
+/** The reason why there is no Django, or undefined if there is one. */
 export const missing = PEER ? undefined : 'no Django to test with: PEER names no folder with its `manage`'
 
 export interface Django {
-  /** The database's URL, for us. */
+  /** The URL of the database for Latchkey. */
   databaseUrl: string
-  /** Runs a command of manage.py. @throws with what it printed, if it fails */
+  /** Runs a command of manage.py. @throws {Error} with the output, if it fails */
   manage(args: string[], env?: NodeJS.ProcessEnv): Promise<string>
-  /** Runs Python in Django's shell, which sees `given` and sets `answer`. */
+  /** Runs Python code in Django's shell. @param code reads `given` and sets `answer` */
   ask<Answer>(code: string, given?: object): Promise<Answer>
 }
 
-/** A Django on an empty database, with our signing key. */
+/** Configures Django for an empty database and the signing key of the tests. */
 export async function startDjango(scope: Scope, { provider, emptyDatabaseUrl }: TestWorld): Promise<Django> {
   const databaseUrl = provider === 'sqlite' ? fileFor(scope) : await emptyDatabaseUrl(scope)
-  // Django may live in a root folder of its own, and sees the file where that folder is `/`.
+  // Django may run in a chroot, in which paths are relative to `PEER_ROOT`.
   const database = databaseUrl.replace(`file:${PEER_ROOT}`, '')
   const manage = (args: string[], env: NodeJS.ProcessEnv = {}) =>
     run(join(PEER ?? '', 'manage'), args, { ...process.env, PEER_DB: database, PEER_KEY: SIGNING_KEY, ...env })

@@ -1,4 +1,4 @@
-/** One browser at Django and at Latchkey: who has signed in at one of them is signed in at the other. */
+/** Browser sessions shared by a real Django and Latchkey. */
 import t from 'tap'
 import { masked, unmasked } from '../../src/authentication/csrf.ts'
 import { openBrowser } from '../support/browser.ts'
@@ -46,7 +46,7 @@ t.setTimeout(120_000)
 if (missing) t.plan(0, missing)
 else
   onEachDatabase(t, (t, world) => {
-    t.test('sessions and CSRF tokens of either are good at the other', async (t) => {
+    t.test('sessions and CSRF tokens of Django and Latchkey are valid in both', async (t) => {
       const django = await startDjango(t, world)
       await django.manage(['migrate', '--verbosity=0'])
       const { id, key } = await django.ask<{ id: number; key: string }>(SIGN_IN_AT_DJANGO, { password: PASSWORD })
@@ -62,7 +62,7 @@ else
       await ours.signIn()
       const maria = await app.auth.users.get('id', id)
       const session = (await app.auth.browserSessions.find(key))?.session
-      if (!maria || !session) throw new Error('nobody is signed in')
+      if (!maria || !session) throw new Error('no session')
       const renewed = await app.auth.browserSessions.renew(session, maria)
       const keys = [ours.cookies.get('sessionid'), renewed.key, key]
       const seen = await django.ask<[string, unknown, number][]>(SEE_AT_DJANGO, { keys })
