@@ -1,4 +1,4 @@
-/** The machine's own Chromium, and the example app as its README starts it. */
+/** Starts the installed Chromium, and the example app as in its README. */
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -6,7 +6,7 @@ import { type Browser, chromium } from 'playwright-core'
 import type { Test } from 'tap'
 import { emptyFolder, gather } from '../cli/command-line.ts'
 
-/** Nothing of what a browser asks its maker. */
+/** Disables the background requests of the browser. */
 const QUIET = [
   ...['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
   ...['--disable-component-update', '--disable-sync']
@@ -15,13 +15,13 @@ const executablePath = [process.env.CHROMIUM ?? '', '/usr/bin/chromium', '/usr/b
   existsSync(path)
 )
 
-/** Why the tests in a browser cannot run, or false if they can. */
+/** The reason why tests in a browser cannot run, or false if they can. */
 export const missing: string | false = executablePath
   ? false
-  : 'there is no /usr/bin/chromium; CHROMIUM can name another (Debian: apt-get install chromium)'
+  : '/usr/bin/chromium does not exist; CHROMIUM can name another path (Debian: apt-get install chromium)'
 
 export async function openBrowser(t: Test): Promise<Browser> {
-  // Chromium's sandbox is not for root.
+  // Chromium's sandbox does not work for root.
   const chromiumSandbox = process.getuid?.() !== 0
   const browser = await chromium.launch({ executablePath: `${executablePath}`, args: QUIET, chromiumSandbox })
   t.teardown(() => browser.close())
@@ -33,7 +33,7 @@ export interface Example {
   api: string
 }
 
-/** Starts `examples/spa/server.mjs` on any ports, with a database of its own. */
+/** Starts `examples/spa/server.mjs` on free ports with a new database. */
 export async function startExample(t: Test, mode: 'token' | 'cookie'): Promise<Example> {
   const server = fileURLToPath(new URL('../../examples/spa/server.mjs', import.meta.url))
   const env = { PATH: process.env.PATH ?? '', PAGE_PORT: '0', API_PORT: '0', MODE: mode }

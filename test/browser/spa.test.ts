@@ -1,4 +1,4 @@
-/** The example app in a real browser: the page is on one origin, the API on another. */
+/** The example app in a real browser, with page and API on different origins. */
 import type { BrowserContext, Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { SLOWLY } from '../cli/command-line.ts'
@@ -8,18 +8,18 @@ t.setTimeout(SLOWLY)
 
 interface Visit {
   context: BrowserContext
-  /** Loads the page in another tab. */
+  /** Loads the page in a new tab. */
   open(): Promise<Page>
   /** The requests to the API so far, such as `POST token/refresh/`. */
   requests: string[]
-  /** What pages complain of: uncaught errors, and what their policy forbids. */
+  /** Uncaught errors and violations of the Content-Security-Policy. */
   complaints: string[]
 }
 
 t.test('the example app', { skip: missing }, async (t) => {
   const browser = await openBrowser(t)
   for (const mode of ['token', 'cookie'] as const) {
-    t.test(`in ${mode} mode`, async (t) => {
+    t.test(`${mode} mode`, async (t) => {
       const example = await startExample(t, mode)
       const context = await browser.newContext()
       t.teardown(() => context.close())
@@ -61,7 +61,7 @@ async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise
   const refreshes = () => requests.filter((line) => line === 'POST token/refresh/').length
   const one = await open()
 
-  await t.test('who is refused is told why, and who signs in sees their logins', async (t) => {
+  await t.test('a failed login shows the reason, and a successful one the list of sessions', async (t) => {
     await signIn(one, 'wrong')
     await said(one, 'No active account found with the given credentials')
     await signIn(one, 's3cret-Pass!')
@@ -75,7 +75,7 @@ async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise
     t.strictSame(complaints, [])
   })
 
-  await t.test('who they are outlives the page, and scripts see of it what they may', async (t) => {
+  await t.test('the login survives a reload, and in cookie mode scripts cannot read the refresh token', async (t) => {
     await one.reload()
     await signedIn(one)
     const kept = await one.evaluate('JSON.stringify({ ...localStorage }) + document.cookie')
@@ -87,17 +87,17 @@ async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise
   })
 
   const other = await open()
-  await t.test('of two tabs whose tokens have expired, both go on', async (t) => {
+  await t.test('two tabs with expired tokens both continue', async (t) => {
     await signedIn(other)
     const later = Date.now() + 600_000
     for (const page of [one, other]) await page.clock.setFixedTime(later)
     const before = refreshes()
     await Promise.all([call(one), call(other)])
     for (const page of [one, other]) await said(page, 'This is a protected view.')
-    t.equal(refreshes() - before, mode === 'token' ? 1 : 2, 'with tokens that they share, one refreshes for both')
+    t.equal(refreshes() - before, mode === 'token' ? 1 : 2, 'in token mode one refresh for both tabs')
   })
 
-  await t.test('without a network nobody is signed out', async () => {
+  await t.test('without network the user stays signed in', async () => {
     await context.setOffline(true)
     for (const page of [one, other]) await page.clock.setFixedTime(Date.now() + 1_200_000)
     await call(one)
@@ -107,7 +107,7 @@ async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise
     await said(one, 'This is a protected view.')
   })
 
-  await t.test('who signs out in one tab has done so in all, and for good', async (t) => {
+  await t.test('a logout in one tab applies to all tabs and deletes all tokens', async (t) => {
     await other.getByRole('button', { name: 'Sign out' }).click()
     await Promise.all([signedOut(one), signedOut(other)])
     await one.reload()
@@ -118,7 +118,7 @@ async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise
     t.strictSame(complaints, [])
   })
 
-  await t.test('who signs in in one tab has done so in all', async () => {
+  await t.test('a login in one tab applies to all tabs', async () => {
     await signIn(one, 's3cret-Pass!')
     await Promise.all([signedIn(one), signedIn(other)])
   })
