@@ -1,4 +1,4 @@
-/** Every refusal: its status, code, body and headers, as DRF and SimpleJWT have them. */
+/** Status, code, body and headers of the error classes, as in DRF and SimpleJWT. */
 import t from 'tap'
 import { DatabaseUnavailable } from '../src/database/errors.ts'
 import { UnsupportedContentEncoding } from '../src/drf/parsers.ts'
@@ -39,7 +39,7 @@ const WITH_DETAIL: [kind: Kind, statusCode: number, code: string, detail: string
   [NotAcceptable, 406, 'not_acceptable', 'Could not satisfy the request Accept header.']
 ]
 
-t.test("a refusal has DRF's status, code and detail", async (t) => {
+t.test("errors have DRF's status, code and detail", async (t) => {
   for (const [Kind, statusCode, code, detail] of WITH_DETAIL) {
     const error = new Kind()
     t.match(error, { statusCode, code, message: detail, name: Kind.name })
@@ -49,7 +49,7 @@ t.test("a refusal has DRF's status, code and detail", async (t) => {
   }
 })
 
-t.test('a refusal may have a detail and a cause of its own', async (t) => {
+t.test('errors accept a custom detail and a cause', async (t) => {
   const cause = new Error('why')
   for (const [Kind] of WITH_DETAIL) {
     const error = new (Kind as new (detail: string, options: ErrorOptions) => errors.AuthError)('Mine.', { cause })
@@ -68,7 +68,7 @@ const WITH_CODE: [kind: Kind, code: string, detail: string][] = [
   [PasswordChanged, 'password_changed', "The user's password has been changed."]
 ]
 
-t.test("SimpleJWT's refusals are 401, and say their code in the body, after the detail", async (t) => {
+t.test("SimpleJWT's errors have status 401 and detail and code in the body", async (t) => {
   for (const [Kind, code, detail] of WITH_CODE) {
     const error = new Kind()
     t.match(error, { statusCode: 401, code, message: detail, name: Kind.name })
@@ -77,7 +77,7 @@ t.test("SimpleJWT's refusals are 401, and say their code in the body, after the 
   }
 })
 
-t.test('an invalid token can say more, and keeps its cause to itself', async (t) => {
+t.test('InvalidToken can have additional fields, and its cause is not in the body', async (t) => {
   const cause = new Error('secret')
   const error = new InvalidToken('Given token not valid', { messages: [{ token_type: 'access' }] }, { cause })
   t.equal(
@@ -87,7 +87,7 @@ t.test('an invalid token can say more, and keeps its cause to itself', async (t)
   t.equal(error.cause, cause)
 })
 
-t.test('bad input answers messages by field, or a list of them', async (t) => {
+t.test('ValidationError has messages by field or a list of messages', async (t) => {
   for (const messages of [{ username: ['This field is required.'] }, ['Not so.']]) {
     const error = new ValidationError(messages)
     t.match(error, { statusCode: 400, code: 'invalid', message: 'Invalid input.', name: 'ValidationError' })
@@ -95,7 +95,7 @@ t.test('bad input answers messages by field, or a list of them', async (t) => {
   }
 })
 
-t.test('a refusal names the method, the media type or the encoding that was not wanted', async (t) => {
+t.test('errors for method, media type and encoding name it', async (t) => {
   const refusals: [error: errors.AuthError, statusCode: number, code: string, detail: string][] = [
     [new MethodNotAllowed('PUT'), 405, 'method_not_allowed', 'Method "PUT" not allowed.'],
     [
@@ -117,7 +117,7 @@ t.test('a refusal names the method, the media type or the encoding that was not 
   }
 })
 
-t.test('who is throttled is told how many seconds to wait', async (t) => {
+t.test('Throttled has the waiting time in the detail and in Retry-After', async (t) => {
   const waits: [wait: number, text: string][] = [
     [0, '0 seconds'],
     [1, '1 second'],
@@ -133,7 +133,7 @@ t.test('who is throttled is told how many seconds to wait', async (t) => {
   t.equal(Throttled.detail, 'Request was throttled.')
 })
 
-t.test('what is down or full is a 503 that says when to try again', async (t) => {
+t.test('ServiceUnavailable and its subclasses are a 503 with Retry-After', async (t) => {
   const kinds: [kind: Kind, code: string][] = [
     [ServiceUnavailable, 'service_unavailable'],
     [DatabaseUnavailable, 'database_unavailable'],
@@ -148,7 +148,7 @@ t.test('what is down or full is a 503 that says when to try again', async (t) =>
   }
 })
 
-t.test('a new kind of refusal is three lines', async (t) => {
+t.test('subclasses define errors by status, code and detail', async (t) => {
   class Teapot extends AuthError {
     static override statusCode = 418
     static override code = 'teapot'
@@ -157,14 +157,14 @@ t.test('a new kind of refusal is three lines', async (t) => {
   t.match(new Teapot(), { statusCode: 418, code: 'teapot', name: 'Teapot', message: 'I am a teapot.' })
 })
 
-t.test('headers and bodies of two errors are two', async (t) => {
+t.test('errors do not share headers and bodies', async (t) => {
   const one = new NotAuthenticated()
   one.headers['www-authenticate'] = 'Bearer'
   t.strictSame(new NotAuthenticated().headers, {})
   t.not(one.body, new NotAuthenticated().body)
 })
 
-t.test('faults of the settings are told one a line, and are no answer to a request', async (t) => {
+t.test('ImproperlyConfigured has one line per error and is not an AuthError', async (t) => {
   const cause = new Error('why')
   const error = new ImproperlyConfigured(['PORT: no', 'HOST: no'], { cause })
   t.match(error, { name: 'ImproperlyConfigured', message: 'PORT: no\nHOST: no', faults: ['PORT: no', 'HOST: no'] })
@@ -173,7 +173,7 @@ t.test('faults of the settings are told one a line, and are no answer to a reque
   t.notOk('statusCode' in error)
 })
 
-t.test('every kind of error that is exported is in the tests above', async (t) => {
+t.test('the tests above cover all exported errors', async (t) => {
   const tested = [...WITH_DETAIL.map(([kind]) => kind), ...WITH_CODE.map(([kind]) => kind)].map(({ name }) => name)
   const others = [
     'ImproperlyConfigured',

@@ -1,4 +1,4 @@
-/** What Latchkey leaves alone in a host's app: hooks, routes, answers, parsers, options, and the environment. */
+/** Latchkey does not change a host's hooks, routes, responses, parsers, options or environment. */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +15,7 @@ import { CHEAP } from './support/settings.ts'
 
 const { databaseUrl } = worldOf('sqlite')
 
-/** An app of a host's own, closed after the test. */
+/** Creates the app of a host, which is closed after the test. */
 function hostApp(t: Test): FastifyInstance {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -28,7 +28,7 @@ const optionsFor = async (t: Test, options: LatchkeyOptions = {}): Promise<Latch
   databaseUrl: await databaseUrl(t)
 })
 
-t.test('the plugin adds no route, no hook that requests pass, and no error handler', async (t) => {
+t.test('the plugin adds no routes, request hooks or error handler', async (t) => {
   async function shapeOf(options?: LatchkeyOptions) {
     const app = hostApp(t)
     const { errorHandler } = app
@@ -40,7 +40,7 @@ t.test('the plugin adds no route, no hook that requests pass, and no error handl
   t.strictSame(await shapeOf(await optionsFor(t)), await shapeOf())
 })
 
-t.test('routes, hooks, errors and parsers of the host are as they were, the endpoints beside them', async (t) => {
+t.test('routes, hooks, errors and parsers of the host work unchanged beside authRoutes', async (t) => {
   async function answersOf(t: Test, withLatchkey: boolean) {
     const app = hostApp(t)
     const passed: string[] = []
@@ -79,7 +79,7 @@ t.test('routes, hooks, errors and parsers of the host are as they were, the endp
   t.strictSame(await answersOf(t, true), await answersOf(t, false))
 })
 
-t.test("a refusal of a guard is answered by the host's own error handler, if it has one", async (t) => {
+t.test("errors of guards are passed to the host's error handler", async (t) => {
   const app = hostApp(t)
   await app.register(latchkey, await optionsFor(t))
   app.setErrorHandler((error, _request, reply) => {
@@ -94,7 +94,7 @@ t.test("a refusal of a guard is answered by the host's own error handler, if it 
   t.strictSame(answer.json(), { oops: 'not_authenticated' })
 })
 
-t.test("`register`'s own options are no settings, and do no harm", async (t) => {
+t.test("register's own options, such as prefix, are not settings", async (t) => {
   const app = hostApp(t)
   const own = { prefix: '/unused', logLevel: 'warn', logSerializers: { user: String } } as object
   await app.register(latchkey, { ...(await optionsFor(t)), ...own })
@@ -106,7 +106,7 @@ t.test("`register`'s own options are no settings, and do no harm", async (t) => 
   t.strictSame(Object.keys(app.auth.settings).toSorted(), SETTING_NAMES.toSorted())
 })
 
-t.test('the options of the host stay as they are', async (t) => {
+t.test("the host's options are neither changed nor frozen", async (t) => {
   const options = await optionsFor(t, { passwordHashers: ['md5'], audience: ['web'] })
   const before = structuredClone(options)
   await hostApp(t).register(latchkey, options)
@@ -115,7 +115,7 @@ t.test('the options of the host stay as they are', async (t) => {
   t.notOk(Object.isFrozen(options) || Object.isFrozen(options.passwordHashers) || Object.isFrozen(options.audience))
 })
 
-t.test('nothing is read from the environment', async (t) => {
+t.test('the plugin does not read the environment or .env', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-host-'))
   const [home, before] = [process.cwd(), { ...process.env }]
   t.teardown(() => {
@@ -135,10 +135,10 @@ t.test('nothing is read from the environment', async (t) => {
 
   t.strictSame(app.auth.settings, loadSettings(options))
   t.equal(app.auth.settings.algorithm, 'HS256')
-  t.strictSame(readdirSync(folder), ['.env'], 'and nothing was made there')
+  t.strictSame(readdirSync(folder), ['.env'], 'no file is created')
 })
 
-t.test('faults of the settings reject the registration, all at once, before anything is made', async (t) => {
+t.test('invalid settings reject the registration, all at once and before any file is created', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-host-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const wrong = { databaseUrl: `file:${folder}/data/x.db`, signingKey: 'hunter2', port: 99_999, typo: 1 } as object
@@ -156,7 +156,7 @@ t.test('faults of the settings reject the registration, all at once, before anyt
   t.strictSame(readdirSync(folder), [])
 })
 
-t.test('a key is made once beside an embedded database, for the owner only, and is used again', async (t) => {
+t.test('a key is generated once beside an embedded database and reused, and a weak one is rejected', async (t) => {
   const { signingKey, ...options } = await optionsFor(t)
   const path = `${(options.databaseUrl as string).slice('file:'.length)}.key`
   async function start() {
@@ -174,17 +174,17 @@ t.test('a key is made once beside an embedded database, for the owner only, and 
   t.equal((await other.inject({ url: '/api/protected/', headers: bearer(access) })).statusCode, 200)
   t.equal(readFileSync(path, 'utf8'), key)
   writeFileSync(path, 'hunter2')
-  await t.rejects(Promise.resolve(start()), ImproperlyConfigured, 'a weak one is not')
+  await t.rejects(Promise.resolve(start()), ImproperlyConfigured, 'weak key')
 })
 
-t.test('an app takes Latchkey once', async (t) => {
+t.test('a second registration in the same app is rejected', async (t) => {
   const app = hostApp(t)
   const options = await optionsFor(t)
   await app.register(latchkey, options)
   await t.rejects(Promise.resolve(app.register(latchkey, options)), /'auth' has already been added/)
 })
 
-t.test("after Latchkey, a host's @fastify/jwt wants another name for what it decodes", async (t) => {
+t.test("if registered after Latchkey, a host's @fastify/jwt needs another decoratorName", async (t) => {
   const app = hostApp(t)
   await app.register(latchkey, await optionsFor(t))
   await app.register(fastifyJwt, { secret: 'the host has a secret of its own', decoratorName: 'claims' })

@@ -1,32 +1,32 @@
 /**
- * design.md §2, held against the code: imports point one way, domain files know no HTTP, files stay short.
+ * The rules of docs/architecture.md: the direction of imports, no HTTP in domain files, and short files.
  *
- * Imports are found in the text, so that one of types only counts as well.
+ * Imports are found in the text, so that type-only imports count as well.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { posix } from 'node:path'
 import t from 'tap'
 
-/** From left to right: a file may import what stands left of it, or its own folder. */
+/** A file may import from its own folder and from those before it in this list. */
 const ORDER = [
   ...['errors', 'version', 'deep-freeze', 'python-strip', 'bounded-fetch', 'crypto', 'settings', 'database'],
   ...['drf', 'keys', 'sessions', 'passwords', 'users', 'permissions', 'tokens', 'accounts', 'admin'],
   ...['guards', 'authentication', 'plugin', 'verify', 'routes', 'index', 'server', 'cli'],
-  // For other platforms; nothing of the server's is there, and the server imports nothing of it.
+  // For other platforms: neither imports from the server nor is imported by it.
   'client'
 ]
-/** What may be imported by files that stand by themselves. */
+/** The allowed imports of independent files and folders. */
 const LEAVES: Record<string, string[]> = Object.fromEntries(
   ['errors', 'version', 'deep-freeze', 'python-strip', 'bounded-fetch', 'client'].map((name) => [name, []])
 )
-/** Folders and files that may import Fastify; the domain does not know HTTP. */
+/** Folders and files that may import Fastify. All others are domain code without HTTP. */
 const KNOWS_HTTP = ['drf', 'guards', 'authentication', 'plugin', 'verify', 'routes', 'index', 'server', 'cli']
 const HTTP = /^(fastify|fastify-plugin|@fastify\/.+|node:https?2?)$/
 const MAX_LINES = 400
 
 type Sources = Record<string, string>
 
-/** The text of each file of `src/`, by its path there; what Prisma generates is not ours. */
+/** The text of the files in `src/` by path, without the generated Prisma clients. */
 function sources(): Sources {
   const folder = new URL('../src/', import.meta.url)
   const paths = (readdirSync(folder, { recursive: true }) as string[]).map((path) => path.replaceAll('\\', '/'))
@@ -34,14 +34,14 @@ function sources(): Sources {
   return Object.fromEntries(own.map((path) => [path, readFileSync(new URL(path, folder), 'utf8')]))
 }
 
-/** What a file imports, re-exports, loads or adds types to. */
+/** The modules that a file imports (statically, dynamically or as types), re-exports or augments. */
 function importsOf(text: string): string[] {
   const code = text.replace(/\/\*.*?\*\//gs, '').replace(/^\s*\/\/.*$/gm, '')
   const found = code.matchAll(/(?:\bfrom|\bimport|\bmodule)\s*\(?\s*(['"`])([^'"`]+)\1/g)
   return [...found].map(([, , specifier = '']) => specifier)
 }
 
-/** `tokens` for `tokens/jwt.ts`, `server` for `server.ts`. */
+/** The first part of a path: `tokens` of `tokens/jwt.ts`, `server` of `server.ts`. */
 const placeOf = (path: string) => path.replace(/\/.*$/s, '').replace(/\.ts$/, '')
 
 function mayKnowHttp(path: string): boolean {
@@ -82,20 +82,20 @@ function faultsIn(files: Sources): string[] {
   })
 }
 
-t.test('imports point one way, domain files know no HTTP, and files stay short', async (t) => {
+t.test('src/ follows the rules for imports, names and lengths', async (t) => {
   t.strictSame(faultsIn(sources()), [])
 })
 
-t.test('the check has seen the code', async (t) => {
+t.test('the check finds re-exports, imports, dynamic imports and types', async (t) => {
   const files = sources()
   t.ok(Object.keys(files).length > 30)
   t.ok(importsOf(files['index.ts'] ?? '').includes('./plugin.ts'), 're-exports')
   t.ok(importsOf(files['tokens/jwt.ts'] ?? '').includes('../errors.ts'), 'imports')
-  t.ok(importsOf(files['database/open.ts'] ?? '').includes('./generated/postgresql/client.ts'), 'what is loaded later')
+  t.ok(importsOf(files['database/open.ts'] ?? '').includes('./generated/postgresql/client.ts'), 'dynamic imports')
   t.ok(importsOf(files['authentication/authenticate.ts'] ?? '').includes('@fastify/jwt'), 'types')
 })
 
-t.test('the check can fail', async (t) => {
+t.test('the check reports violations', async (t) => {
   const violations: [path: string, line: string, fault: string][] = [
     ['users/users.ts', "import { Tokens } from '../tokens/tokens.ts'", 'imports to its right'],
     ['users/users.ts', "import type { Tokens } from '../tokens/tokens.ts'", 'imports to its right'],
@@ -142,7 +142,7 @@ t.test('the check can fail', async (t) => {
   for (const [path, text, fault] of others) t.strictSame(faultsIn({ [path]: text }), [fault])
 })
 
-t.test('what is allowed is allowed', async (t) => {
+t.test('the check accepts allowed imports', async (t) => {
   const allowed: [path: string, line: string][] = [
     ['tokens/tokens.ts', "import type { Users } from '../users/users.ts'"],
     ['tokens/tokens.ts', "import type { Jwt } from './jwt.ts'"],

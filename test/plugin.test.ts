@@ -1,4 +1,4 @@
-/** Latchkey in somebody's Fastify app: what it brings, and what it leaves alone. */
+/** The plugin in a host's Fastify app: decorators, guards, databases and encapsulation. */
 import { existsSync, readdirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -18,7 +18,7 @@ const OPEN_FILES = '/proc/self/fd'
 setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
 
-/** An app of a host's own, closed after the test. */
+/** Creates the app of a host, which is closed after the test. */
 function hostApp(t: Test): FastifyInstance {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -26,48 +26,45 @@ function hostApp(t: Test): FastifyInstance {
 }
 
 onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
-  t.test(
-    'an app gets `auth`, and each of its requests a caller, who is asked for only where a route wants it',
-    async (t) => {
-      const app = await build(t, {}, (app) => {
-        app.get('/open/', async ({ user, auth }) => ({ user, auth }))
-        app.get('/asked/', async (request) => {
-          await request.authenticate()
-          return { user: request.user, authenticators: request.authenticators.length }
-        })
+  t.test('the plugin decorates app.auth, and requests, which are authenticated only on demand', async (t) => {
+    const app = await build(t, {}, (app) => {
+      app.get('/open/', async ({ user, auth }) => ({ user, auth }))
+      app.get('/asked/', async (request) => {
+        await request.authenticate()
+        return { user: request.user, authenticators: request.authenticators.length }
       })
-      const { access } = await obtainPair(app, await addUser(app))
+    })
+    const { access } = await obtainPair(app, await addUser(app))
 
-      t.strictSame(Object.keys(app.auth).toSorted(), [
-        'accounts',
-        'admin',
-        'authTokens',
-        'authenticators',
-        'browserSessions',
-        'database',
-        'groups',
-        'keys',
-        'loginThrottle',
-        'passwords',
-        'permissions',
-        'refreshStore',
-        'revocations',
-        'sessions',
-        'settings',
-        'tokenCookies',
-        'tokens',
-        'users',
-        'verifier'
-      ])
-      const headers = bearer(access)
-      t.strictSame((await app.inject({ url: '/open/', headers })).json(), { user: null, auth: null })
-      t.strictSame((await app.inject({ url: '/open/', headers: bearer('junk') })).json(), { user: null, auth: null })
-      t.match((await app.inject({ url: '/asked/', headers })).json(), { user: { id: '1' }, authenticators: 1 })
-      t.match((await app.inject({ url: '/asked/' })).json(), { user: null })
-    }
-  )
+    t.strictSame(Object.keys(app.auth).toSorted(), [
+      'accounts',
+      'admin',
+      'authTokens',
+      'authenticators',
+      'browserSessions',
+      'database',
+      'groups',
+      'keys',
+      'loginThrottle',
+      'passwords',
+      'permissions',
+      'refreshStore',
+      'revocations',
+      'sessions',
+      'settings',
+      'tokenCookies',
+      'tokens',
+      'users',
+      'verifier'
+    ])
+    const headers = bearer(access)
+    t.strictSame((await app.inject({ url: '/open/', headers })).json(), { user: null, auth: null })
+    t.strictSame((await app.inject({ url: '/open/', headers: bearer('junk') })).json(), { user: null, auth: null })
+    t.match((await app.inject({ url: '/asked/', headers })).json(), { user: { id: '1' }, authenticators: 1 })
+    t.match((await app.inject({ url: '/asked/' })).json(), { user: null })
+  })
 
-  t.test('the domains behind `auth` do without HTTP what the routes do with it', async (t) => {
+  t.test('app.auth provides users, tokens and permissions without HTTP', async (t) => {
     const { auth } = await build(t)
     const { users, tokens, verifier, permissions } = auth
 
@@ -84,7 +81,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.equal(await tokens.flushExpiredTokens(), 0)
   })
 
-  t.test('guards stand before routes of the host, and are answered in the way of the host', async (t) => {
+  t.test("guards protect routes of the host, and errors have the host's format", async (t) => {
     const app = await build(t, {}, (app) => {
       app.get('/hello/', { preHandler: isAuthenticated }, async ({ user }) => ({ hello: user?.id }))
       app.get('/admin/', { preHandler: isAdminUser }, async () => ({ welcome: true }))
@@ -105,18 +102,18 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.equal((await app.inject({ url: '/admin/', headers: bearer('junk') })).statusCode, 401)
   })
 
-  const blind = provider === 'sqlite' && !existsSync(OPEN_FILES) && 'it cannot be seen here which files are open'
-  t.test('an empty database is brought up to date, and closed with the app', { skip: blind }, async (t) => {
+  const blind = provider === 'sqlite' && !existsSync(OPEN_FILES) && 'open files cannot be listed on this system'
+  t.test('an empty database is migrated, and its connections are closed with the app', { skip: blind }, async (t) => {
     const url = await emptyDatabaseUrl(t)
     const app = hostApp(t)
     await app.register(latchkey, { ...CHEAP, databaseUrl: url })
     await app.ready()
     await Promise.all(Array.from({ length: 5 }, () => app.auth.database.user.count()))
-    t.ok(await connectionsTo(url), 'open while the app is')
+    t.ok(await connectionsTo(url), 'open before app.close')
 
     await app.close()
 
-    // SQLite's driver lets go of a file when its last statement is collected, PostgreSQL a moment after it was told.
+    // SQLite's driver closes a file when its last statement is garbage-collected, and PostgreSQL asynchronously.
     for (let tries = 0; tries < 50 && (await connectionsTo(url)) > 0; tries++) {
       collectGarbage()
       await sleep(20)
@@ -124,7 +121,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.equal(await connectionsTo(url), 0)
   })
 
-  t.test('two instances side by side know nothing of each other, in two apps or in two scopes of one', async (t) => {
+  t.test('instances in two apps or in two scopes of one app are independent', async (t) => {
     const key = 'another-secret-key-0123456789-zyxwvutsrqponmlkjihgfedcba'
     const [one, other] = await Promise.all([build(t), build(t, { signingKey: key, accessTokenLifetime: 60 })])
     const { access } = await obtainPair(one, await addUser(one))
@@ -144,7 +141,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
       })
     }
     await app.ready()
-    t.notOk(app.hasDecorator('auth'), 'the host itself has none')
+    t.notOk(app.hasDecorator('auth'), 'the root app has no auth')
     const payload = { username: 'a', password: PASSWORD }
     const answer = await app.inject({ method: 'POST', url: '/a/token/', payload })
     t.equal(answer.statusCode, 200)
@@ -154,7 +151,7 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.equal((await app.inject({ url: '/b/protected/', headers })).statusCode, 401)
   })
 
-  t.test("the host's own @fastify/jwt works beside it", async (t) => {
+  t.test("the host's own @fastify/jwt works beside Latchkey", async (t) => {
     const app = hostApp(t)
     await app.register(fastifyJwt, { secret: 'the host has a secret of its own' })
     await app.register(latchkey, { ...CHEAP, databaseUrl: await databaseUrl(t) })
@@ -168,11 +165,11 @@ onEachDatabase(t, (t, { provider, build, databaseUrl, emptyDatabaseUrl }) => {
     t.strictSame((await app.inject({ url: '/ours/', headers: bearer(access) })).json(), { id: '1' })
     t.equal((await app.inject({ url: '/theirs/', headers: bearer(access) })).statusCode, 401)
     t.equal((await app.inject({ url: '/ours/', headers: bearer(theirs) })).statusCode, 401)
-    t.equal((await app.inject({ url: '/ours/' })).statusCode, 401, 'the caller is empty at first')
+    t.equal((await app.inject({ url: '/ours/' })).statusCode, 401, 'anonymous request')
   })
 })
 
-/** How many connections to a database are open: those of this process to a file, those of anybody to PostgreSQL. */
+/** The number of connections to a database: of this process to a file, or of all processes to PostgreSQL. */
 async function connectionsTo(url: string): Promise<number> {
   if (url.startsWith('file:')) return filesOpen().filter((path) => path.startsWith(url.slice('file:'.length))).length
   const client = new Client({ connectionString: url })

@@ -1,4 +1,4 @@
-/** `latchkey/verify`: an app without users, behind a service that has them. */
+/** `latchkey/verify`: a service without users that verifies the access tokens of another one. */
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -26,7 +26,7 @@ const RING = {
 }
 const { build } = worldOf('sqlite')
 
-/** The service that signs. */
+/** Creates the service that issues tokens. */
 async function issuer(t: Test, claims = {}): Promise<FastifyInstance> {
   const options = { ...RING, claims: () => claims, freshClaims: true }
   const app = await build(t, options, (app) => app.register(wellKnownRoutes, { prefix: '/.well-known' }))
@@ -34,7 +34,7 @@ async function issuer(t: Test, claims = {}): Promise<FastifyInstance> {
   return app
 }
 
-/** One that only verifies. */
+/** Creates a service that only verifies tokens. */
 async function service(t: Test, options: VerifierOptions): Promise<FastifyInstance> {
   const app = Fastify()
   t.teardown(() => app.close())
@@ -56,7 +56,7 @@ interface KeyServer {
   answer: (respond: (request: IncomingMessage, response: ServerResponse) => void) => void
 }
 
-/** Publishes a key set, well or badly. */
+/** Starts a server of a key set, whose responses can be replaced and are counted. */
 async function keyServer(t: Test, set: () => unknown): Promise<KeyServer> {
   let count = 0
   let respond = (_: IncomingMessage, response: ServerResponse): void => void response.end(JSON.stringify(set()))
@@ -76,7 +76,7 @@ async function keyServer(t: Test, set: () => unknown): Promise<KeyServer> {
   }
 }
 
-t.test('with a key set the guards work as they do where the users are', async (t) => {
+t.test('with a key set (JWKS) guards work as in the issuing service', async (t) => {
   const claims = { is_staff: true, permissions: ['blog.add_post'] }
   const users = await issuer(t, claims)
   const { url, asked } = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
@@ -91,10 +91,10 @@ t.test('with a key set the guards work as they do where the users are', async (t
   t.equal(anonymous.statusCode, 401)
   t.equal(anonymous.headers['www-authenticate'], 'Bearer realm="api"')
   t.match((await ask(app, '/me/', refresh)).json(), { code: 'token_not_valid' })
-  t.equal((await ask(app, '/me/', plain)).statusCode, 401, 'of another service')
+  t.equal((await ask(app, '/me/', plain)).statusCode, 401, 'signed by another service')
 })
 
-t.test('without a claim that says so, nobody is staff or holds a permission', async (t) => {
+t.test('claims of the wrong type grant neither staff status nor permissions (403)', async (t) => {
   const users = await issuer(t, { is_staff: 'true', permissions: 'blog.add_post' })
   const { url } = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
   const app = await service(t, { jwkUrl: url })
@@ -105,14 +105,14 @@ t.test('without a claim that says so, nobody is staff or holds a permission', as
   t.equal((await ask(app, '/blog/', access)).statusCode, 403)
 })
 
-t.test('a key that is new is fetched when a token names it, once in a while whoever asks', async (t) => {
+t.test('an unknown kid causes a refetch of the key set, at most every half minute', async (t) => {
   const users = await issuer(t)
   const { url, asked } = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
   const app = await service(t, { jwkUrl: url })
   const ring = users.auth.keys as KeyRing
   await ask(app, '/me/', (await obtainPair(users)).access)
   await ring.rotate()
-  t.equal((await ask(app, '/me/', (await obtainPair(users)).access)).statusCode, 200, 'published ahead of its use')
+  t.equal((await ask(app, '/me/', (await obtainPair(users)).access)).statusCode, 200, 'the next key was published')
   t.equal(asked(), 1)
 
   await ring.generate()
@@ -120,16 +120,16 @@ t.test('a key that is new is fetched when a token names it, once in a while whoe
   const { access } = await obtainPair(users)
   const statuses = await Promise.all([1, 2, 3].map(async () => (await ask(app, '/me/', access)).statusCode))
 
-  t.strictSame(statuses, [401, 401, 401], 'within half a minute nobody fetches again')
+  t.strictSame(statuses, [401, 401, 401], 'no refetch within half a minute')
   t.equal(asked(), 1)
   const now = performance.now()
   t.intercept(performance, 'now', { value: () => now + 31_000 })
   const later = await Promise.all([1, 2, 3].map(async () => (await ask(app, '/me/', access)).statusCode))
   t.strictSame(later, [200, 200, 200])
-  t.equal(asked(), 2, 'one fetch for all')
+  t.equal(asked(), 2, 'one fetch for concurrent requests')
 })
 
-t.test('the absence of the key server is survived, and one that was never there is a 503', async (t) => {
+t.test('cached keys remain valid if the key server is down, and without cached keys requests return 503', async (t) => {
   const users = await issuer(t)
   const server = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
   const app = await service(t, { jwkUrl: server.url })
@@ -147,7 +147,7 @@ t.test('the absence of the key server is survived, and one that was never there 
   t.ok(answer.headers['retry-after'])
 })
 
-t.test('a key server that answers badly is one that is absent: a 503, and no key', async (t) => {
+t.test('invalid responses of the key server return 503, and their keys are not used', async (t) => {
   const { access } = await obtainPair(await issuer(t))
   const server = await keyServer(t, () => null)
   const good = (response: ServerResponse, text: string) => response.end(text)
@@ -186,11 +186,11 @@ t.test('a key server that answers badly is one that is absent: a 503, and no key
     const app = await service(t, { jwkUrl: server.url })
     t.equal((await ask(app, '/me/', access)).statusCode, 503, name)
     const forged = mint({ claims: { token_type: 'access' }, header: { kid: 'x' } })
-    t.equal((await ask(app, '/me/', forged)).statusCode, 401, `${name}, and a secret signs nothing`)
+    t.equal((await ask(app, '/me/', forged)).statusCode, 401, `${name}, forged token`)
   }
 })
 
-t.test('a key server that does not answer is waited for no longer than five seconds', async (t) => {
+t.test('a key server that does not respond returns 503, with one fetch for concurrent requests', async (t) => {
   const { access } = await obtainPair(await issuer(t))
   const server = await keyServer(t, () => null)
   server.answer(() => undefined)
@@ -205,7 +205,7 @@ t.test('a key server that does not answer is waited for no longer than five seco
   t.equal(server.asked(), 1)
 })
 
-t.test('with a public key there is nothing to fetch', async (t) => {
+t.test('with verifyingKey tokens are verified by the public key, which is not accepted as HMAC secret', async (t) => {
   const text = generateKeyText('EdDSA')
   const pem = verifyingPart(readSigningKey(text, 'EdDSA')).export({ type: 'spki', format: 'pem' }).toString()
   const users = await build(t, { signingKey: text, algorithm: 'EdDSA' })
@@ -215,10 +215,10 @@ t.test('with a public key there is nothing to fetch', async (t) => {
   t.strictSame(headerOf(access), { alg: 'EdDSA', typ: 'JWT' })
   t.equal((await ask(app, '/me/', access)).statusCode, 200)
   const confused = mint({ claims: { token_type: 'access' }, key: pem })
-  t.equal((await ask(app, '/me/', confused)).statusCode, 401, 'the public key is no secret to sign with')
+  t.equal((await ask(app, '/me/', confused)).statusCode, 401, 'algorithm confusion')
 })
 
-t.test('a token without a name is of any key of its algorithm', async (t) => {
+t.test('tokens without kid are verified by the published key of their algorithm', async (t) => {
   const text = generateKeyText('ES256')
   const users = await build(t, { signingKey: text, algorithm: 'ES256' })
   const { access } = await obtainPair(users, await addUser(users))
@@ -227,7 +227,7 @@ t.test('a token without a name is of any key of its algorithm', async (t) => {
   t.equal((await ask(await service(t, { jwkUrl: url }), '/me/', access)).statusCode, 200)
 })
 
-t.test('options that are wrong stop the start, all at once', async (t) => {
+t.test('invalid options reject the registration, all at once', async (t) => {
   const start = (options: object) => service(t, options as VerifierOptions)
 
   await t.rejects(start({}), ImproperlyConfigured)
@@ -241,7 +241,7 @@ t.test('options that are wrong stop the start, all at once', async (t) => {
   })
 })
 
-t.test('it loads no database and no password hasher', async (t) => {
+t.test('latchkey/verify does not load Prisma, database drivers or password hashers', async (t) => {
   const seen = new Map<string, string[]>()
   const visit = (file: URL): void => {
     if (seen.has(file.href)) return
@@ -252,11 +252,11 @@ t.test('it loads no database and no password hasher', async (t) => {
   visit(new URL('../src/verify.ts', import.meta.url))
 
   const packages = [...seen.values()].flat().filter((specifier) => !specifier.startsWith('.'))
-  t.ok(packages.includes('@fastify/jwt') && seen.size > 15, 'the whole of it has been seen')
+  t.ok(packages.includes('@fastify/jwt') && seen.size > 15, 'all imports have been visited')
   t.notMatch(packages.join(), /prisma|bcrypt|argon2|libsql|pg\b/)
 })
 
-/** What a file imports besides types. */
+/** The modules that a file imports, except for types. */
 function importsOf(text: string): string[] {
   const statements = text.matchAll(/^(?:import|export)\s+([^'"()=]*?)\s*from '([^']+)'/gm)
   return [...statements].filter(([, what = '']) => !isOfTypes(what)).map(([, , specifier = '']) => specifier)
