@@ -1,14 +1,14 @@
-/** Contestants take turns in many short rounds, and the best round of each counts: what disturbs one disturbs all. */
+/** Measures contestants in turn in short rounds and takes the best round of each, so that disturbances affect all. */
 
 export type Contestants = Record<string, () => unknown>
 
 export interface Rounds {
   rounds?: number
-  /** Calls in a round. */
+  /** Calls per round. */
   calls?: number
 }
 
-/** Prints the best time of each and its ratio to the first. */
+/** Prints the best time of each contestant and its ratio to that of the first. */
 export async function compare(question: string, contestants: Contestants, { rounds = 15, calls = 1000 }: Rounds = {}) {
   const best = new Map(Object.keys(contestants).map((name) => [name, Number.POSITIVE_INFINITY]))
   for (let round = 0; round < rounds; round++) {
@@ -23,12 +23,12 @@ export async function compare(question: string, contestants: Contestants, { roun
   }
 }
 
-/** Microseconds a call. */
+/** Returns the time per call in microseconds. */
 async function timeOf(act: () => unknown, calls: number): Promise<number> {
   const start = performance.now()
   for (let call = 0; call < calls; call++) {
     const result = act() as PromiseLike<unknown> | undefined
-    // Awaiting what is no promise costs as much as some of what is measured here.
+    // Awaiting a value that is not a promise costs as much as some of the measured calls.
     if (typeof result?.then === 'function') await result
   }
   return (1000 * (performance.now() - start)) / calls

@@ -1,21 +1,21 @@
 /**
- * How many refreshes a second, over HTTP, beside the real SimpleJWT on the same PostgreSQL database?
+ * Measures refreshes per second over HTTP, compared with a real SimpleJWT on the same PostgreSQL database.
  *
- * `PEER_ORIGIN` is where that listens, which has to rotate and to blacklist; `DATABASE_URL` the database that it has migrated,
- * and `JWT_SIGNING_KEY` its key.
+ * `PEER_ORIGIN` is the origin of its server, which must rotate and blacklist; `DATABASE_URL` is the database that it
+ * has migrated, and `JWT_SIGNING_KEY` its key.
  */
 import { post, serve } from './processes.ts'
 import { build } from './world.ts'
 
 const WORKERS = 8
 const ROUNDS = 5
-/** In milliseconds. */
+/** Of a round, in milliseconds. */
 const LENGTH = 2000
 
 export async function peer(): Promise<void> {
   const { PEER_ORIGIN: theirs, DATABASE_URL: databaseUrl, JWT_SIGNING_KEY: signingKey } = process.env
   if (!theirs || !databaseUrl || !signingKey)
-    return console.log('\nNo peer: set PEER_ORIGIN, DATABASE_URL and JWT_SIGNING_KEY.')
+    return console.log('\nSkipped the comparison with SimpleJWT: set PEER_ORIGIN, DATABASE_URL and JWT_SIGNING_KEY.')
   const app = await build({ databaseUrl, signingKey })
   await app.close()
   const servers = [
@@ -35,7 +35,7 @@ export async function peer(): Promise<void> {
   }
   for (const server of servers) server.kill()
   const last = best.get('SimpleJWT on Django') as number
-  console.log(`\nRefreshes a second that rotate, by ${WORKERS} clients at once`)
+  console.log(`\nRefreshes with rotation per second, by ${WORKERS} concurrent clients`)
   for (const [name, count] of best)
     console.log(`  ${count.toFixed(0).padStart(6)} /s  ${(count / last).toFixed(2).padStart(6)} ×  ${name}`)
 }

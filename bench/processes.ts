@@ -1,9 +1,9 @@
-/** Servers as processes, and what a client asks of them. */
+/** Server processes and requests to them. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
-/** Starts `latchkey serve` on this port, with these settings over the environment's. */
+/** Starts `latchkey serve`. @param settings environment variables, in addition to those of this process */
 export async function serve(port: number, settings: Record<string, string>): Promise<ChildProcess> {
   const quiet = { PORT: String(port), LOGIN_RATE: 'off', LOG_LEVEL: 'silent', PASSWORD_HASHERS: 'md5' }
   const env = { ...process.env, ...quiet, ...settings }
@@ -12,7 +12,7 @@ export async function serve(port: number, settings: Record<string, string>): Pro
   return server
 }
 
-/** @throws for any other answer than a 2xx */
+/** Sends a POST request. @throws {Error} if the status is not 2xx */
 export async function post(url: string, body: object): Promise<{ refresh: string; access: string }> {
   const headers = { 'content-type': 'application/json' }
   const answer = await fetch(url, { method: 'POST', headers, body: JSON.stringify(body) })

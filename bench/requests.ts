@@ -1,4 +1,4 @@
-/** What does a request cost, beside the same request without Latchkey, and on which database? */
+/** Measures guarded requests, compared with an open route, and refreshes on each database. */
 import { rmSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import { type Contestants, compare } from './measure.ts'
@@ -15,16 +15,16 @@ export async function requests(): Promise<void> {
     const { access } = await pairOf(stateless)
     const headers = { authorization: `Bearer ${access}` }
     guarded['no guard'] ??= () => stateless.inject({ url: '/open', headers })
-    guarded['isAuthenticated, stateless: no query'] ??= () => stateless.inject({ url: '/guarded', headers })
-    guarded[`isAuthenticated with the user's row on ${database}`] = () => stateful.inject({ url: '/guarded', headers })
+    guarded['isAuthenticated, stateless (no query)'] ??= () => stateless.inject({ url: '/guarded', headers })
+    guarded[`isAuthenticated, reading the user on ${database}`] = () => stateful.inject({ url: '/guarded', headers })
     let { refresh } = await pairOf(stateless)
     refreshes[`on ${database}`] = async () => {
       const answer = await stateless.inject({ method: 'POST', url: '/api/token/refresh/', payload: { refresh } })
       refresh = answer.json().refresh
     }
   }
-  await compare('A request to a route, injected', guarded, { calls: 200 })
-  await compare('A refresh that rotates, injected', refreshes, { calls: 50 })
+  await compare('Request to a route, injected', guarded, { calls: 200 })
+  await compare('Refresh with rotation, injected', refreshes, { calls: 50 })
   for (const app of apps) await app.close()
   await dropDatabases()
   rmSync(folder, { recursive: true })

@@ -1,4 +1,4 @@
-/** How long does a server that is busy go on accepting an access token whose session was ended at another one? */
+/** Measures how long a busy server accepts access tokens of a session that was ended at another server. */
 import { rmSync } from 'node:fs'
 import { post, serve } from './processes.ts'
 import { build, databases, dropDatabases, folder } from './world.ts'
@@ -28,19 +28,19 @@ export async function revocations(): Promise<void> {
     const rate = (1000 * requests) / (performance.now() - start)
     for (const server of servers) server.kill()
     const [median, worst] = [samples.toSorted((a, b) => a - b)[SAMPLES / 2], Math.max(...samples)]
-    console.log(`\nRefused by another server on ${database}, under ${rate.toFixed(0)} requests a second`)
+    console.log(`\nDelay of a revocation at another server on ${database}, at ${rate.toFixed(0)} requests per second`)
     console.log(
-      `  ${median?.toFixed(0).padStart(6)} ms  in the middle\n  ${worst.toFixed(0).padStart(6)} ms  at worst, of ${SAMPLES}`
+      `  ${median?.toFixed(0).padStart(6)} ms  median\n  ${worst.toFixed(0).padStart(6)} ms  maximum of ${SAMPLES}`
     )
   }
   await dropDatabases()
   rmSync(folder, { recursive: true, force: true })
 }
 
-/** In milliseconds, from the answer to the logout. */
+/** Ends a session. @returns the time in milliseconds from the response until the access token is rejected */
 async function delayOf(): Promise<number> {
   const { access, refresh } = await post(`${HERE}/api/token/`, ALICE)
-  if ((await statusOf(access)) !== 200) throw new Error('not accepted to begin with')
+  if ((await statusOf(access)) !== 200) throw new Error('the new access token is rejected')
   await post(`${HERE}/api/token/blacklist/`, { refresh })
   const start = performance.now()
   while ((await statusOf(access)) === 200);

@@ -1,4 +1,4 @@
-/** All that is measured: `npm run bench`, or `npm run bench sessions`. Compare the ratios; the times are this machine's. */
+/** Runs all benchmarks (`npm run bench`) or some (`npm run bench sessions`). Only the ratios are comparable. */
 import { peer } from './peer.ts'
 import { requests } from './requests.ts'
 import { revocations } from './revocations.ts'

@@ -1,4 +1,4 @@
-/** What does a refresh cost where logins are sessions, beside SimpleJWT's tables, with many sessions, and with many at once? */
+/** Measures logins and refreshes with login sessions, compared with the blacklist, with many rows, and concurrently. */
 import { rmSync } from 'node:fs'
 import type { FastifyInstance } from 'fastify'
 import { type Contestants, compare } from './measure.ts'
@@ -29,14 +29,14 @@ export async function sessions(): Promise<void> {
     stores[`blacklist on ${database}`] = await refreshing(blacklist)
     logins[`sessions on ${database}`] = () => pairOf(small)
     logins[`blacklist on ${database}`] = () => pairOf(blacklist)
-    sizes[`among ${FEW} on ${database}`] = await refreshing(small)
-    sizes[`among ${MANY} on ${database}`] = await refreshing(large)
-    for (const count of [1, 50, 500]) crowds[`${count} at once on ${database}`] = await crowding(small, count)
+    sizes[`${FEW} sessions on ${database}`] = await refreshing(small)
+    sizes[`${MANY} sessions on ${database}`] = await refreshing(large)
+    for (const count of [1, 50, 500]) crowds[`${count} concurrent on ${database}`] = await crowding(small, count)
   }
-  await compare('A refresh that rotates', stores, { calls: 100 })
-  await compare('A login (with a hash that costs nothing)', logins, { calls: 50 })
-  await compare('A refresh, among few sessions and many', sizes, { calls: 100 })
-  await compare('All uses of one token at the same moment, until the last has its answer', crowds, {
+  await compare('Refresh with rotation', stores, { calls: 100 })
+  await compare('Login (with MD5 as password hash)', logins, { calls: 50 })
+  await compare('Refresh by number of sessions', sizes, { calls: 100 })
+  await compare('Concurrent refreshes of one token, until the last response', crowds, {
     calls: 1,
     rounds: 9
   })
@@ -45,7 +45,7 @@ export async function sessions(): Promise<void> {
   rmSync(folder, { recursive: true, force: true })
 }
 
-/** Refreshes over and over, each time with the token that the last one gave. */
+/** Returns a function that refreshes the successor of its last call. */
 async function refreshing(app: FastifyInstance): Promise<() => Promise<void>> {
   let { refresh } = await pairOf(app)
   return async () => {
@@ -61,7 +61,7 @@ async function crowding(app: FastifyInstance, count: number): Promise<() => Prom
   }
 }
 
-/** Adds sessions of a user who is not there, ten thousand at a time. */
+/** Adds `count` sessions of users that do not exist, ten thousand per statement. */
 async function fill({ auth: { database } }: FastifyInstance, count: number): Promise<void> {
   const now = new Date()
   const end = new Date(now.getTime() + 86_400_000)

@@ -1,4 +1,4 @@
-/** What does it cost to make and to check a token, by each algorithm, and what does the gate in front of @fastify/jwt add? */
+/** Measures signing and verification of tokens by algorithm, compared with @fastify/jwt alone and jose. */
 import { createPrivateKey, createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import fastifyJwt from '@fastify/jwt'
 import Fastify from 'fastify'
@@ -31,7 +31,7 @@ async function compareBy(algorithm: Algorithm): Promise<void> {
   const many = Array.from({ length: isFast ? 10_000 : 500 }, (_, jti) => maker.encode(claims(jti)))
   let next = 0
   const one = () => many[next++ % many.length] as string
-  // Another reader for each time round, which has not seen them yet.
+  // A new verifier for each pass over the tokens, whose cache is empty.
   let reader = maker
   let seen = 0
   const unseen = () => {
@@ -42,17 +42,17 @@ async function compareBy(algorithm: Algorithm): Promise<void> {
   const rounds = isFast ? {} : { rounds: 9, calls: 100 }
 
   await compare(
-    `Checking an access token (${algorithm})`,
+    `Verifying an access token (${algorithm})`,
     {
       '@fastify/jwt alone': () => app.jwt.verify(one()),
       jose: () => jwtVerify(one(), verifying, { algorithms: [algorithm] }),
-      'Latchkey, a token not seen before: the gate, then @fastify/jwt': unseen,
-      'Latchkey, a token seen before': () => maker.decode(known)
+      'Latchkey, token not in the cache (checks, then @fastify/jwt)': unseen,
+      'Latchkey, token in the cache': () => maker.decode(known)
     },
     rounds
   )
   await compare(
-    `Making an access token (${algorithm})`,
+    `Signing an access token (${algorithm})`,
     {
       '@fastify/jwt alone': () => app.jwt.sign(claims(1)),
       jose: () => new SignJWT(claims(1)).setProtectedHeader({ alg: algorithm, typ: 'JWT' }).sign(signing),

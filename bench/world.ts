@@ -1,4 +1,4 @@
-/** What is measured on: databases of their own on both providers, and apps with one user, whose password costs nothing. */
+/** Creates databases on both providers, and apps with one user and a cheap password hash. */
 import { randomBytes } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +11,7 @@ export const folder = join(tmpdir(), name)
 const server = process.env.TEST_POSTGRES_URL ?? 'postgresql://postgres@127.0.0.1:5432/postgres'
 const made: string[] = []
 
-/** URLs by provider, one for each of these; SQLite alone where there is no PostgreSQL. */
+/** Creates a database for each name. @returns their URLs by provider; without PostgreSQL only those of SQLite */
 export async function databases(wanted: readonly string[]): Promise<Record<string, string[]>> {
   const urls: Record<string, string[]> = { SQLite: wanted.map((one) => `file:${folder}/${one}.db`) }
   for (const one of wanted) {
@@ -44,7 +44,7 @@ export async function build(options: LatchkeyOptions): Promise<FastifyInstance> 
 
 export const pairOf = (app: FastifyInstance) => app.auth.tokens.obtainPair({ username: 'alice', password: 'secret' })
 
-/** False where there is no PostgreSQL. */
+/** Runs a statement. @returns false if there is no PostgreSQL */
 async function onServer(statement: string): Promise<boolean> {
   const client = new pg.Client(server)
   try {
@@ -52,7 +52,7 @@ async function onServer(statement: string): Promise<boolean> {
     await client.query(statement)
     return true
   } catch {
-    console.log('No PostgreSQL here: SQLite alone.')
+    console.log('PostgreSQL is not available; measuring SQLite only.')
     return false
   } finally {
     await client.end()
