@@ -7,7 +7,7 @@ import { SIGNING_KEY, worldOf } from '../support/build.ts'
 import { theWorld } from '../support/world.ts'
 import { type Environment, emptyFolder, latchkey, SLOWLY, serve } from './command-line.ts'
 
-/** In seconds. Shorter than the timers of PostgreSQL's pool and Prisma's engine (10 s), which must not delay the exit. */
+/** In seconds. The timers of PostgreSQL's pool and Prisma's engine take 10 s, and must not delay the exit. */
 const AT_ONCE = 5
 // Each command starts a process.
 t.setTimeout(SLOWLY)

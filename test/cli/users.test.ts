@@ -16,7 +16,7 @@ t.setTimeout(SLOWLY)
 const SCRIPT = '/usr/bin/script'
 /** `script` has other options on other systems. */
 const isBlind = process.platform !== 'linux' || !existsSync(SCRIPT)
-/** In seconds. Shorter than the timers of PostgreSQL's pool and Prisma's engine (10 s), which must not delay the exit. */
+/** In seconds. The timers of PostgreSQL's pool and Prisma's engine take 10 s, and must not delay the exit. */
 const AT_ONCE = 5
 const LOGIN = 's3cret-Pass!'
 

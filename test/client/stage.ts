@@ -1,4 +1,4 @@
-/** A server on a real port with a user, a proxy that can fail, clients, and substitutes for storage, clock and locks. */
+/** A server on a real port with a user, a proxy that can fail, clients, and a fake storage, clock and locks. */
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
 import { type Client, type ClientOptions, type ClientStorage, createClient } from '../../src/client/client.ts'

@@ -1,8 +1,8 @@
 /**
  * Compares the Prisma models with the migrated tables: columns, types, nullability and the names of constraints.
  *
- * `prisma migrate diff` cannot do it: through an adapter it does not read PostgreSQL's catalog, and on SQLite it reports
- * Django's types as differences.
+ * Prisma's own comparison cannot be used: through an adapter it does not read PostgreSQL's catalog, and on SQLite it
+ * reports Django's types as differences.
  */
 import t from 'tap'
 import { onEachDatabase } from '../support/build.ts'
