@@ -167,8 +167,11 @@ interface Parts {
 async function createAuth({ settings, database, keys, log, callables }: Parts): Promise<Auth> {
   const secrets = loadSecrets(settings)
   const claims = new TokenClaims(settings, callables)
-  const revocations = new Revocations(settings, database, (error) =>
-    log.warn(error, 'could not read the revocation list; known revocations stay in force')
+  const revocations = new Revocations(
+    settings,
+    database,
+    (error) => log.warn(error, 'could not read the revocation list; known revocations stay in force'),
+    () => log.warn('the database was restored to an earlier state; the revocation list was read again')
   )
   const sessions = new Sessions(database, settings, revocations, {
     onReuse: (reuse) =>
@@ -184,7 +187,7 @@ async function createAuth({ settings, database, keys, log, callables }: Parts): 
   const jwt = new Jwt(settings, keys, callables.jsonEncoder)
   const refreshStore = createRefreshStore(settings, database, { jwt, sessions, users })
   const verifier = new TokenVerifier(settings, jwt, { revocations, store: refreshStore })
-  const tokens = new Tokens({ settings, jwt, verifier, claims, store: refreshStore, users }, callables)
+  const tokens = new Tokens({ settings, jwt, verifier, claims, store: refreshStore, users, sessions }, callables)
   const authTokens = new AuthTokens(database)
   const browserSessions = new BrowserSessions(database, users, sessions, secrets, settings)
   const tokenCookies = new TokenCookies(settings)
@@ -240,11 +243,11 @@ function createRefreshStore(
   const encode = (claims: Claims) => jwt.encode(claims)
   switch (settings.refreshStore) {
     case 'session': {
-      const blacklist = new BlacklistStore(database, settings, users, sessions, encode)
+      const blacklist = new BlacklistStore(database, settings, users, encode)
       return new SessionStore(settings, sessions, users, blacklist, encode)
     }
     case 'blacklist':
-      return new BlacklistStore(database, settings, users, sessions, encode)
+      return new BlacklistStore(database, settings, users, encode)
     case 'none':
       return new NoStore(encode)
   }

@@ -155,10 +155,8 @@ export class Accounts {
 
   async #ownerOf(purpose: Purpose, { uid, token }: Link): Promise<UserRow> {
     const user = await this.#users.get('id', idOf(uid))
-    // Otherwise the response would reveal which user ids exist.
-    if (user === null && purpose === 'passwordReset') throw new ValidationError(STALE)
-    if (user === null) throw new ValidationError({ uid: ["Invalid user id or user doesn't exist."] })
-    if (!this.#parts.emailTokens.check(purpose, user, token)) throw new ValidationError(STALE)
+    // One response for both: it must not reveal which user ids exist.
+    if (user === null || !this.#parts.emailTokens.check(purpose, user, token)) throw new ValidationError(STALE)
     return user
   }
 

@@ -60,7 +60,7 @@ export class BrowserSessions {
     const user = await this.#users.get('id', session.data._auth_user_id)
     if (user === null || !user.isActive) return null
     const issuedAt = Math.max(Number(session.data[SINCE] ?? 0), 1000 * SignedData.signedAt(text))
-    if (await this.#sessions.isEnded(user.id, issuedAt)) return null
+    if (issuedAt <= (await this.#sessions.endedAt(user.id))) return null
     const place = this.#hashesOf(user).findIndex((hash) =>
       constantTimeEqual(hash, String(session.data._auth_user_hash))
     )

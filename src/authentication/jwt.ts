@@ -58,6 +58,8 @@ export function jwtAuthenticator(parts: JwtAuthenticatorParts): Authenticator & 
     if (user === null) throw new UserNotFound()
     if (settings.checkUserIsActive && !user.isActive) throw new UserInactive()
     if (!(await users.isOfCurrentPassword(user, claims[settings.revokeTokenClaim]))) throw new PasswordChanged()
+    // The row does not tell that the username was another user's when the token was issued.
+    if (userIdField === 'username') verifier.assertUserNotRevoked(claims)
     return withoutPassword(user)
   }
 

@@ -4,22 +4,35 @@
  */
 import type { Database } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
-import { isSid, revocationEnd } from './session-rows.ts'
+import { isSid, revocationEnd, subjectEnd } from './session-rows.ts'
 
 /** Longer than any transaction: after this time no row with a lower id can appear. */
 const SETTLED_AFTER_MS = 15_000
 const PRUNE_INTERVAL_MS = 60_000
+/** Another process deletes expired rows by its own clock. */
+const CLOCK_SKEW_MS = 60_000
 
 /** The PostgreSQL channel that a trigger on `latchkey_revocation` notifies. */
 const CHANNEL = 'latchkey_revocation'
 
+/** A row of `latchkey_revocation`. */
+interface RevocationRow {
+  id: bigint
+  sid: string | null
+  subject: string | null
+  revokedAt: Date
+  expiresAt: Date
+}
+
 /** The claims of a token. */
 type Claims = Readonly<Record<string, unknown>>
 
+/** The columns by which `enforce` recognizes what a transaction has revoked. */
 interface Enforced {
   revoked_sid?: string
   revoked_subject?: string
   kept_sid?: string | null
+  revoked_ms?: number | bigint
 }
 
 interface Cutoff {
@@ -34,6 +47,7 @@ export class Revocations {
   readonly #settings: Settings
   readonly #database: Database
   readonly #onFault: (error: unknown) => void
+  readonly #onRestore: () => void
   /** Until when, in milliseconds, by `sid`. */
   readonly #sessions = new Map<string, number>()
   readonly #subjects = new Map<string, Cutoff>()
@@ -42,8 +56,8 @@ export class Revocations {
   /** Ids and when they were first seen: no row can appear below the oldest id that is not settled. */
   #recent: { id: bigint; seenAt: number }[] = []
   #settled = 0n
-  /** The highest id at the last read. */
-  #newest = 0n
+  /** The row with the highest id at the last read. */
+  #newest: RevocationRow | null = null
   #lastSync = Number.NEGATIVE_INFINITY
   #isFaulty = false
   #reading: Promise<void> | null = null
@@ -53,11 +67,20 @@ export class Revocations {
   #close: (() => Promise<void>) | null = null
   #isClosed = false
 
-  /** @param onFault called once per outage when the list cannot be read; the known revocations stay in force */
-  constructor(settings: Settings, database: Database, onFault: (error: unknown) => void = () => {}) {
+  /**
+   * @param onFault called once per outage when the list cannot be read; the known revocations stay in force
+   * @param onRestore called when the database is found to be in an earlier state than before
+   */
+  constructor(
+    settings: Settings,
+    database: Database,
+    onFault: (error: unknown) => void = () => {},
+    onRestore: () => void = () => {}
+  ) {
     this.#settings = settings
     this.#database = database
     this.#onFault = onFault
+    this.#onRestore = onRestore
   }
 
   /** Reads the list and keeps it up to date until `close`. */
@@ -78,14 +101,22 @@ export class Revocations {
     await this.#close?.()
   }
 
-  /** True if a token with these claims was revoked. */
+  /**
+   * True if a token with these claims was revoked: where every request reads the user's row, which decides about the user,
+   * only if its session was.
+   */
   isRevoked(claims: Claims): boolean {
     const { sid } = claims
     if (typeof sid === 'string') {
       if ((this.#sessions.get(sid) ?? 0) > Date.now() || isBefore(claims, this.#outdated.get(sid))) return true
     }
-    // Where every request reads the user's row, that decides.
-    if (this.#subjects.size === 0 || !this.#settings.stateless) return false
+    return this.#settings.stateless && this.isUserRevoked(claims)
+  }
+
+  /** True if all tokens of this user that were issued at that time were revoked. */
+  isUserRevoked(claims: Claims): boolean {
+    if (this.#subjects.size === 0) return false
+    const { sid } = claims
     const cutoff = this.#subjects.get(String(claims[this.#settings.userIdClaim]))
     if (typeof sid === 'string' && cutoff?.keptSid === sid) return false
     // A session of our own that was started within that second is newer than what was revoked, or is revoked by its id.
@@ -100,12 +131,21 @@ export class Revocations {
    */
   enforce(results: readonly unknown[]): void {
     const until = revocationEnd(this.#settings, new Date()).getTime()
-    const revokedAt = Math.floor(Date.now() / 1000)
-    for (const row of results.flat()) {
-      const { revoked_sid: sid, revoked_subject: subject, kept_sid: keptSid } = (row ?? {}) as Enforced
-      if (sid) this.#sessions.set(sid, until)
-      else if (subject) this.#subjects.set(subject, { revokedAt, until, keptSid: keptSid ?? null })
+    for (const result of results.flat()) {
+      const row = (result ?? {}) as Enforced
+      if (row.revoked_sid) {
+        this.#sessions.set(row.revoked_sid, Math.max(until, this.#sessions.get(row.revoked_sid) ?? 0))
+      } else if (row.revoked_subject) {
+        const revokedAt = new Date(Number(row.revoked_ms))
+        const cutoff = cutoffOf({ revokedAt, expiresAt: subjectEnd(this.#settings, revokedAt) })
+        setCutoff(this.#subjects, row.revoked_subject, { ...cutoff, keptSid: row.kept_sid ?? null })
+      }
     }
+  }
+
+  /** As enforce, for sessions whose access tokens have outdated claims. @param rows see `outdatedClaimsRow` */
+  enforceOutdated(rows: readonly { sid: string; revokedAt: Date; expiresAt: Date }[]): void {
+    for (const row of rows) setCutoff(this.#outdated, row.sid, cutoffOf(row))
   }
 
   /** Seconds since the list was last read; Infinity before the first time. */
@@ -137,35 +177,38 @@ export class Revocations {
 
   async #read(): Promise<void> {
     await this.#detectRestore()
-    const rows = await this.#database.revocation.findMany({
+    const rows: RevocationRow[] = await this.#database.revocation.findMany({
       where: { id: { gt: this.#settled }, expiresAt: { gt: new Date() } },
       orderBy: { id: 'asc' }
     })
-    for (const { sid, subject, revokedAt, expiresAt } of rows) {
-      const cutoff = { revokedAt: Math.floor(revokedAt.getTime() / 1000), until: expiresAt.getTime() }
+    for (const row of rows) {
+      const { sid, subject } = row
+      const cutoff = cutoffOf(row)
       // A subject with a `sid`: all tokens of the user but those of that session.
-      if (subject) this.#subjects.set(subject, { ...cutoff, keptSid: sid })
+      if (subject) setCutoff(this.#subjects, subject, { ...cutoff, keptSid: sid })
       else if (sid === null) continue
-      else if (subject === null) this.#sessions.set(sid, cutoff.until)
-      else this.#outdated.set(sid, cutoff)
+      else if (subject === null) this.#sessions.set(sid, Math.max(cutoff.until, this.#sessions.get(sid) ?? 0))
+      else setCutoff(this.#outdated, sid, cutoff)
     }
+    this.#newest = rows.at(-1) ?? this.#newest
     this.#lastSync = performance.now()
     this.#settle(rows.map(({ id }) => id))
     if (this.#lastSync - this.#prunedAt > PRUNE_INTERVAL_MS) this.#prune()
   }
 
   /**
-   * Starts over if the newest row is gone: rows that expire are deleted, but a database that was restored, or a replica that
-   * lagged, issues the same ids again.
+   * Starts over if the newest known row is no longer there, or is another one: a database that was restored, or a replica
+   * that lagged, issues the same ids again. Only rows that have expired are deleted.
    */
   async #detectRestore(): Promise<void> {
-    const { _max } = await this.#database.revocation.aggregate({ _max: { id: true } })
-    const newest = _max.id ?? 0n
-    if (newest < this.#newest) {
-      this.#settled = 0n
-      this.#recent = []
-    }
-    this.#newest = newest
+    const known = this.#newest
+    if (known === null) return
+    const row = await this.#database.revocation.findUnique({ where: { id: known.id } })
+    if (row !== null && isSameRow(row, known)) return
+    this.#newest = null
+    this.#settled = 0n
+    this.#recent = []
+    if (row !== null || known.expiresAt.getTime() > Date.now() + CLOCK_SKEW_MS) this.#onRestore()
   }
 
   /** A transaction can commit after another one that took a higher id. */
@@ -185,6 +228,24 @@ export class Revocations {
     for (const cutoffs of [this.#subjects, this.#outdated]) {
       for (const [name, { until }] of cutoffs) if (until <= now) cutoffs.delete(name)
     }
+  }
+}
+
+const isSameRow = (one: RevocationRow, other: RevocationRow) =>
+  one.sid === other.sid && one.subject === other.subject && one.revokedAt.getTime() === other.revokedAt.getTime()
+
+const cutoffOf = ({ revokedAt, expiresAt }: Pick<RevocationRow, 'revokedAt' | 'expiresAt'>): Cutoff => ({
+  revokedAt: Math.floor(revokedAt.getTime() / 1000),
+  until: expiresAt.getTime()
+})
+
+/** An older revocation, which is read later, does not shorten a newer one. */
+function setCutoff(cutoffs: Map<string, Cutoff>, name: string, cutoff: Cutoff): void {
+  const known = cutoffs.get(name)
+  if (known === undefined) cutoffs.set(name, cutoff)
+  else {
+    const until = Math.max(known.until, cutoff.until)
+    cutoffs.set(name, { ...(cutoff.revokedAt >= known.revokedAt ? cutoff : known), until })
   }
 }
 

@@ -24,8 +24,8 @@ export interface Device {
 type Statement = Prisma.PrismaPromise<unknown>
 
 /**
- * Inserts a session unless the user was deleted, deactivated or given another password since it was read. On PostgreSQL the
- * user's row is locked, so that a transaction that is about to change it sees the new session and ends it.
+ * Inserts a session unless the user was deleted, deactivated, renamed or given another password since it was read. On
+ * PostgreSQL the user's row is locked, so that a transaction that is about to change it sees the new session and ends it.
  *
  * @param isActive true to require an active user
  * @returns the number of rows, 0 or 1
@@ -33,18 +33,15 @@ type Statement = Prisma.PrismaPromise<unknown>
 export function insertSession(
   database: Database,
   row: SessionRow,
-  { password, isActive }: { password: string; isActive: boolean }
+  { password, username, isActive }: { password: string; username: string; isActive: boolean }
 ): Promise<number> {
   const times = join([row.createdAt, row.refreshedAt, row.idleExpiresAt, row.expiresAt])
   const active = isActive ? sql`AND is_active` : empty
   return database.$executeRaw`
     INSERT INTO "latchkey_session" (id, user_id, jti, created_at, refreshed_at, idle_expires_at, expires_at, label, user_agent, address, last_user_agent, last_address)
     SELECT ${row.id}, id, ${row.jti}, ${times}, '', ${row.userAgent}, ${row.address}, ${row.userAgent}, ${row.address}
-    FROM auth_user WHERE id = ${row.userId} AND password = ${password} ${active} ${database.forShare}`
+    FROM auth_user WHERE id = ${row.userId} AND password = ${password} AND username = ${username} ${active} ${database.forShare}`
 }
-
-/** The columns by which `Revocations.enforce` recognizes what a transaction has revoked. */
-export type RevokedRow = { revoked_sid: string } | { revoked_subject: string; kept_sid: string | null }
 
 /** Returns the statements that end sessions and revoke their access tokens. The first one returns how many have ended. */
 export function endStatements(
@@ -55,7 +52,7 @@ export function endStatements(
 ): [Prisma.PrismaPromise<{ count: number }>, Statement] {
   const endedAt = new Date()
   const { id, userId } = where
-  const column = typeof id === 'string' ? sql`id = ${id}` : sql`user_id = ${userId}`
+  const column = typeof id === 'string' ? sql`id = ${id}` : sql`user_id = ${userId as number}`
   return [
     database.session.updateMany({ where, data: { endedAt, endReason: reason } }),
     // The sessions that the update has just ended are identified by the time that it wrote.
@@ -92,6 +89,7 @@ export function endStatementsForUser(
   const now = new Date()
   const where = { userId, endedAt: null, ...(sid !== null && { id: { not: sid } }) }
   const ended = [
+    lockUser(database, userId),
     ...endStatements(database, settings, where, reason),
     revokeSubject(database, settings, { userId, username, keptSid: sid }, now)
   ]
@@ -108,6 +106,14 @@ export function endStatementsForUser(
       ON CONFLICT (user_id) DO UPDATE SET not_before = excluded.not_before`
   ]
 }
+
+/** Returns the statement that locks the user's row until the transaction ends, against concurrent logins and adoptions. */
+const lockUser = (database: Database, userId: number): Statement =>
+  database.$executeRaw`UPDATE auth_user SET is_active = is_active WHERE id = ${userId}`
+
+/** Returns the statement that waits for a transaction that is ending everything of this user. */
+export const awaitEnd = (database: Database, userId: number): Statement =>
+  database.$queryRaw`SELECT id FROM auth_user WHERE id = ${userId} ${database.forShare}`
 
 interface Subject {
   userId: number
@@ -128,8 +134,8 @@ function revokeSubject(
   const subject = settings.userIdField === 'username' ? named : sql`CAST(id AS varchar(150))`
   return database.$queryRaw`
     INSERT INTO "latchkey_revocation" (sid, subject, revoked_at, expires_at)
-    SELECT CAST(${keptSid} AS varchar(32)), ${subject}, ${now}, ${revocationEnd(settings, now)} FROM auth_user WHERE id = ${userId}
-    RETURNING subject AS revoked_subject, sid AS kept_sid`
+    SELECT CAST(${keptSid} AS varchar(32)), ${subject}, ${now}, ${subjectEnd(settings, now)} FROM auth_user WHERE id = ${userId}
+    RETURNING subject AS revoked_subject, sid AS kept_sid, CAST(${now.getTime()} AS bigint) AS revoked_ms`
 }
 
 /** Returns the row that revokes the access tokens which a session has now, but not those that it gets later. */
@@ -145,6 +151,18 @@ export function revocationEnd(settings: Settings, from: Date): Date {
   const untyped = tokenTypeClaim === null ? refreshTokenLifetime : 0
   const longest = Math.max(accessTokenLifetime, slidingTokenLifetime, untyped)
   return new Date(from.getTime() + (longest + leeway) * 1000 + CLOCK_SKEW_MS)
+}
+
+/**
+ * When a revocation by user expires. A username can get another owner, so that one of a username also outlives refresh
+ * tokens without `sid`.
+ */
+export function subjectEnd(settings: Settings, now: Date): Date {
+  const { userIdField, refreshTokenLifetime, slidingTokenRefreshLifetime, leeway } = settings
+  const end = revocationEnd(settings, now)
+  if (userIdField === 'id') return end
+  const longest = Math.max(refreshTokenLifetime, slidingTokenRefreshLifetime) + leeway
+  return new Date(Math.max(end.getTime(), now.getTime() + longest * 1000 + CLOCK_SKEW_MS))
 }
 
 export const newSid = (): string => uuidHex()

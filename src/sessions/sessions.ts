@@ -10,6 +10,7 @@ import { deleteExpired } from './cleanup.ts'
 import type { Revocations } from './revocations.ts'
 import {
   adoptedSid,
+  awaitEnd,
   type Device,
   endStatements,
   endStatementsForUser,
@@ -45,8 +46,11 @@ export interface PresentedToken {
   sid: string
   jti: string
   /** The user that the token names. The session must be of this user. */
-  user: { id: number } | { username: string }
+  user: Owner
 }
+
+/** What names the user of a session. */
+export type Owner = { id: number } | { username: string }
 
 export interface Reuse {
   sid: string
@@ -107,23 +111,21 @@ export class Sessions {
   }
 
   /**
-   * Starts a session, unless the user was deactivated, deleted or given another password since it was read.
+   * Starts a session, unless the user was deactivated, deleted, renamed or given another password since it was read.
    *
    * @param user with the password hash that the credentials were checked against
    * @returns whether it was started
    */
   async start(
     sid: string,
-    user: { id: number; password: string },
+    user: { id: number; password: string; username: string },
     state: TokenState,
     device: Device = UNKNOWN_DEVICE
   ): Promise<boolean> {
     const row = { ...newRow(sid, user.id, state, this.expiryOf(state.issuedAt)), ...truncateDevice(device) }
-    const password = user.password
+    const { password, username } = user
     const isActive = this.#settings.checkUserIsActive
-    if ((await insertSession(this.#database, row, { password, isActive })) === 0) {
-      return false
-    }
+    if ((await insertSession(this.#database, row, { password, username, isActive })) === 0) return false
     if (this.#settings.sessionLimit !== null) await this.#endBeyond(user.id, this.#settings.sessionLimit)
     return true
   }
@@ -133,17 +135,23 @@ export class Sessions {
    *
    * @param alongside statements of the same transaction
    * @throws a unique violation if the token was adopted before
+   * @throws {InvalidToken} if everything of the user was ended after the token was issued
    */
   async adopt(
     userId: number,
-    jti: string,
+    { jti, issuedAt }: Pick<TokenState, 'jti' | 'issuedAt'>,
     state: TokenState,
     alongside: Prisma.PrismaPromise<unknown>[],
     device: Device = UNKNOWN_DEVICE
   ): Promise<void> {
     const row = newRow(adoptedSid(jti), userId, state, this.expiryOf(state.issuedAt))
     const data = { ...row, ...truncateDevice(device), previousJti: jti }
-    await this.#database.$transaction([this.#database.session.create({ data, select: { id: true } }), ...alongside])
+    const create = this.#database.session.create({ data, select: { id: true } })
+    await this.#database.$transaction([awaitEnd(this.#database, userId), create, ...alongside])
+    // An end that was committed before the row was inserted has not seen it.
+    if (issuedAt.getTime() > (await this.endedAt(userId))) return
+    await this.end(row.id, 'logout')
+    throw new InvalidToken('Token is blacklisted')
   }
 
   /** True if a token without `sid` was adopted into a session. */
@@ -189,34 +197,39 @@ export class Sessions {
   }
 
   /**
-   * Records the use of a token that is not rotated.
+   * Records the use of a token that is not rotated. The previous token, of a time when tokens were rotated, replaces the
+   * current one after the grace period.
    *
    * @throws as rotate
    */
   async touch(token: PresentedToken, now: Date, device: Device = UNKNOWN_DEVICE): Promise<void> {
     const { address: lastAddress, userAgent: lastUserAgent } = truncateDevice(device)
     const change = { refreshedAt: now, lastAddress, lastUserAgent }
-    if (await this.#swap(token, { jti: token.jti, expiresAt: { gt: now } }, change)) return
+    const until = { expiresAt: { gt: now } }
+    if (await this.#swap(token, { jti: token.jti, ...until }, change)) return
     const row = await this.#findActive(token)
-    if (row.jti !== token.jti) await this.#handleUsedToken(row, token.jti, device)
+    if (row.jti !== token.jti) {
+      if (!this.#isReplaceable(row, token.jti)) await this.#handleUsedToken(row, token.jti, device)
+      else if (await this.#swap(token, { jti: row.jti, ...until }, { ...change, jti: token.jti })) return
+    }
     if (row.expiresAt <= now) throw new InvalidToken('Token is expired')
   }
 
   /** True if `rotate` would accept this refresh token. */
-  async isActive(sid: string, jti: string): Promise<boolean> {
-    const row = await this.#database.session.findUnique({ where: { id: sid } })
-    if (row === null || row.endedAt !== null) return false
+  async isActive({ sid, jti, user }: PresentedToken): Promise<boolean> {
+    const row = await this.#database.session.findFirst({ where: { id: sid, endedAt: null, user: { is: user } } })
+    if (row === null) return false
     return row.jti === jti || (row.previousJti === jti && this.#settings.rotationGrace > 0)
   }
 
   /**
    * Ends a session: its refresh token becomes invalid, its access tokens are revoked in all processes within a second.
    *
-   * @param userId if given, the session must be of this user
+   * @param owner if given, the session must be of this user
    * @returns false if there is no such active session
    */
-  async end(sid: string, reason: EndReason, userId?: number): Promise<boolean> {
-    const where = { id: sid, endedAt: null, ...(userId !== undefined && { userId }) }
+  async end(sid: string, reason: EndReason, owner?: Owner): Promise<boolean> {
+    const where = { id: sid, endedAt: null, ...(owner !== undefined && { user: { is: owner } }) }
     const results = await this.#database.$transaction(endStatements(this.#database, this.#settings, where, reason))
     this.enforce(results)
     return results[0].count === 1
@@ -252,7 +265,7 @@ export class Sessions {
     const sids = new Set([...before, ...(await this.#sidsOf(users))])
     const data = [...sids].map((sid) => outdatedClaimsRow(this.#settings, sid))
     if (data.length > 0) await this.#database.revocation.createMany({ data })
-    await this.#revocations.sync()
+    this.#revocations.enforceOutdated(data)
     return result
   }
 
@@ -261,10 +274,21 @@ export class Sessions {
     this.#revocations.enforce(results)
   }
 
-  /** True if credentials of this user that were issued at this time have been ended since. @param issuedAt in ms */
-  async isEnded(userId: number, issuedAt: number): Promise<boolean> {
+  /**
+   * Returns when everything of this user was last ended; credentials that were issued at this time or before are invalid.
+   *
+   * @param username of credentials that name the user by username: also of a former user of this name
+   * @returns milliseconds since the epoch, or 0
+   */
+  async endedAt(userId: number, username?: string): Promise<number> {
     const epoch = await this.#database.credentialEpoch.findUnique({ where: { userId } })
-    return epoch !== null && issuedAt <= epoch.notBefore.getTime()
+    const own = epoch?.notBefore.getTime() ?? 0
+    if (username === undefined) return own
+    const released = await this.#database.revocation.findFirst({
+      where: { subject: username, expiresAt: { gt: new Date() } },
+      orderBy: { revokedAt: 'desc' }
+    })
+    return Math.max(own, released?.revokedAt.getTime() ?? 0)
   }
 
   /** Lists the active sessions of a user, the one used last first; at most 500. */
@@ -313,13 +337,13 @@ export class Sessions {
   async #findActive({ sid, user: named }: PresentedToken): Promise<SessionRow> {
     const row = await this.#database.session.findUnique({ where: { id: sid } })
     if (row === null || row.endedAt !== null) throw new InvalidToken('Token is blacklisted')
-    const select = { id: true, username: true, isActive: true }
+    if ('id' in named && named.id !== row.userId) throw new InvalidToken()
+    const select = { username: true, isActive: true }
     const user = await this.#database.user.findUnique({ where: { id: row.userId }, select })
+    if (user !== null && 'username' in named && named.username !== user.username) throw new InvalidToken()
     if (user === null || (this.#settings.checkUserIsActive && !user.isActive)) {
       throw new AuthenticationFailed(NO_ACCOUNT)
     }
-    const isOwner = 'id' in named ? named.id === user.id : named.username === user.username
-    if (!isOwner) throw new InvalidToken()
     return row
   }
 
@@ -330,7 +354,9 @@ export class Sessions {
   }
 
   #isInGrace({ refreshedAt }: SessionRow): boolean {
-    return Date.now() - refreshedAt.getTime() < this.#settings.rotationGrace * 1000
+    const { rotationGrace } = this.#settings
+    // Without a grace period the clock of the process that rotated the token does not matter.
+    return rotationGrace > 0 && Date.now() - refreshedAt.getTime() < rotationGrace * 1000
   }
 
   /** Within the grace period, the previous token gets the same successor again. Any other used token is reuse. */

@@ -1,7 +1,9 @@
 /** SimpleJWT's serializers without their HTTP: obtains, refreshes and blacklists tokens. */
+import { setTimeout } from 'node:timers/promises'
 import type { User as UserRow } from '../database/open.ts'
 import { AuthenticationFailed, InvalidToken, PasswordChanged } from '../errors.ts'
 import type { Device } from '../sessions/session-rows.ts'
+import type { Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
 import { isUserId, type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
@@ -42,8 +44,10 @@ export interface TokenParts {
   claims: TokenClaims
   store: RefreshStore
   users: Users
+  sessions: Sessions
 }
 
+const NO_CREDENTIALS = 'No active account found with the given credentials'
 const UNKNOWN_DEVICE: Device = { address: '', userAgent: '' }
 
 export class Tokens {
@@ -53,15 +57,17 @@ export class Tokens {
   readonly #claims: TokenClaims
   readonly #store: RefreshStore
   readonly #users: Users
+  readonly #sessions: Sessions
   readonly #options: TokenOptions
 
-  constructor({ settings, jwt, verifier, claims, store, users }: TokenParts, options: TokenOptions = {}) {
+  constructor({ settings, jwt, verifier, claims, store, users, sessions }: TokenParts, options: TokenOptions = {}) {
     this.#settings = settings
     this.#jwt = jwt
     this.#verifier = verifier
     this.#claims = claims
     this.#store = store
     this.#users = users
+    this.#sessions = sessions
     this.#options = options
   }
 
@@ -75,7 +81,7 @@ export class Tokens {
 
   /** Issues a pair for a user who has just been authenticated. @throws {AuthenticationFailed} if the user was changed since */
   async issuePair(user: UserRow, request: RequestInfo | null = null): Promise<Pair> {
-    const now = Date.now()
+    const now = await this.#timeOfIssue(user)
     const custom = await this.#claims.customFor(user, request)
     const first = this.#claims.refreshFor(user, now, custom)
     const { claims, token } = await this.#store.issue(first, user, request ?? UNKNOWN_DEVICE)
@@ -85,8 +91,9 @@ export class Tokens {
   /** Issues one token for both purposes. @throws {AuthenticationFailed} as obtainPair */
   async obtainSliding(credentials: Credentials, request: RequestInfo | null = null): Promise<{ token: string }> {
     const user = await this.#authenticate(credentials, request)
+    const now = await this.#timeOfIssue(user)
     const custom = await this.#claims.customFor(user, request)
-    const first = this.#claims.slidingFor(user, Date.now(), custom)
+    const first = this.#claims.slidingFor(user, now, custom)
     const { token } = await this.#store.issue(first, user, request ?? UNKNOWN_DEVICE)
     await this.#recordLogin(user, request)
     return { token }
@@ -98,8 +105,9 @@ export class Tokens {
    * @throws {InvalidToken | AuthenticationFailed} if the token, or its user, is no longer valid
    */
   async refresh(token: string, request: RequestInfo | null = null): Promise<{ access: string; refresh?: string }> {
-    const { claims, user, custom } = await this.#readToRefresh(token, 'refresh', request)
+    // Before the user is read: if everything of the user is ended meanwhile, the new tokens are from before that, too.
     const now = Date.now()
+    const { claims, user, custom } = await this.#readToRefresh(token, 'refresh', request)
     const successor = this.#settings.rotateRefreshTokens ? this.#claims.successorOf(claims, now, custom) : null
     const next = await this.#store.rotate({ token, claims, user }, successor, request ?? UNKNOWN_DEVICE)
     const access = this.#jwt.encode(this.#claims.accessOf(next.claims, now, custom))
@@ -113,8 +121,8 @@ export class Tokens {
    * @throws {InvalidToken | AuthenticationFailed} as refresh
    */
   async refreshSliding(token: string, request: RequestInfo | null = null): Promise<{ token: string }> {
-    const { claims, custom } = await this.#readToRefresh(token, 'sliding', request)
     const now = Date.now()
+    const { claims, custom } = await this.#readToRefresh(token, 'sliding', request)
     const { slidingTokenRefreshExpClaim: name, leeway } = this.#settings
     const end = claims[name]
     if (end === undefined) throw new InvalidToken(`Token has no '${name}' claim`)
@@ -146,7 +154,27 @@ export class Tokens {
     if (user !== null && (await this.#mayAuthenticate(user))) return user
     const masked = { [this.#settings.loginField]: username, password: '*'.repeat(20) }
     await this.#options.onLoginFailed?.(masked, request)
-    throw new AuthenticationFailed('No active account found with the given credentials')
+    throw new AuthenticationFailed(NO_CREDENTIALS)
+  }
+
+  /**
+   * Returns the time for `iat`, in milliseconds.
+   *
+   * Without login sessions, tokens of the second in which everything of the user was ended count as ended, since `iat` has
+   * whole seconds. After a change of the password a login therefore waits for the next second.
+   */
+  async #timeOfIssue(user: UserRow): Promise<number> {
+    const now = Date.now()
+    if (this.#store.hasLoginSessions) return now
+    const next = (Math.floor((await this.#endedAt(user)) / 1000) + 1) * 1000
+    if (now >= next) return now
+    await setTimeout(Math.min(next - now, 1000))
+    if ((await this.#users.findUnchanged(user)) === null) throw new AuthenticationFailed(NO_CREDENTIALS)
+    return Date.now()
+  }
+
+  #endedAt({ id, username }: UserRow): Promise<number> {
+    return this.#sessions.endedAt(id, this.#settings.userIdField === 'username' ? username : undefined)
   }
 
   async #recordLogin(user: UserRow, request: RequestInfo | null): Promise<void> {
@@ -161,6 +189,9 @@ export class Tokens {
     if (user && !(await this.#users.isOfCurrentPassword(user, claims[this.#settings.revokeTokenClaim]))) {
       await this.#store.revoke({ token, claims }, 'password')
       throw new AuthenticationFailed(PasswordChanged.detail)
+    }
+    if (user && !this.#store.knowsUser(claims) && Number(claims.iat) * 1000 <= (await this.#endedAt(user))) {
+      throw new InvalidToken('Token is blacklisted')
     }
     const custom = user && this.#claims.areRenewed ? await this.#claims.customFor(user, request) : {}
     return { claims, user, custom }

@@ -8,13 +8,13 @@ const TOKEN_TYPES = { AccessToken: 'access', SlidingToken: 'sliding' } as const
 /** What can make a token unusable before it expires. */
 export interface VerifierSources {
   /** See `Revocations`: revoked access tokens, in memory. */
-  revocations: { isRevoked(claims: Claims): boolean }
+  revocations: Record<'isRevoked' | 'isUserRevoked', (claims: Claims) => boolean>
   /** See `RefreshStore`. */
   store: { assertActive(claims: Claims, isForRotation?: boolean): Promise<void> }
 }
 
 const NOTHING_REVOKED: VerifierSources = {
-  revocations: { isRevoked: () => false },
+  revocations: { isRevoked: () => false, isUserRevoked: () => false },
   store: { assertActive: async () => undefined }
 }
 
@@ -82,9 +82,16 @@ export class TokenVerifier {
     return claims
   }
 
+  /**
+   * @throws {InvalidToken} if all tokens of the user were revoked after this one was issued
+   */
+  assertUserNotRevoked(claims: Claims): void {
+    if (this.#sources.revocations.isUserRevoked(claims)) throw new InvalidToken('Token is blacklisted')
+  }
+
   async #isRevoked(claims: Claims): Promise<boolean> {
     const { revocations, store } = this.#sources
-    if (revocations.isRevoked(claims)) return true
+    if (revocations.isRevoked(claims) || revocations.isUserRevoked(claims)) return true
     // As in SimpleJWT, where the view looks at the blacklist only with this setting.
     if (!this.#settings.blacklistAfterRotation && typeof claims.sid !== 'string') return false
     try {

@@ -97,7 +97,8 @@ export const hasRights = ({ isStaff, isSuperuser, groups, userPermissions }: Use
   [isStaff, isSuperuser, groups, userPermissions].some((right) => right !== undefined)
 
 function endReasonOf(user: UserRow, { isActive, password, username }: Columns, renames: boolean): EndReason | null {
-  if (isActive === false && user.isActive) return 'inactive'
+  // Also for an inactive user, who may await activation: the link of an email must not undo a deactivation by staff.
+  if (isActive === false) return 'inactive'
   if (password !== undefined) return 'password'
   return renames && username !== undefined && username !== user.username ? 'username' : null
 }

@@ -165,6 +165,7 @@ export class Users {
     await retryOnConflict(async () => {
       const before = await this.get('id', id)
       if (before === null) throw new UserNotFound()
+      if (before.username === data.username) return
       const where = { id, username: before.username }
       const change = this.#database.user.update({ where, data, select: { id: true } })
       await named(this.#changeAndEnd(change, id, 'username', {}, before.username))
@@ -304,11 +305,11 @@ export class Users {
     return !this.#settings.checkRevokeToken || isOfCurrentPassword(this.#database, user, fingerprint)
   }
 
-  /** Reads the row again; null unless it still has the same password, possibly rehashed. */
-  async findRehashed(user: UserRow): Promise<UserRow | null> {
+  /** Reads the row again; null unless it still has the same username, activity and password, which may be rehashed. */
+  async findUnchanged(user: UserRow): Promise<UserRow | null> {
     const now = await this.get('id', user.id)
-    const isSame = now !== null && (await isOfCurrentPassword(this.#database, now, fingerprintOf(user.password)))
-    return isSame ? now : null
+    if (now === null || now.username !== user.username || now.isActive !== user.isActive) return null
+    return (await isOfCurrentPassword(this.#database, now, fingerprintOf(user.password))) ? now : null
   }
 
   /** Deletes records of rehashed passwords that no valid token refers to. @param lifetime of tokens, in seconds */

@@ -73,7 +73,10 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     const link = linkIn((await smtp.received(1))[0] as Received)
     const confirm = (payload: object) => ask(app, 'POST', '/users/reset_username_confirm/', payload)
     t.strictSame(await confirm({}), [400, { new_username: REQUIRED, re_new_username: REQUIRED }])
-    t.match(await confirm({ new_username: 'ann', re_new_username: 'ann' }), [400, { uid: [/^Invalid user id/] }])
+    t.match(await confirm({ new_username: 'ann', re_new_username: 'ann' }), [
+      400,
+      { token: ['Invalid token for given user.'] }
+    ])
     t.strictSame(await confirm({ ...link, new_username: 'ann', re_new_username: 'anna' }), [400, differ('username')])
     t.strictSame(await confirm({ ...link, new_username: 'sam', re_new_username: 'x' }), [400, { new_username: TAKEN }])
     await ask(app, 'POST', '/users/reset_password/', { email: 'alice@example.com' })

@@ -52,6 +52,14 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await row()).isActive, false)
   })
 
+  t.test('an account that staff deactivate before its activation cannot be activated by its link', async (t) => {
+    const { app, post, row, link } = await start(t, { accountsSendActivationEmail: true })
+    const values = await link('activation')
+    await app.auth.users.updateUser((await row()).id, { isActive: false })
+    t.equal(await post('activation/', values), 403)
+    t.equal((await row()).isActive, false)
+  })
+
   t.test('an activation link is used once and resets nothing; a reset link activates nothing', async (t) => {
     const { post, row, link } = await start(t, { accountsSendActivationEmail: true })
     const [activation, reset] = [await link('activation'), await link('passwordReset')]
@@ -63,16 +71,19 @@ onEachDatabase(t, (t, { build }) => {
     t.equal((await row()).isActive, true)
   })
 
-  t.test('a password reset does not reveal which user ids exist', async (t) => {
+  t.test('no link reveals which user ids exist', async (t) => {
     const { app, link } = await start(t, {})
     const { uid } = await link('passwordReset')
-    const bodies = []
-    for (const each of [uid, 'OTk5', 'x', '']) {
-      const payload = { uid: each || '-', token: 'x-00000000000000000000000000000000', new_password: STRONG }
-      const answer = await app.inject({ method: 'POST', url: '/auth/users/reset_password_confirm/', payload })
-      bodies.push([answer.statusCode, answer.body])
+    for (const path of ['reset_password_confirm', 'reset_username_confirm', 'activation']) {
+      const bodies = []
+      for (const each of [uid, 'OTk5', 'x', '']) {
+        const token = 'x-00000000000000000000000000000000'
+        const payload = { uid: each || '-', token, new_password: STRONG, new_username: 'bob' }
+        const answer = await app.inject({ method: 'POST', url: `/auth/users/${path}/`, payload })
+        bodies.push([answer.statusCode, answer.body])
+      }
+      t.equal(new Set(bodies.map(String)).size, 1, path)
+      t.match(bodies[0], [400, '{"token":["Invalid token for given user."]}'], path)
     }
-    t.equal(new Set(bodies.map(String)).size, 1)
-    t.match(bodies[0], [400, '{"token":["Invalid token for given user."]}'])
   })
 })

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { accountRoutes } from '../../src/index.ts'
+import { Revocations } from '../../src/sessions/revocations.ts'
 import { onEachDatabase, type TestWorld } from '../support/build.ts'
 import { addUser, bearer, obtainPair, PASSWORD, refreshWith } from '../support/journeys.ts'
 import { mint, secondsNow } from '../support/tokens.ts'
@@ -153,5 +154,96 @@ onEachDatabase(t, (t, world) => {
       ({ statusCode }) => statusCode
     )
     t.equal(status, 401)
+  })
+
+  t.test(
+    'a row with an id that was used before the database was restored is not missed, and a warning is logged',
+    async (t) => {
+      const { database, settings } = (await world.build(t, { revocationPoll: 60 })).auth
+      const restores: string[] = []
+      const revocations = new Revocations(settings, database, undefined, () => restores.push('restored'))
+      t.teardown(() => revocations.close())
+      const row = (sid: string) => ({ id: 7n, sid, revokedAt: new Date(), expiresAt: new Date(Date.now() + 300_000) })
+      const clock = t.intercept(performance, 'now', { value: () => 1_000 })
+      await database.revocation.create({ data: row('a'.repeat(32)) })
+      await revocations.sync()
+      clock.restore()
+      t.intercept(performance, 'now', { value: () => 1_000_000 })
+      await revocations.sync()
+
+      await database.revocation.deleteMany()
+      await database.revocation.create({ data: row('b'.repeat(32)) })
+      await revocations.sync()
+
+      t.ok(revocations.isRevoked({ sid: 'b'.repeat(32) }))
+      t.ok(revocations.isRevoked({ sid: 'a'.repeat(32) }), 'known revocations stay in force')
+      t.strictSame(restores, ['restored'])
+    }
+  )
+
+  t.test('an older revocation that is read later does not shorten a newer one', async (t) => {
+    const { database, settings } = (await world.build(t, { revocationPoll: 60 })).auth
+    const revocations = new Revocations(settings, database)
+    t.teardown(() => revocations.close())
+    const row = (id: bigint, at: number) => ({
+      id,
+      subject: '1',
+      revokedAt: new Date(at * 1000),
+      expiresAt: new Date((at + 300) * 1000)
+    })
+    const now = secondsNow()
+    await database.revocation.createMany({ data: [row(1n, now), row(2n, now - 100)] })
+    await revocations.sync()
+    t.ok(revocations.isRevoked({ user_id: '1', iat: now - 1 }))
+    t.notOk(revocations.isRevoked({ user_id: '1', iat: now + 1 }))
+  })
+
+  t.test('a change of rights is enforced by its process even if the list cannot be read afterwards', async (t) => {
+    const settings = { claims: () => ({ rights: 'x' }), freshClaims: true, revocationPoll: 60 }
+    const app = await world.build(t, settings)
+    const { id } = await addUser(app)
+    const { access } = await obtainPair(app)
+    const { revocation } = app.auth.database
+    t.intercept(app.auth.database, 'revocation', {
+      value: new Proxy(revocation, {
+        get: (target, name) =>
+          name === 'createMany' ? target.createMany.bind(target) : () => Promise.reject(new Error('down'))
+      })
+    })
+    await app.auth.users.updateUser(id, { isStaff: true })
+    t.equal((await app.inject({ url: '/api/protected/', headers: bearer(access) })).statusCode, 401)
+  })
+
+  t.test('a new password ends the refresh tokens of every store, and a login in the same second works', async (t) => {
+    for (const refreshStore of ['blacklist', 'none', 'session'] as const) {
+      const app = await world.build(t, { refreshStore })
+      const { id } = await addUser(app)
+      const { refresh } = await obtainPair(app)
+      await app.auth.users.setPassword(id, STRONG)
+      t.equal((await refreshWith(app, refresh)).statusCode, 401, refreshStore)
+      const next = await obtainPair(app, { username: 'alice', password: STRONG })
+      t.equal(
+        (await app.inject({ url: '/api/protected/', headers: bearer(next.access) })).statusCode,
+        200,
+        refreshStore
+      )
+      t.equal((await refreshWith(app, next.refresh)).statusCode, 200, refreshStore)
+    }
+  })
+
+  t.test('a token without sid that is adopted while everything is ended gets no session', async (t) => {
+    const app = await world.build(t)
+    const { id } = await addUser(app)
+    const { sessions, database } = app.auth
+    const token = mint({ claims: { user_id: String(id), iat: secondsNow() - 1 } })
+    const adopting = t.intercept(sessions, 'adopt', {
+      value: async (...given: Parameters<typeof sessions.adopt>) => {
+        adopting.restore()
+        await sessions.endAll(id, 'logout')
+        return sessions.adopt(...given)
+      }
+    })
+    t.equal((await refreshWith(app, token)).statusCode, 401)
+    t.equal(await database.session.count({ where: { endedAt: null } }), 0)
   })
 })

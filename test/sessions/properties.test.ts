@@ -116,7 +116,8 @@ async function check(t: Test, world: World): Promise<void> {
         () => false
       )
       if (isIn === client.isOver) throw new Error(`access token ${isIn ? 'valid after the end' : 'rejected'}`)
-      const isLive = await sessions.isActive(client.sid, String(claimsOf(client.refresh).jti))
+      const { jti, user_id: id } = claimsOf(client.refresh)
+      const isLive = await sessions.isActive({ sid: client.sid, jti: String(jti), user: { id: Number(id) } })
       if (isLive === client.isOver) throw new Error(`refresh token ${isLive ? 'valid after the end' : 'invalid'}`)
     }
   }

@@ -104,7 +104,7 @@ function instanceView(app: FastifyInstance, common: Common): void {
         summary: 'End a login session',
         handler: async (request, reply) => {
           const { userId, session } = await getOwnSessionOr404(request)
-          await sessions.end(session.id, 'logout', userId)
+          await sessions.end(session.id, 'logout', { id: userId })
           return reply.code(204).send()
         }
       }

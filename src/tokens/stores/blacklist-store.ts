@@ -2,7 +2,6 @@
 import { isForeignKeyViolation, isUniqueViolation } from '../../database/errors.ts'
 import type { Database, Prisma, User as UserRow } from '../../database/open.ts'
 import { AuthenticationFailed, InvalidToken } from '../../errors.ts'
-import type { Sessions } from '../../sessions/sessions.ts'
 import type { Settings } from '../../settings/schema.ts'
 import type { Users } from '../../users/users.ts'
 import type { Claims } from '../jwt.ts'
@@ -28,18 +27,10 @@ export class BlacklistStore implements RefreshStore {
   readonly #database: Database
   readonly #settings: Settings
   readonly #users: Users
-  readonly #sessions: Sessions
   readonly #encode: (claims: Claims) => string
 
   /** @param encode signs the claims of a token */
-  constructor(
-    database: Database,
-    settings: Settings,
-    users: Users,
-    sessions: Sessions,
-    encode: (claims: Claims) => string
-  ) {
-    this.#sessions = sessions
+  constructor(database: Database, settings: Settings, users: Users, encode: (claims: Claims) => string) {
     this.#database = database
     this.#settings = settings
     this.#users = users
@@ -58,9 +49,6 @@ export class BlacklistStore implements RefreshStore {
 
   async rotate(used: UsedToken, successor: Claims | null): Promise<IssuedToken> {
     const userId = used.user?.id ?? null
-    if (userId !== null && (await this.#sessions.isEnded(userId, Number(used.claims.iat) * 1000))) {
-      throw new InvalidToken('Token is blacklisted')
-    }
     if (successor === null) return used
     const issued = { token: this.#encode(successor), claims: successor }
     const record = this.#recordOf(issued, userId)

@@ -88,8 +88,8 @@ export class SessionStore implements RefreshStore {
       return
     }
     if (isForRotation || !isRefresh) return
-    if (!(await this.#sessions.isActive(claims.sid, this.#jtiOf(claims))))
-      throw new InvalidToken('Token is blacklisted')
+    const presented = { sid: claims.sid, jti: this.#jtiOf(claims), user: this.#userOf(claims) }
+    if (!(await this.#sessions.isActive(presented))) throw new InvalidToken('Token is blacklisted')
   }
 
   async revoke(token: IssuedToken, reason: EndReason): Promise<void> {
@@ -108,7 +108,7 @@ export class SessionStore implements RefreshStore {
 
   /** A concurrent login may have rehashed the same password, which changes the stored hash but not the password. */
   async #startRehashed(sid: string, user: UserRow, state: TokenState, device: Device): Promise<boolean> {
-    const rehashed = await this.#users.findRehashed(user)
+    const rehashed = await this.#users.findUnchanged(user)
     return rehashed !== null && this.#sessions.start(sid, rehashed, state, device)
   }
 
@@ -123,10 +123,10 @@ export class SessionStore implements RefreshStore {
     if (await this.#sessions.isAdopted(jti)) return adoptedSid(jti)
     if (await this.#blacklist.isBlacklisted(jti)) return this.#adoptedElsewhere(jti)
     if (user === null) throw new InvalidToken('Token contained no recognizable user identification')
-    if (await this.#sessions.isEnded(user.id, Number(claims.iat) * 1000)) throw new InvalidToken('Token is blacklisted')
     const blacklisting = successor === null ? [] : await this.#blacklist.blacklisting(used, user.id)
     try {
-      await this.#sessions.adopt(user.id, jti, this.#stateOf(successor ?? claims), blacklisting, device)
+      const next = this.#stateOf(successor ?? claims)
+      await this.#sessions.adopt(user.id, this.#stateOf(claims), next, blacklisting, device)
       return null
     } catch (error) {
       if (!isUniqueViolation(error)) throw error
@@ -146,7 +146,7 @@ export class SessionStore implements RefreshStore {
     const isAdopted = typeof claims.sid !== 'string' && (await this.#sessions.isAdopted(jti))
     const sid = isAdopted ? adoptedSid(jti) : claims.sid
     if (typeof sid !== 'string') return false
-    if (!(await this.#sessions.end(sid, reason))) throw new InvalidToken('Token is blacklisted')
+    if (!(await this.#sessions.end(sid, reason, this.#userOf(claims)))) throw new InvalidToken('Token is blacklisted')
     return true
   }
 

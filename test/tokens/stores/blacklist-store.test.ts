@@ -27,7 +27,7 @@ const rowsOf = ({ auth }: FastifyInstance) =>
   auth.database.outstandingToken.findMany({ orderBy: { id: 'asc' }, include: { blacklistedToken: true } })
 
 const storeOf = ({ auth }: FastifyInstance, database = auth.database) =>
-  new BlacklistStore(database, auth.settings, auth.users, auth.sessions, () => 'header.payload.signature')
+  new BlacklistStore(database, auth.settings, auth.users, () => 'header.payload.signature')
 
 const isBlacklistedError = (error: unknown) => error instanceof InvalidToken && error.message === 'Token is blacklisted'
 
