@@ -76,9 +76,15 @@ function settingsOf(options: VerifierOptions): Settings {
   // Nothing is remembered here that a token without an id could slip past.
   const settings = loadVerifierSettings({ ...input, stateless: true, refreshStore: 'none' })
   const { jwkUrl, verifyingKey, signingKey, signingKeyFallbacks } = settings
+  const faults = []
   if (jwkUrl === null && verifyingKey === null && signingKey === null && signingKeyFallbacks.length === 0) {
-    throw new ImproperlyConfigured(['verifyingKey: is needed, or jwkUrl: where the public keys are published'])
+    faults.push('verifyingKey: is needed, or jwkUrl: where the public keys are published')
   }
+  // Otherwise tokens for other services, or of another issuer with the same key, would be accepted.
+  if (settings.issuer === null) faults.push('issuer: is required; set the JWT_ISSUER of the service that signs')
+  if (settings.audience === null)
+    faults.push('audience: is required; set one of the JWT_AUDIENCE of the service that signs')
+  if (faults.length > 0) throw new ImproperlyConfigured(faults)
   return settings
 }
 

@@ -6,7 +6,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { generateKeyText, publicJwk, readSigningKey, verifyingPart } from '../src/crypto/jwa.ts'
 import { ImproperlyConfigured } from '../src/errors.ts'
-import { wellKnownRoutes } from '../src/index.ts'
+import { accountRoutes, wellKnownRoutes } from '../src/index.ts'
 import type { KeyRing } from '../src/keys/key-ring.ts'
 import verify, {
   errorHandler,
@@ -16,19 +16,20 @@ import verify, {
   type VerifierOptions
 } from '../src/verify.ts'
 import { SIGNING_KEY, worldOf } from './support/build.ts'
-import { addUser, bearer, obtainPair } from './support/journeys.ts'
-import { headerOf, mint } from './support/tokens.ts'
+import { addUser, bearer, obtainPair, refreshWith } from './support/journeys.ts'
+import { claimsOf, headerOf, mint } from './support/tokens.ts'
 
 const RING = {
   signingKey: undefined,
   keyEncryptionKey: 'a-key-for-keys-0123456789-abcdefghijklmnop',
   algorithm: 'ES256'
 }
+const ISSUED = { issuer: 'https://auth.example.com', audience: 'example' }
 const { build } = worldOf('sqlite')
 
 /** Creates the service that issues tokens. */
 async function issuer(t: Test, claims = {}): Promise<FastifyInstance> {
-  const options = { ...RING, claims: () => claims, freshClaims: true }
+  const options = { ...RING, ...ISSUED, claims: () => claims, freshClaims: true }
   const app = await build(t, options, (app) => app.register(wellKnownRoutes, { prefix: '/.well-known' }))
   await addUser(app)
   return app
@@ -39,7 +40,7 @@ async function service(t: Test, options: VerifierOptions): Promise<FastifyInstan
   const app = Fastify()
   t.teardown(() => app.close())
   app.setErrorHandler(errorHandler)
-  await app.register(verify, options)
+  await app.register(verify, { ...ISSUED, ...options })
   app.get('/me/', { preHandler: isAuthenticated }, async ({ user }) => ({ id: user?.id }))
   app.get('/staff/', { preHandler: isAdminUser }, async () => 'ok')
   app.get('/blog/', { preHandler: hasPermission('blog.add_post') }, async () => 'ok')
@@ -208,7 +209,7 @@ t.test('a key server that does not respond returns 503, with one fetch for concu
 t.test('with verifyingKey tokens are verified by the public key, which is not accepted as HMAC secret', async (t) => {
   const text = generateKeyText('EdDSA')
   const pem = verifyingPart(readSigningKey(text, 'EdDSA')).export({ type: 'spki', format: 'pem' }).toString()
-  const users = await build(t, { signingKey: text, algorithm: 'EdDSA' })
+  const users = await build(t, { ...ISSUED, signingKey: text, algorithm: 'EdDSA' })
   const { access } = await obtainPair(users, await addUser(users))
   const app = await service(t, { verifyingKey: pem.replaceAll('\n', '\\n'), algorithm: 'EdDSA' })
 
@@ -220,7 +221,7 @@ t.test('with verifyingKey tokens are verified by the public key, which is not ac
 
 t.test('tokens without kid are verified by the published key of their algorithm', async (t) => {
   const text = generateKeyText('ES256')
-  const users = await build(t, { signingKey: text, algorithm: 'ES256' })
+  const users = await build(t, { ...ISSUED, signingKey: text, algorithm: 'ES256' })
   const { access } = await obtainPair(users, await addUser(users))
   const { url } = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
 
@@ -239,7 +240,60 @@ t.test('invalid options reject the registration, all at once', async (t) => {
   await t.rejects(start({ verifyingKey: 'x', algorithm: 'RS256' }), {
     message: 'verifyingKey: must be a public key in PEM for RS256'
   })
+  const faults = /^issuer: is required; .*\naudience: is required; /
+  await t.rejects(start({ signingKey: SIGNING_KEY, issuer: undefined, audience: undefined }), { message: faults })
+  const jwkUrl = 'http://keys.example.com/jwks.json'
+  await t.rejects(start({ jwkUrl }), { message: 'jwkUrl: must begin with https://, unless the host is this machine' })
 })
+
+t.test('tokens of another issuer or for another audience are rejected (401)', async (t) => {
+  const app = await service(t, { signingKey: SIGNING_KEY })
+  const { issuer: iss, audience: aud } = ISSUED
+  const claims = { token_type: 'access', iss, aud, user_id: 'auth0|5f7c8ec7' }
+  t.strictSame((await ask(app, '/me/', mint({ claims }))).json(), { id: 'auth0|5f7c8ec7' }, 'user ids are opaque')
+  for (const other of [{ iss: 'https://other.example.com' }, { aud: 'other' }, { user_id: ['1'] }, { user_id: '' }]) {
+    t.equal((await ask(app, '/me/', mint({ claims: { ...claims, ...other } }))).statusCode, 401, JSON.stringify(other))
+  }
+  for (const name of ['iss', 'aud']) {
+    t.equal((await ask(app, '/me/', mint({ claims, omit: [name] }))).statusCode, 401, `no ${name}`)
+  }
+})
+
+t.test(
+  'a user of another service is never a local user, whatever its id, and its tokens are not refreshed',
+  async (t) => {
+    const claims = { is_staff: true, is_superuser: true, permissions: ['blog.add_post'] }
+    const users = await issuer(t, claims)
+    const { url } = await keyServer(t, () => ({ keys: users.auth.keys.published() }))
+    for (const stateless of [true, false]) {
+      const app = await build(t, { ...ISSUED, jwkUrl: url, stateless }, (app) => {
+        app.register(accountRoutes, { prefix: '/auth' })
+        app.get('/me/', { preHandler: isAuthenticated }, async ({ user }) => ({ id: user?.id }))
+        app.get('/staff/', { preHandler: isAdminUser }, async () => 'ok')
+      })
+      const root = await addUser(app, { username: 'root', isSuperuser: true, isStaff: true })
+      const { access, refresh } = await obtainPair(users)
+      t.strictSame([claimsOf(access).user_id, root.id], ['1', 1])
+
+      t.strictSame((await ask(app, '/me/', access)).json(), { id: '1' })
+      t.equal((await ask(app, '/staff/', access)).statusCode, 403)
+      t.equal((await ask(app, '/api/users/', access)).statusCode, 403)
+      t.equal((await ask(app, '/auth/users/me/', access)).statusCode, 401)
+      t.equal((await ask(app, '/api/sessions/', access)).statusCode, 401)
+      const own = await obtainPair(app, root)
+      const copied = { ...claimsOf(access), sid: claimsOf(own.access).sid }
+      const key = users.auth.keys.signing
+      const input = `${key.header}.${Buffer.from(JSON.stringify(copied)).toString('base64url')}`
+      const logoutUrl = '/api/token/logout/'
+      const foreign = bearer(`${input}.${key.sign(input)}`)
+      t.equal((await app.inject({ method: 'POST', url: logoutUrl, headers: foreign })).statusCode, 400)
+      t.equal((await refreshWith(app, own.refresh)).statusCode, 200, "a session id in it ends nobody's session")
+      t.equal((await refreshWith(app, refresh)).statusCode, 401)
+      const logout = await app.inject({ method: 'POST', url: '/api/token/blacklist/', payload: { refresh } })
+      t.equal(logout.statusCode, 401)
+    }
+  }
+)
 
 t.test('latchkey/verify does not load Prisma, database drivers or password hashers', async (t) => {
   const seen = new Map<string, string[]>()

@@ -4,6 +4,7 @@ import { UserInactive, UserNotFound } from '../errors.ts'
 import { AUTHENTICATION, authenticatedUser } from '../guards/auth-core.ts'
 import type { KeptCredentials } from '../sessions/session-rows.ts'
 import type { RequestInfo } from '../tokens/request-info.ts'
+import { TokenUser } from '../users/token-user.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 
@@ -19,9 +20,11 @@ export async function callerOf(request: AuthenticatedRequest): Promise<User> {
   return withoutPassword(row)
 }
 
-/** The id of the caller's login session; null for credentials without one. */
+/** The id of the caller's login session; null for credentials without one, and for tokens of another service. */
 export function sidOf(request: Pick<FastifyRequest, typeof AUTHENTICATION>): string | null {
-  const { sid } = (request[AUTHENTICATION]?.auth ?? {}) as { sid?: unknown }
+  const { user, auth } = request[AUTHENTICATION] ?? {}
+  if (user instanceof TokenUser && user.idField === null) return null
+  const { sid } = (auth ?? {}) as { sid?: unknown }
   return typeof sid === 'string' ? sid : null
 }
 

@@ -25,6 +25,10 @@ export interface JwtAuthenticatorParts {
   tokenUserClass?: typeof TokenUser | undefined
 }
 
+/** What another service may call a user, such as `auth0|5f7c8ec7`. */
+const isOpaqueId = (id: unknown): boolean =>
+  typeof id === 'string' ? /^[^\p{Cc}\p{Cs}]{1,255}$/u.test(id) : Number.isSafeInteger(id)
+
 export function jwtAuthenticator(parts: JwtAuthenticatorParts): Authenticator & { readonly challenge: string } {
   const { settings, verifier, users, cookies, tokenUserClass: TokenUserClass = TokenUser } = parts
   const { userIdClaim, userIdField } = settings
@@ -49,7 +53,11 @@ export function jwtAuthenticator(parts: JwtAuthenticatorParts): Authenticator & 
   async function callerOf(claims: Claims): Promise<Caller> {
     const id = claims[userIdClaim]
     if (id === undefined) throw new InvalidToken('Token contained no recognizable user identification')
-    if (settings.stateless || users === undefined) {
+    if (users === undefined || verifier.isForeign(claims)) {
+      if (!isOpaqueId(id)) throw new UserNotFound()
+      return new TokenUserClass(id, users === undefined ? userIdField : null, claims)
+    }
+    if (settings.stateless) {
       // A value that cannot be a user id is rejected without a query, too: `[1]` would become "1".
       if (!isUserId(userIdField, id)) throw new UserNotFound()
       return new TokenUserClass(id, userIdField, claims)

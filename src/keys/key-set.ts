@@ -15,6 +15,8 @@ export interface VerifyingKey {
    * tokens are no longer used.
    */
   acceptedUntil: number
+  /** True for a key of another service, whose user ids are not ours. */
+  readonly isForeign?: boolean
 }
 
 /** A key that signs tokens, with their encoded header. */

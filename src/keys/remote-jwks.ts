@@ -103,7 +103,7 @@ export class RemoteKeys {
     const { algorithm, key } = parsed
     const kid = typeof jwk.kid === 'string' ? jwk.kid : undefined
     const verify = await createVerifier(algorithm, key)
-    return { algorithm, verify, acceptedUntil: Number.POSITIVE_INFINITY, kid, json }
+    return { algorithm, verify, acceptedUntil: Number.POSITIVE_INFINITY, isForeign: true, kid, json }
   }
 }
 

@@ -45,6 +45,13 @@ export const VERIFIER_CHECKS: Checks = {
       : undefined,
   secretKey: ({ secretKey }) => (secretKey === null ? undefined : weaknessOfSecret(secretKey)),
   secretKeyFallbacks: ({ secretKeyFallbacks }) => firstFault(secretKeyFallbacks, 'secret', weaknessOfSecret),
+  jwkUrl: ({ jwkUrl, issuer, audience }) => {
+    if (jwkUrl === null) return undefined
+    if (!isHttpsOrLoopback(jwkUrl)) return 'must begin with https://, unless the host is this machine'
+    return issuer === null || audience === null
+      ? 'requires JWT_ISSUER and JWT_AUDIENCE: a key server may serve several issuers and audiences'
+      : undefined
+  },
   trustProxy: checkItems('trustProxy', isNetwork),
   corsOrigins: checkItems('corsOrigins', isOrigin),
   cookieOrigins: checkItems('cookieOrigins', isOrigin),
@@ -122,6 +129,12 @@ type ListName = 'trustProxy' | 'corsOrigins' | 'cookieOrigins' | 'csrfTrustedOri
 
 function checkItems(name: ListName, isValid: (item: string) => boolean): Check {
   return (settings) => (settings[name].every(isValid) ? undefined : `must be ${SETTINGS[name].expects}`)
+}
+
+function isHttpsOrLoopback(url: string): boolean {
+  if (!URL.canParse(url)) return false
+  const { protocol, hostname } = new URL(url)
+  return protocol === 'https:' || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
 }
 
 /** An IP address, or a network that is not the whole Internet: to trust every proxy is to trust every client. */

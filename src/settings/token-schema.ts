@@ -39,7 +39,7 @@ export const keySettings = {
     { minimum: 3600 }
   ),
   jwkUrl: optionalText(
-    'URL of the public keys (JWKS) of another service, whose tokens are accepted as well. Default: only tokens of this service are accepted.',
+    'URL of the public keys (JWKS) of another service, whose access tokens are accepted as well; `https://`, except on this machine. Requires `JWT_ISSUER` and `JWT_AUDIENCE`. The user ids in these tokens never name users of the database. Default: only tokens of this service are accepted.',
     { pattern: '^https?://', expects: 'a URL that begins with https:// or http://' }
   )
 }

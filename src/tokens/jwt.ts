@@ -26,6 +26,7 @@ export class Jwt {
   readonly #toJson: (claims: Claims) => string
   // Only what does not change with time is remembered; times are checked at every use.
   readonly #verified = new Map<string, { claims: Claims; key: VerifyingKey }>()
+  readonly #foreign = new WeakSet<Claims>()
   /** The header of the token verified last, which most of the next have as well. */
   #usual: { text: string; header: Header } | null = null
 
@@ -61,8 +62,14 @@ export class Jwt {
     this.#usual = { text, header }
     this.#checkTimes(claims)
     if (!this.#isForUs(claims) || !this.#hasTextIds(claims)) throw new InvalidToken()
+    if (key.isForeign) this.#foreign.add(claims)
     this.#remember(token, deepFreeze(claims), key)
     return claims
+  }
+
+  /** True if another service has signed the token: its user id is not one of ours. @param claims returned by `decode` */
+  isForeign(claims: Claims): boolean {
+    return this.#foreign.has(claims)
   }
 
   /** The key that has signed it: nothing but its algorithm and its name decide which are tried. */

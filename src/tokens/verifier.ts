@@ -65,6 +65,11 @@ export class TokenVerifier {
     throw new InvalidToken('Given token not valid for any token type', { messages })
   }
 
+  /** True if another service has signed the token, so that it names none of our users. @param claims of `authenticate` */
+  isForeign(claims: Claims): boolean {
+    return this.#jwt.isForeign(claims)
+  }
+
   /**
    * Verifies a token that is about to be rotated, renewed or revoked.
    *
@@ -72,6 +77,8 @@ export class TokenVerifier {
    */
   async read(token: string, type: 'refresh' | 'sliding'): Promise<Claims> {
     const claims = await this.#jwt.decode(token)
+    // Only the service that has issued a token can renew or revoke it.
+    if (this.isForeign(claims)) throw new InvalidToken()
     await this.#sources.store.assertActive(claims, true)
     this.#checkPresence(claims)
     this.#checkType(claims, type)

@@ -8,11 +8,11 @@ export class TokenUser {
   readonly isStaff: boolean
   readonly isSuperuser: boolean
   readonly isActive = true
-  /** Which column `id` is of. */
-  readonly idField: UserIdField
+  /** Which column `id` is of; null for a user of another service, who is not in the database whatever the id. */
+  readonly idField: UserIdField | null
   readonly claims: Readonly<Record<string, unknown>>
 
-  constructor(id: unknown, idField: UserIdField, claims: Readonly<Record<string, unknown>>) {
+  constructor(id: unknown, idField: UserIdField | null, claims: Readonly<Record<string, unknown>>) {
     this.id = String(id)
     this.idField = idField
     this.claims = claims

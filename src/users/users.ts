@@ -114,8 +114,12 @@ export class Users {
     return outdated ? this.#rehash(user, password) : user
   }
 
-  /** Finds a user by primary key or username as a token has it; null also for a value that can be neither. */
-  async get(field: UserIdField, value: unknown): Promise<UserRow | null> {
+  /**
+   * Finds a user by primary key or username as a token has it; null also for a value that can be neither, and for a user of
+   * another service (`field` null).
+   */
+  async get(field: UserIdField | null, value: unknown): Promise<UserRow | null> {
+    if (field === null) return null
     const { user } = this.#database
     if (field === 'username') return isName(value) ? user.findUnique({ where: { username: value } }) : null
     const id = primaryKeyOf(value)
