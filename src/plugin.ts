@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { Accounts } from './accounts/accounts.ts'
+import { Delivery } from './accounts/delivery.ts'
 import { EmailTokens } from './accounts/email-tokens.ts'
 import { createMailer } from './accounts/mailer.ts'
 import { AdminPolicy } from './admin/policy.ts'
@@ -39,7 +40,9 @@ import type { RefreshStore } from './tokens/stores/refresh-store.ts'
 import { SessionStore } from './tokens/stores/session-store.ts'
 import { type TokenOptions, Tokens } from './tokens/tokens.ts'
 import { TokenVerifier } from './tokens/verifier.ts'
+import { EmailChanges } from './users/email-changes.ts'
 import type { TokenUser } from './users/token-user.ts'
+import type { User } from './users/user.ts'
 import { Users } from './users/users.ts'
 
 /** The type of `app.auth`. */
@@ -109,7 +112,14 @@ async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise
   app.addHook('onClose', () => database.$disconnect())
   const keys = await openKeys(settings, database, app.log)
   app.addHook('onClose', async () => keys.close())
-  const auth = await createAuth({ settings, database, keys, log: app.log, callables })
+  const auth = await createAuth({
+    settings,
+    database,
+    keys,
+    log: app.log,
+    callables,
+    onClose: (close) => void app.addHook('onClose', close)
+  })
   startBackgroundWork(app, auth)
   // As Django does after its migrations.
   if (applied.length > 0) await auth.permissions.syncPermissions(AUTH_MODELS)
@@ -161,10 +171,12 @@ interface Parts {
   keys: KeySet
   log: Log
   callables: LatchkeyCallables
+  /** Registers what is closed before the database. */
+  onClose: (close: () => Promise<void>) => void
 }
 
 /** Builds all domains, each once. */
-async function createAuth({ settings, database, keys, log, callables }: Parts): Promise<Auth> {
+async function createAuth({ settings, database, keys, log, callables, onClose }: Parts): Promise<Auth> {
   const secrets = loadSecrets(settings)
   const claims = new TokenClaims(settings, callables)
   const revocations = new Revocations(
@@ -181,7 +193,8 @@ async function createAuth({ settings, database, keys, log, callables }: Parts): 
   const passwords = new Passwords(settings, (reason) =>
     log.warn({ reason }, 'could not look up breached passwords; the password was accepted without')
   )
-  const users = new Users(database, createHashers(settings), settings, sessions)
+  const onEmailChanged = (before: User) => accounts.notifyOldAddress(before)
+  const users = new Users(database, createHashers(settings), settings, sessions, onEmailChanged)
   const permissions = new Permissions(database, users, sessions)
   const groups = new Groups(database, sessions)
   const jwt = new Jwt(settings, keys, callables.jsonEncoder)
@@ -192,13 +205,16 @@ async function createAuth({ settings, database, keys, log, callables }: Parts): 
   const browserSessions = new BrowserSessions(database, users, sessions, secrets, settings)
   const tokenCookies = new TokenCookies(settings)
   const loginThrottle = await createLoginThrottle(settings.loginRate)
+  const delivery = createDelivery(settings, database, log)
+  onClose(() => delivery.close())
   const accounts = new Accounts({
     settings,
     users,
     passwords,
     sessions,
+    emailChanges: new EmailChanges(database, users, onEmailChanged),
     emailTokens: new EmailTokens(secrets, settings.passwordResetTimeout),
-    send: createSender(settings, log)
+    delivery
   })
   return {
     settings,
@@ -208,7 +224,7 @@ async function createAuth({ settings, database, keys, log, callables }: Parts): 
     permissions,
     groups,
     accounts,
-    admin: new AdminPolicy({ database, users, groups, permissions }),
+    admin: new AdminPolicy({ settings, database, users, groups, permissions }),
     verifier,
     tokens,
     refreshStore,
@@ -253,12 +269,14 @@ function createRefreshStore(
   }
 }
 
-/** Sends emails after the response, so that response times do not reveal whether one is sent. */
-function createSender(settings: Settings, log: Log): (mail: Parameters<ReturnType<typeof createMailer>>[0]) => void {
-  const send = createMailer(settings, (path) =>
-    log.info({ path }, 'MAIL_URL is not set; the email was written to a file')
-  )
-  return (mail) => void setImmediate(() => send(mail).catch((error) => log.error(error, 'could not send an email')))
+function createDelivery(settings: Settings, database: Database, log: Log): Delivery {
+  return new Delivery({
+    database,
+    send: createMailer(settings, (path) => log.info({ path }, 'MAIL_URL is not set; the email was written to a file')),
+    maxDelay: settings.accountsEmailDelay,
+    limitPerHour: settings.accountsEmailsPerHour,
+    onFault: (error) => log.error(error, 'could not send an email')
+  })
 }
 
 export default fp(latchkey, { name: 'latchkey', fastify: '5.x' })

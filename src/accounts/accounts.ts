@@ -5,11 +5,12 @@ import type { Passwords } from '../passwords/passwords.ts'
 import type { KeptCredentials } from '../sessions/session-rows.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
+import type { EmailChanges } from '../users/email-changes.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
+import type { Delivery } from './delivery.ts'
 import { type EmailTokens, idOf, type Purpose } from './email-tokens.ts'
-import { type Event, linkEmail, noticeEmail } from './emails.ts'
-import type { Mail } from './mailer.ts'
+import { type Event, emailChangeEmail, linkEmail, noticeEmail } from './emails.ts'
 
 /** The values in a link of an email. */
 export interface Link {
@@ -34,9 +35,9 @@ export interface AccountsParts {
   users: Users
   passwords: Passwords
   sessions: Sessions
+  emailChanges: EmailChanges
   emailTokens: EmailTokens
-  /** Sends after the response, so that its time reveals nothing. Handles its own errors. */
-  send: (mail: Mail) => void
+  delivery: Delivery
 }
 
 export class Accounts {
@@ -62,7 +63,7 @@ export class Accounts {
     const isActive = !this.#settings.accountsSendActivationEmail
     const account = { username, email, password: password.value, isActive }
     const user = await this.#users.createUser(account, { awaitsActivation: !isActive })
-    if (!isActive) await this.#mailActivation(user.id)
+    if (!isActive) this.#mailActivation(user.id)
     else if (this.#settings.accountsSendConfirmationEmail) this.#notify('confirmation', user)
     return user
   }
@@ -73,7 +74,7 @@ export class Accounts {
    * @throws {ValidationError} if the current password is wrong, or the new one weak
    */
   async setPassword(user: User, current: string, password: NewPassword, kept: KeptCredentials = {}): Promise<UserRow> {
-    throwIfAny(await this.#faultsOfCurrent(user, current))
+    throwIfAny(await this.#users.faultsOfCurrentPassword(user, current))
     await this.#checkStrength('new_password', password, user)
     const row = await this.#users.setPassword(user.id, password.value, kept)
     await this.#afterPassword(user)
@@ -82,16 +83,46 @@ export class Accounts {
 
   /** @throws {ValidationError} if the password is wrong, or the name malformed or taken */
   async setUsername(user: User, current: string, username: NewPassword): Promise<void> {
-    throwIfAny({ ...(await this.#faultsOfCurrent(user, current)), ...(await this.#faultsOfName(username.value)) })
+    throwIfAny({
+      ...(await this.#users.faultsOfCurrentPassword(user, current)),
+      ...(await this.#faultsOfName(username.value))
+    })
     await this.#rename(user, username)
   }
 
-  /** Where accounts are activated by mail, another address has to be as well; who was not active gets the mail again. */
-  async setEmail(user: User, email: string): Promise<void> {
-    const isSent = this.#settings.accountsSendActivationEmail
-    const isChanged = email !== user.email
-    if (isChanged) await this.#users.setEmail(user.id, email, isSent)
-    if (isSent && (isChanged || !user.isActive)) await this.#mailActivation(user.id)
+  /**
+   * Changes the email address of the caller's own account. With `accountsSendActivationEmail` it changes when the link that
+   * is sent to the new address is used. The old address gets a notice of every change; see `Users.onEmailChanged`.
+   *
+   * @param current the password, which a change requires unless `accountsEmailChangePassword` is off
+   * @returns the account as it is now
+   * @throws {ValidationError} if the password is missing or wrong
+   */
+  async changeOwnEmail(user: User, email: string, current: string | undefined): Promise<User> {
+    if (email === user.email) return user
+    if (this.#settings.accountsEmailChangePassword) throwIfAny(await this.#users.faultsOfCurrentPassword(user, current))
+    if (!this.#settings.accountsSendActivationEmail || email === '') {
+      await this.#users.setEmail(user.id, email)
+      return { ...user, email }
+    }
+    await this.#parts.emailChanges.request(user.id, email)
+    this.#parts.delivery.schedule(async () => {
+      const row = await this.#users.get('id', user.id)
+      return row === null ? [] : [emailChangeEmail(row, email, this.#settings, this.#parts.emailTokens)]
+    })
+    return user
+  }
+
+  /** Changes the email address of another account; an account that awaits activation gets its link again. */
+  async changeEmail(user: User, email: string): Promise<User> {
+    if (email !== user.email) await this.#users.setEmail(user.id, email)
+    if (this.#settings.accountsSendActivationEmail && !user.isActive) this.#mailActivation(user.id)
+    return { ...user, email }
+  }
+
+  /** Tells the old address that the account has another one. */
+  notifyOldAddress(before: User): void {
+    this.#notify('emailChanged', before)
   }
 
   /**
@@ -99,13 +130,19 @@ export class Accounts {
    * @throws {ValidationError} if that is wrong
    */
   async delete(user: Pick<User, 'id'>, caller: User, current: string): Promise<void> {
-    throwIfAny(await this.#faultsOfCurrent(caller, current))
+    throwIfAny(await this.#users.faultsOfCurrentPassword(caller, current))
     // The last superuser must remain, also by its own wish.
     await this.#users.deleteUser(user.id, () => undefined)
   }
 
-  /** @throws {ValidationError} for an invalid link @throws {PermissionDenied} for an account that does not await activation */
+  /**
+   * Activates an account, or gives it its new email address, by the link of an email.
+   *
+   * @throws {ValidationError} for an invalid link
+   * @throws {PermissionDenied} for an account that does not await activation
+   */
   async activate(link: Link): Promise<void> {
+    if (await this.#confirmEmailChange(link)) return
     const user = await this.#ownerOf('activation', link)
     // Of concurrent requests with one link, one succeeds. A deactivated account does not await activation.
     if (user.isActive || !(await this.#users.activatePending(user.id))) {
@@ -121,19 +158,24 @@ export class Accounts {
    * @throws {ValidationError} as requestReset
    */
   async resendActivation(email: string): Promise<boolean> {
-    const users = await this.#users.awaitingActivation(await this.#reachable(email, false))
     const { accountsSendActivationEmail: isSent } = this.#settings
-    if (isSent) for (const user of users) this.#mailLink('activation', user)
+    await this.#checkReachable(email, false)
+    if (isSent) {
+      const find = async () => this.#users.awaitingActivation(await this.#reachable(email, false))
+      this.#mailLinks('activation', find)
+    }
     return isSent
   }
 
   /**
-   * Sends a link to every active user with this address who has a password; nobody is told whether there is one.
+   * Sends one email with a link for each active user who has this address and a password. The response does not reveal
+   * whether there is one.
    *
-   * @throws {ValidationError} if there is none, and the settings say so
+   * @throws {ValidationError} if there is none, with `accountsShowEmailNotFound`
    */
   async requestReset(purpose: 'passwordReset' | 'usernameReset', email: string): Promise<void> {
-    for (const user of await this.#reachable(email, true)) this.#mailLink(purpose, user)
+    await this.#checkReachable(email, true)
+    this.#mailLinks(purpose, () => this.#reachable(email, true))
   }
 
   /** The link first, and then the password, against the user whose it is. @throws {ValidationError} */
@@ -160,31 +202,45 @@ export class Accounts {
     return user
   }
 
-  /** Who has this address and a password. */
+  /** Uses the link that was sent to a new email address. @returns false if it is none */
+  async #confirmEmailChange({ uid, token }: Link): Promise<boolean> {
+    const user = await this.#users.get('id', idOf(uid))
+    const newEmail = user && (await this.#parts.emailChanges.requested(user.id))
+    if (user === null || newEmail === null) return false
+    if (!this.#parts.emailTokens.check('emailChange', { ...user, newEmail }, token)) return false
+    // A deactivation, or a concurrent request with the same link.
+    if (!(await this.#parts.emailChanges.confirm(user, newEmail))) {
+      throw new PermissionDenied('Stale token for given user.')
+    }
+    return true
+  }
+
+  /** The users who have this address and a password. */
   async #reachable(email: string, isActive: boolean): Promise<UserRow[]> {
     const found = await this.#users.withEmail(email)
-    const users = found.filter((user) => user.isActive === isActive && !user.password.startsWith('!'))
-    if (users.length === 0 && this.#settings.accountsShowEmailNotFound) {
+    return found.filter((user) => user.isActive === isActive && !user.password.startsWith('!'))
+  }
+
+  async #checkReachable(email: string, isActive: boolean): Promise<void> {
+    if (this.#settings.accountsShowEmailNotFound && (await this.#reachable(email, isActive)).length === 0) {
       throw new ValidationError(['User with given email does not exist.'])
     }
-    return users
   }
 
-  async #mailActivation(id: number): Promise<void> {
-    const user = await this.#users.get('id', id)
-    if (user !== null) this.#mailLink('activation', user)
+  #mailActivation(id: number): void {
+    this.#mailLinks('activation', async () => [await this.#users.get('id', id)].filter((user) => user !== null))
   }
 
-  #mailLink(purpose: Purpose, user: UserRow): void {
-    this.#mail(linkEmail(purpose, user, this.#settings, this.#parts.emailTokens))
+  /** The users are read when the email is composed, so that the request costs the same whether there are any. */
+  #mailLinks(purpose: Exclude<Purpose, 'emailChange'>, find: () => Promise<UserRow[]>): void {
+    this.#parts.delivery.schedule(async () => {
+      const users = await find()
+      return users.length === 0 ? [] : [linkEmail(purpose, users, this.#settings, this.#parts.emailTokens)]
+    })
   }
 
   #notify(event: Event, user: User): void {
-    this.#mail(noticeEmail(event, user, this.#settings))
-  }
-
-  #mail(mail: Mail): void {
-    if (mail.to !== '') this.#parts.send(mail)
+    this.#parts.delivery.schedule(() => [noticeEmail(event, user, this.#settings)], event === 'confirmation')
   }
 
   async #afterPassword(user: User): Promise<void> {
@@ -204,10 +260,6 @@ export class Accounts {
 
   async #faultsOfName(username: string): Promise<Faults> {
     return this.#users.checkUsername(username).then(() => ({}), faultsOfName)
-  }
-
-  async #faultsOfCurrent(user: User, password: string): Promise<Faults> {
-    return (await this.#users.checkPassword(user, password)) ? {} : { current_password: ['Invalid password.'] }
   }
 
   async #checkStrength(field: string, { value, again = value }: NewPassword, owner: Partial<User>): Promise<void> {

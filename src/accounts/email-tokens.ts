@@ -8,20 +8,25 @@ import { primaryKeyOf } from '../users/user.ts'
 const EPOCH = 978_307_200
 
 /** What a link is for. A token of one purpose is invalid for the others. */
-export type Purpose = 'activation' | 'passwordReset' | 'usernameReset'
+export type Purpose = 'activation' | 'emailChange' | 'passwordReset' | 'usernameReset'
 
 /** Django's own salt for password resets, so that links of Django stay valid. */
 const SALTS: Record<Purpose, string> = {
   activation: 'latchkey.accounts.activation',
+  emailChange: 'latchkey.accounts.emailChange',
   passwordReset: 'django.contrib.auth.tokens.PasswordResetTokenGenerator',
   usernameReset: 'latchkey.accounts.usernameReset'
 }
 
-export type Owner = Pick<UserRow, 'id' | 'password' | 'lastLogin' | 'email' | 'username'>
+export type Owner = Pick<UserRow, 'id' | 'password' | 'lastLogin' | 'email' | 'username'> & {
+  /** The address that the user has asked for. */
+  newEmail?: string
+}
 
 /** The state that a token is for, besides Django's: a change of it makes the token invalid. */
 const STATES: Record<Purpose, (owner: Owner) => string> = {
   activation: () => '',
+  emailChange: ({ newEmail }) => `:${newEmail}`,
   passwordReset: () => '',
   usernameReset: ({ username }) => `:${username}`
 }

@@ -10,12 +10,15 @@ import { PermissionDenied, ValidationError } from '../errors.ts'
 import type { GroupChanges, Groups } from '../permissions/groups.ts'
 import { NAME, nameOf } from '../permissions/names.ts'
 import type { Permissions } from '../permissions/permissions.ts'
+import type { Settings } from '../settings/schema.ts'
 import { difference, type UserWithKeys } from '../users/changes.ts'
 import type { Caller } from '../users/token-user.ts'
 import type { User } from '../users/user.ts'
+import { normalizeEmail } from '../users/usernames.ts'
 import type { NewUser, UserChanges, Users } from '../users/users.ts'
 
 interface Domains {
+  settings: Settings
   database: Database
   users: Users
   groups: Groups
@@ -24,6 +27,8 @@ interface Domains {
 
 /** The permissions of a caller, as the database has them now. */
 interface Rank {
+  /** Of the caller; null for a caller who is not in the database. */
+  id: number | null
   isSuperuser: boolean
   isStaff: boolean
   held: ReadonlySet<string>
@@ -46,9 +51,18 @@ export class AdminPolicy {
     return this.#domains.users.createUser(user)
   }
 
-  /** @throws {PermissionDenied | ValidationError | NotFound} */
-  async updateUser(caller: Caller | null, id: number, changes: UserChanges): Promise<UserWithKeys> {
+  /**
+   * @param currentPassword the caller's, which a change of its own password or email address requires
+   * @throws {PermissionDenied | ValidationError | NotFound}
+   */
+  async updateUser(
+    caller: Caller | null,
+    id: number,
+    changes: UserChanges,
+    currentPassword?: string
+  ): Promise<UserWithKeys> {
     const rank = await this.#rankOf(caller)
+    if (rank.id === id) await this.#checkCurrentPassword(id, changes, currentPassword)
     const permit = async (user: UserWithKeys) => {
       await this.#checkGiven(rank, user, changes)
       if (isTakeover(user, changes) || takesAway(user, changes)) await this.#checkOutranks(rank, user)
@@ -102,9 +116,18 @@ export class AdminPolicy {
   async #rankOf(caller: Caller | null): Promise<Rank> {
     const { permissions } = this.#domains
     const row = await permissions.rowOf(caller)
-    if (!row?.isActive) return { isSuperuser: false, isStaff: false, held: new Set() }
-    const { isSuperuser, isStaff } = row
-    return { isSuperuser, isStaff, held: isSuperuser ? new Set() : await permissions.getAllPermissions(caller) }
+    if (!row?.isActive) return { id: null, isSuperuser: false, isStaff: false, held: new Set() }
+    const { id, isSuperuser, isStaff } = row
+    return { id, isSuperuser, isStaff, held: isSuperuser ? new Set() : await permissions.getAllPermissions(caller) }
+  }
+
+  /** A stolen access token must not suffice to take over the account. */
+  async #checkCurrentPassword(id: number, { password, email }: UserChanges, current: string | undefined) {
+    const { users, settings } = this.#domains
+    const isNewEmail = async () => email !== undefined && normalizeEmail(email) !== (await users.get('id', id))?.email
+    if (password === undefined && !(settings.accountsEmailChangePassword && (await isNewEmail()))) return
+    const faults = await users.faultsOfCurrentPassword({ id }, current)
+    if (Object.keys(faults).length > 0) throw new ValidationError(faults)
   }
 
   async #checkGiven(rank: Rank, user: Omit<UserWithKeys, keyof User> & Flags, changes: UserChanges): Promise<void> {

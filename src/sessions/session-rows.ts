@@ -87,20 +87,23 @@ export function endStatementsForUser(
 ): Statement[] {
   const { sid = null, key = null } = kept
   const now = new Date()
-  const where = { userId, endedAt: null, ...(sid !== null && { id: { not: sid } }) }
+  const others = { userId, endedAt: null, ...(sid !== null && { id: { not: sid } }) }
   const ended = [
-    lockUser(database, userId),
-    ...endStatements(database, settings, where, reason),
+    ...endStatements(database, settings, others, reason),
     revokeSubject(database, settings, { userId, username, keptSid: sid }, now)
   ]
   // The rows of a deleted user are deleted in the same transaction.
   if (reason === 'deleted') return ended
   // Otherwise a link could undo a deactivation.
-  const pending = reason === 'inactive' ? [database.pendingActivation.deleteMany({ where: { userId } })] : []
+  const where = { userId }
+  const pending =
+    reason === 'inactive'
+      ? [database.pendingActivation.deleteMany({ where }), database.pendingEmail.deleteMany({ where })]
+      : []
   return [
     ...ended,
     ...pending,
-    database.authToken.deleteMany({ where: { userId, ...(key !== null && { key: { not: key } }) } }),
+    database.authToken.deleteMany({ where: { ...where, ...(key !== null && { key: { not: key } }) } }),
     database.$executeRaw`
       INSERT INTO "latchkey_credential_epoch" (user_id, not_before) VALUES (${userId}, ${now})
       ON CONFLICT (user_id) DO UPDATE SET not_before = excluded.not_before`
@@ -108,7 +111,7 @@ export function endStatementsForUser(
 }
 
 /** Returns the statement that locks the user's row until the transaction ends, against concurrent logins and adoptions. */
-const lockUser = (database: Database, userId: number): Statement =>
+export const lockUser = (database: Database, userId: number): Statement =>
   database.$executeRaw`UPDATE auth_user SET is_active = is_active WHERE id = ${userId}`
 
 /** Returns the statement that waits for a transaction that is ending everything of this user. */

@@ -17,6 +17,7 @@ import {
   insertSession,
   isSid,
   type KeptCredentials,
+  lockUser,
   newRow,
   outdatedClaimsRow,
   type TokenState,
@@ -237,7 +238,8 @@ export class Sessions {
 
   /** Ends everything of a user; see `endStatementsForUser`. */
   async endAll(userId: number, reason: EndReason, kept: KeptCredentials = {}): Promise<void> {
-    this.enforce(await this.#database.$transaction(this.endStatements(userId, reason, kept)))
+    const statements = [lockUser(this.#database, userId), ...this.endStatements(userId, reason, kept)]
+    this.enforce(await this.#database.$transaction(statements))
   }
 
   /**

@@ -74,6 +74,15 @@ export const VERIFIER_CHECKS: Checks = {
 
 export const CHECKS: Checks = { ...VERIFIER_CHECKS, signingKey: checkSigningKey }
 
+/** The checks for the server, whose own address is no page that a link in an email could lead to. */
+export const SERVER_CHECKS: Checks = {
+  ...CHECKS,
+  accountsSiteUrl: ({ mailUrl, accountsSiteUrl }) =>
+    mailUrl !== null && accountsSiteUrl === SETTINGS.accountsSiteUrl.default
+      ? 'is required with MAIL_URL: links in e-mails begin with it'
+      : undefined
+}
+
 function checkSigningKey({ signingKey, algorithm, databaseUrl, keyEncryptionKey }: Settings): string | undefined {
   if (signingKey !== null && keyEncryptionKey !== null) {
     return 'cannot be combined with JWT_KEY_ENCRYPTION_KEY; to accept its tokens, move it to JWT_SIGNING_KEY_FALLBACKS'

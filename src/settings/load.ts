@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { Check } from 'typebox/schema'
 import { deepFreeze } from '../deep-freeze.ts'
 import { ImproperlyConfigured } from '../errors.ts'
-import { CHECKS, type Checks, VERIFIER_CHECKS } from './checks.ts'
+import { CHECKS, type Checks, SERVER_CHECKS, VERIFIER_CHECKS } from './checks.ts'
 import { parseDuration, type Reader } from './fields.ts'
 import { SETTING_NAMES, SETTINGS, type SettingName, type Settings, type SettingsInput, TOPICS } from './schema.ts'
 
@@ -39,7 +39,7 @@ export function loadEnvironment(environment: Record<string, string | undefined>)
   }
   const known = new Set(SETTING_NAMES.map(environmentName))
   const unknown = Object.keys(environment).filter((name) => name.startsWith('JWT_') && !known.has(name))
-  return load(input, { nameOf: environmentName, faults: unknown.map(faultOfUnknown) })
+  return load(input, { nameOf: environmentName, faults: unknown.map(faultOfUnknown), checks: SERVER_CHECKS })
 }
 
 const PREFIXED = new Set(TOPICS.filter(({ hasPrefix }) => hasPrefix).flatMap(({ names }) => names))

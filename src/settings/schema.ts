@@ -16,6 +16,7 @@ import {
   oneOf,
   optionalText,
   type Setting,
+  shortDuration,
   text
 } from './fields.ts'
 import { compatibilitySettings, cookieSettings, keySettings, refreshSettings, tokenSettings } from './token-schema.ts'
@@ -135,7 +136,21 @@ const accountSettings = {
   accountsUsernameResetUrl: linkPath('username-reset/{uid}/{token}', 'Path of the page that asks for a new username.'),
   accountsSendActivationEmail: flag(
     false,
-    'Whether a new account is inactive until the user follows the link in an e-mail. A change of the e-mail address deactivates the account again.'
+    'Whether a new account is inactive until the user follows the link in an e-mail, and a new e-mail address takes effect when the user follows a link that is sent to it.'
+  ),
+  accountsEmailChangePassword: flag(
+    true,
+    'Whether users must send `current_password` to change the e-mail address of their own account. djoser: `off`, with which a stolen access token suffices to take over the account by a password reset.'
+  ),
+  accountsEmailsPerHour: integer(
+    5,
+    'Maximum number of e-mails with a link, or that confirm a new account, to one address in an hour. Further ones are not sent; the responses stay the same.',
+    { minimum: 1, maximum: 1000 }
+  ),
+  accountsEmailDelay: shortDuration(
+    '2s',
+    'Longest of the random delays after which e-mails are sent, so that response times do not reveal whether an account exists (user enumeration). `0`: at once.',
+    { minimum: 0, maximum: 60 }
   ),
   accountsSendConfirmationEmail: flag(false, 'Whether an e-mail is sent when an account has become active.'),
   accountsPasswordChangedEmailConfirmation: flag(false, 'Whether an e-mail is sent after a change of the password.'),

@@ -27,8 +27,8 @@ interface ChangeOptions {
   permit: Permit | undefined
   /** Ends the user's sessions in the same transaction. */
   endStatements: (reason: EndReason, before: UserRow) => Statement[]
-  /** Called with the results of the transaction's statements. */
-  onCommit: (results: unknown[]) => void
+  /** Called with the results of the transaction's statements, the user before it, and the email address after it. */
+  onCommit: (results: unknown[], before: UserRow, email: string) => void
   /** True if tokens name users by username, so that a new one ends sessions. */
   renames: boolean
 }
@@ -81,7 +81,7 @@ export function changeUser(
       ...regroup(database, user, groups),
       ...regrant(database, user, userPermissions)
     ])
-    onCommit(results)
+    onCommit(results, user, data.email ?? user.email)
     const { password, ...columns } = data
     return {
       ...publicOf(user),

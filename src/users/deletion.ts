@@ -41,6 +41,7 @@ const cascadeOf = (database: Database, userId: number, isLogged: boolean): State
   database.session.deleteMany({ where: { userId } }),
   database.credentialEpoch.deleteMany({ where: { userId } }),
   database.pendingActivation.deleteMany({ where: { userId } }),
+  database.pendingEmail.deleteMany({ where: { userId } }),
   database.user.deleteMany({ where: { id: userId } })
 ]
 

@@ -50,8 +50,17 @@ export class Users {
   readonly #hashers: Hashers
   readonly #settings: Settings
   readonly #sessions: Sessions
+  readonly #onEmailChanged: (before: User) => void
 
-  constructor(database: Database, hashers: Hashers, settings: Settings, sessions: Sessions) {
+  /** @param onEmailChanged called after every change of an email address, with the user as it was */
+  constructor(
+    database: Database,
+    hashers: Hashers,
+    settings: Settings,
+    sessions: Sessions,
+    onEmailChanged: (before: User) => void = () => {}
+  ) {
+    this.#onEmailChanged = onEmailChanged
     this.#database = database
     this.#hashers = hashers
     this.#settings = settings
@@ -64,7 +73,7 @@ export class Users {
    */
   async createUser({ password, ...user }: NewUser, { awaitsActivation = false } = {}): Promise<User> {
     const email = normalizeEmail(user.email ?? '')
-    await this.#assertOwn(email)
+    await this.assertEmailAvailable(email)
     const data = {
       username: cleanUsername(user.username),
       email,
@@ -182,20 +191,24 @@ export class Users {
     if ((await this.get('username', cleanUsername(username))) !== null) throw new ValidationError({ username: [TAKEN] })
   }
 
+  /** @throws {ValidationError} `{ email: […] }` with `loginField: 'email'`, if another user has the address */
+  async setEmail(id: number, email: string): Promise<void> {
+    await this.assertEmailAvailable(email, id)
+    const before = await this.get('id', id)
+    await this.#database.user.updateMany({ where: { id }, data: { email } })
+    if (before !== null && before.email !== email) this.#onEmailChanged(withoutPassword(before))
+  }
+
   /**
-   * @param awaitsActivation deactivates the account until the link of an activation email is used
-   * @throws {ValidationError} `{ email: […] }` with `loginField: 'email'`, if another user has the address
+   * Two users with one address could both no longer log in with it.
+   *
+   * @param id the user who is to have the address
+   * @throws {ValidationError} `{ email: […] }` with `loginField: 'email'`, if another user has it
    */
-  async setEmail(id: number, email: string, awaitsActivation = false): Promise<void> {
-    await this.#assertOwn(email, id)
-    const { user, pendingActivation } = this.#database
-    if (!awaitsActivation) return void (await user.updateMany({ where: { id }, data: { email } }))
-    const results = await this.#database.$transaction([
-      user.updateMany({ where: { id }, data: { email, isActive: false } }),
-      ...this.#sessions.endStatements(id, 'inactive'),
-      pendingActivation.create({ data: { userId: id } })
-    ])
-    this.#sessions.enforce(results)
+  async assertEmailAvailable(email: string, id?: number): Promise<void> {
+    if (this.#settings.loginField === 'username') return
+    if ((await this.withEmail(email)).every((user) => user.id === id)) return
+    throw new ValidationError({ email: ['user with this email address already exists.'] })
   }
 
   /** Finds the users with this email address, in any case; at most fifty. */
@@ -260,6 +273,20 @@ export class Users {
     return user !== null && (await this.#hashers.checkPassword(password, user.password)).correct
   }
 
+  /**
+   * Checks the password that users must repeat to change their own accounts. Users without a password cannot.
+   *
+   * @param password undefined if it is missing
+   * @returns error messages for `current_password`; none if it is correct
+   */
+  async faultsOfCurrentPassword(
+    user: Pick<User, 'id'>,
+    password: string | undefined
+  ): Promise<Record<string, string[]>> {
+    if (password === undefined) return { current_password: ['This field is required.'] }
+    return (await this.checkPassword(user, password)) ? {} : { current_password: ['Invalid password.'] }
+  }
+
   /** Sets `last_login` to now. */
   async updateLastLogin(id: number): Promise<void> {
     await this.#database.user.updateMany({ where: { id }, data: { lastLogin: new Date() } })
@@ -280,7 +307,10 @@ export class Users {
       permit,
       endStatements: (reason: EndReason, before: UserRow) =>
         this.#sessions.endStatements(id, reason, {}, before.username),
-      onCommit: (results: unknown[]) => this.#sessions.enforce(results),
+      onCommit: (results: unknown[], before: UserRow, email: string) => {
+        this.#sessions.enforce(results)
+        if (before.email !== email) this.#onEmailChanged(withoutPassword(before))
+      },
       renames: this.#settings.userIdField === 'username'
     }
     const change = () => changeUser(this.#database, id, { ...others, ...encoded }, options)
@@ -340,13 +370,6 @@ export class Users {
     if (this.#settings.loginField === 'username') return this.get('username', login)
     const [user, another] = await this.withEmail(login)
     return user !== undefined && another === undefined ? user : null
-  }
-
-  /** Two users with one address could both no longer sign in. */
-  async #assertOwn(email: string, id?: number): Promise<void> {
-    if (this.#settings.loginField === 'username') return
-    if ((await this.withEmail(email)).every((user) => user.id === id)) return
-    throw new ValidationError({ email: ['user with this email address already exists.'] })
   }
 
   #acceptsInactive(): boolean {

@@ -199,7 +199,11 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
   t.test('requests for mail have the same response and statements for known and unknown addresses', async (t) => {
     const statementsOf = watchStatements(t)
     const smtp = await startSmtp(t)
-    const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
+    const app = await build(
+      t,
+      { mailUrl: smtp.url, accountsSendActivationEmail: true, accountsEmailDelay: '1s' },
+      mount
+    )
     await addUser(app, { email: 'alice@example.com' })
     const ina = await addUser(app, { username: 'ina', email: 'ina@example.com', isActive: false })
     await app.auth.database.pendingActivation.create({ data: { userId: ina.id } })
@@ -222,7 +226,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
     ])
   })
 
-  t.test('a new email address must be activated, and an empty update by staff sends the mail again', async (t) => {
+  t.test('an empty update by staff sends the mail of an account that awaits activation again', async (t) => {
     const smtp = await startSmtp(t)
     const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
     await addUser(app, { email: 'alice@example.com' })
@@ -239,12 +243,6 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
       (await smtp.received(1)).map(({ to }) => to),
       [['ina@example.com']]
     )
-    t.match(await ask(app, 'PUT', '/users/me/', { email: 'al@example.com' }, asAlice), [
-      200,
-      { email: 'al@example.com' }
-    ])
-    t.equal((await ask(app, 'GET', '/users/me/', undefined, asAlice))[0], 401)
-    t.strictSame((await smtp.received(2))[1]?.to, ['al@example.com'])
   })
 
   t.test('with accountsShowEmailNotFound resend_activation returns the same 400 for every address', async (t) => {
@@ -261,7 +259,7 @@ onEachDatabase(t, (t, { buildWithBlacklist: build, build: buildWithSessions }) =
   })
 
   t.test('with loginField "email" an email address is required and unique in any case', async (t) => {
-    const app = await build(t, { loginField: 'email' }, mount)
+    const app = await build(t, { loginField: 'email', accountsEmailChangePassword: false }, mount)
     await addUser(app, { email: 'alice@example.com' })
     const login = (payload: object) => ask(app, 'POST', '/token/login/', payload)
     const make = (payload: object) => ask(app, 'POST', '/users/', { username: 'bob', password: STRONG, ...payload })

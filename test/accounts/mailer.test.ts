@@ -77,9 +77,12 @@ onEachDatabase(t, (t, { build }) => {
     ]) {
       t.strictSame(await post(app, 'reset_password', { email }), [204, null], email)
     }
-    await smtp.received(2)
+    await smtp.received(1)
     await sleep(200)
-    t.strictSame(smtp.mails.flatMap(({ to }) => to).toSorted(), ['Two@example.com', 'two@example.com'])
+    t.strictSame(
+      smtp.mails.flatMap(({ to }) => to),
+      ['two@example.com']
+    )
     for (const email of [
       'x',
       '',
@@ -127,41 +130,33 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(await confirm({}), stale, 'after a login')
   })
 
-  t.test(
-    'with accountsSendActivationEmail an account is inactive until its link is used, and again after a change of email',
-    async (t) => {
-      const smtp = await startSmtp(t)
-      const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
-      const made = await post(app, '', { username: 'bob', email: 'bob@example.com', password: STRONG }).catch(
-        () => null
-      )
-      t.ok(made)
-      await app.inject({
-        method: 'POST',
-        url: '/auth/users/',
-        payload: { username: 'bob', email: 'bob@example.com', password: STRONG }
-      })
-      const [mail] = await smtp.received(1)
-      const link = linkIn(mail as NonNullable<typeof mail>)
+  t.test('with accountsSendActivationEmail an account is inactive until its link is used', async (t) => {
+    const smtp = await startSmtp(t)
+    const app = await build(t, { mailUrl: smtp.url, accountsSendActivationEmail: true }, mount)
+    const made = await post(app, '', { username: 'bob', email: 'bob@example.com', password: STRONG }).catch(() => null)
+    t.ok(made)
+    await app.inject({
+      method: 'POST',
+      url: '/auth/users/',
+      payload: { username: 'bob', email: 'bob@example.com', password: STRONG }
+    })
+    const [mail] = await smtp.received(1)
+    const link = linkIn(mail as NonNullable<typeof mail>)
 
-      t.equal(await canSignIn(app, 'bob', STRONG), false)
-      t.strictSame(await post(app, 'activation', { ...link, token: 'x' }), [
-        400,
-        { token: ['Invalid token for given user.'] }
-      ])
-      t.strictSame(await post(app, 'resend_activation', { email: 'bob@example.com' }), [204, null])
-      await smtp.received(2)
-      t.strictSame(await post(app, 'activation', link), [204, null])
-      t.strictSame(await post(app, 'activation', link), [403, { detail: 'Stale token for given user.' }])
-      t.strictSame(await post(app, 'resend_activation', { email: 'bob@example.com' }), [204, null], 'without mail')
-      const { access } = await obtainPair(app, { username: 'bob', password: STRONG })
-      const headers = { authorization: `Bearer ${access}` }
-      await app.inject({ method: 'PATCH', url: '/auth/users/me/', headers, payload: { email: 'new@example.com' } })
-      const mails = await smtp.received(3)
-      t.strictSame(mails[2]?.to, ['new@example.com'])
-      t.equal(await canSignIn(app, 'bob', STRONG), false)
-    }
-  )
+    t.equal(await canSignIn(app, 'bob', STRONG), false)
+    t.strictSame(await post(app, 'activation', { ...link, token: 'x' }), [
+      400,
+      { token: ['Invalid token for given user.'] }
+    ])
+    t.strictSame(await post(app, 'resend_activation', { email: 'bob@example.com' }), [204, null])
+    await smtp.received(2)
+    t.strictSame(await post(app, 'activation', link), [204, null])
+    t.strictSame(await post(app, 'activation', link), [403, { detail: 'Stale token for given user.' }])
+    t.strictSame(await post(app, 'resend_activation', { email: 'bob@example.com' }), [204, null], 'without mail')
+    t.equal(await canSignIn(app, 'bob', STRONG), true)
+    await sleep(200)
+    t.equal(smtp.mails.length, 2)
+  })
 
   t.test('a link by mail resets the username once', async (t) => {
     const smtp = await startSmtp(t)

@@ -6,7 +6,8 @@ import type { Config, Json } from './case.ts'
 const SIMPLEJWT_DEFAULTS: LatchkeyOptions = {
   rotateRefreshTokens: false,
   blacklistAfterRotation: false,
-  stateless: false
+  stateless: false,
+  accountsEmailChangePassword: false
 }
 
 /** @throws {Error} for a setting that Latchkey does not have */

@@ -75,6 +75,15 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
   ['accountsPasswordResetUrl', LINK, 'reset'],
   ['accountsUsernameResetUrl', LINK, '{uid}'],
   ['accountsSendActivationEmail', FLAG, 'maybe'],
+  ['accountsEmailChangePassword', FLAG, 'maybe'],
+  ['accountsEmailsPerHour', 'must be a whole number from 1 to 1000', '0', '1001', '1.5'],
+  [
+    'accountsEmailDelay',
+    'must be a duration from 0 to 1m, such as 30s, 5m, 12h, 1d or a number of seconds',
+    '61s',
+    '-1',
+    'x'
+  ],
   ['accountsSendConfirmationEmail', FLAG, 'maybe'],
   ['accountsPasswordChangedEmailConfirmation', FLAG, 'maybe'],
   ['accountsUsernameChangedEmailConfirmation', FLAG, 'maybe'],

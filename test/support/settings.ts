@@ -7,5 +7,6 @@ export const SIGNING_KEY = 'research-secret-key-0123456789-abcdefghijklmnopqrstu
 export const CHEAP: LatchkeyOptions = {
   passwordHashers: ['md5', ...HASHERS.filter((name) => name !== 'md5')],
   signingKey: SIGNING_KEY,
-  loginRate: 'off'
+  loginRate: 'off',
+  accountsEmailDelay: '0'
 }

@@ -226,6 +226,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
         'DELETE latchkey_session',
         'DELETE latchkey_credential_epoch',
         'DELETE latchkey_pending_activation',
+        'DELETE latchkey_pending_email',
         'DELETE auth_user',
         'COMMIT'
       ])

@@ -92,6 +92,11 @@ interface Body {
   password?: string
 }
 
+interface ChangeBody extends Body {
+  /** Of the caller, to change its own password or email address. */
+  current_password?: string
+}
+
 /** Answers a list request with one page of rows. */
 export type Paginate = (request: FastifyRequest, rows: Rows<object>) => Promise<unknown>
 
@@ -140,16 +145,19 @@ function listView(app: FastifyInstance, options: StaffRoutesOptions): void {
 }
 
 function instanceView(app: FastifyInstance, options: StaffRoutesOptions): void {
-  const fields = fieldsOf(app)
+  const password = CharField({ ...optional, writeOnly: true, trim: app.auth.settings.passwordTrim })
+  const fields = { ...fieldsOf(app), current_password: password }
   const one = { security: JWT_SECURITY, response: { 200: UserSchema, ...ERRORS } }
   const change = {
     ...one,
     summary: 'Change a user',
     validate: async (given: Body, request: UserRequest) => findFaults(request, given, await getUserOr404(request)),
-    handler: async (request: UserRequest & { body: Body }) => update(request, request.body)
+    handler: async (request: UserRequest & { body: ChangeBody }) => update(request, request.body)
   }
   view(app, '/users/:id/', {
     ...common(app, options),
+    // Changes of one's own account check a password.
+    countFailures: app.auth.loginThrottle,
     name: 'User Instance',
     description: 'One user, for staff.',
     methods: {
@@ -180,9 +188,10 @@ async function create(request: UserRequest, body: Body): Promise<object | null> 
   return toJson(await auth.users.getWithKeys(created.id))
 }
 
-async function update(request: UserRequest, body: Body): Promise<object | null> {
+async function update(request: UserRequest, body: ChangeBody): Promise<object | null> {
   const { id } = await getUserOr404(request)
-  return toJson(await request.server.auth.admin.updateUser(authenticatedUser(request), id, changesOf(body)))
+  const { admin } = request.server.auth
+  return toJson(await admin.updateUser(authenticatedUser(request), id, changesOf(body), body.current_password))
 }
 
 async function remove(request: UserRequest, reply: FastifyReply): Promise<unknown> {

@@ -34,6 +34,10 @@ function emailField({ auth }: FastifyInstance, isNew: boolean) {
   return CharField({ required, allowBlank: !isLogin, maxLength: 254, format: 'email' }) as unknown as TOptional<TString>
 }
 
+/** Required to change one's own account; which changes, the domain decides. */
+export const currentPasswordField = ({ auth }: FastifyInstance) =>
+  CharField({ required: false, writeOnly: true, trim: auth.settings.passwordTrim })
+
 /** djoser's `re_…` field, where a setting asks for a repetition. */
 export const retypeField = <Name extends string>(app: FastifyInstance, isRequired: boolean, name: Name) =>
   (isRequired ? { [name]: name.endsWith('username') ? CharField() : passwordField(app) } : {}) as {
@@ -126,12 +130,12 @@ function accountView(app: FastifyInstance, { url, name, description, getUser }: 
   const change = {
     ...one,
     summary: 'Change an account',
-    body: Type.Object({ email: emailField(app, false) }),
-    handler: async (request: AccountRequest & { body: { email?: string } }) => {
+    body: Type.Object({ email: emailField(app, false), current_password: currentPasswordField(app) }),
+    handler: async (request: AccountRequest & { body: { email?: string; current_password?: string } }) => {
       const user = await getUser(request)
-      const { email = user.email } = request.body
-      await accounts.setEmail(user, email)
-      return toJson({ ...user, email })
+      const { email = user.email, current_password: current } = request.body
+      const isOwn = user.id === (await callerOf(request)).id
+      return toJson(await (isOwn ? accounts.changeOwnEmail(user, email, current) : accounts.changeEmail(user, email)))
     }
   }
   view(app, url, {

@@ -275,7 +275,7 @@ onEachDatabase(t, (t, { build }) => {
       const again = bearer((await obtainPair(app, { username: 'alice', password: 'an0ther-Pass!' })).access)
       t.equal(await change(id, { is_active: false, groups: [] }), 200)
       t.notOk(await isIn(again))
-      t.equal(await change(rootId, { password: 'an0ther-Pass!' }), 200)
+      t.equal(await change(rootId, { password: 'an0ther-Pass!', current_password: PASSWORD }), 200)
       t.notOk(await isIn(root))
       const next = bearer((await obtainPair(app, { username: 'root', password: 'an0ther-Pass!' })).access)
       t.equal((await ask(app, 'DELETE', `users/${id + 1}/`, next))[0], 204)
