@@ -48,7 +48,13 @@ async function faultsOf(t: Test, blocks: Block[]): Promise<string[]> {
 }
 
 t.test('TypeScript on the pages compiles with strict options, and JavaScript parses', async (t) => {
-  const blocks = inLanguage('ts', 'js')
+  const example = {
+    page: 'examples/plugin-ts/app.md',
+    line: 1,
+    language: 'ts',
+    text: read('examples/plugin-ts/app.ts')
+  }
+  const blocks = [...inLanguage('ts', 'js'), example]
   t.ok(blocks.length > 30)
   t.strictSame(await faultsOf(t, blocks), [])
 })
