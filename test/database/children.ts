@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import type { Scope } from '../support/build.ts'
+import { TYPESCRIPT } from '../support/processes.ts'
 
 const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url))
 type Task = 'migrate' | 'write' | 'count' | 'hold'
@@ -28,7 +29,7 @@ export interface Child {
 export async function startChild(scope: Scope, task: Task, urls: string | string[], who: Who = {}): Promise<Child> {
   // Without tap's loaders and coverage, which take longer than the work.
   const { NODE_OPTIONS: _, NODE_V8_COVERAGE: __, ...env } = process.env
-  const child = fork(CHILD, [task, ...[urls].flat()], { execArgv: ['--import=tsx'], env, ...who })
+  const child = fork(CHILD, [task, ...[urls].flat()], { execArgv: [TYPESCRIPT], env, ...who })
   // All messages have arrived only after the second event.
   const ended = Promise.all([once(child, 'exit'), once(child, 'disconnect')])
   const kill = async () => {

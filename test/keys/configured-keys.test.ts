@@ -11,6 +11,7 @@ import { loadSettings } from '../../src/settings/load.ts'
 import type { Settings } from '../../src/settings/schema.ts'
 import { SIGNING_KEY, worldOf } from '../support/build.ts'
 import { addUser, bearer, obtainPair } from '../support/journeys.ts'
+import { TYPESCRIPT } from '../support/processes.ts'
 
 const KEYS = new URL('../../src/keys/configured-keys.ts', import.meta.url).href
 const FORM = /^[A-Za-z0-9_-]{64}$/
@@ -65,7 +66,7 @@ t.test('processes that generate a key concurrently all use the same one', async 
     import { loadSigningKey } from ${JSON.stringify(KEYS)}
     while (Date.now() < ${start});
     console.log(loadSigningKey({ signingKey: null, algorithm: 'HS256', databaseUrl: ${JSON.stringify(`file:${folder}/auth.db`)} }).export().toString())`
-  const run = () => promisify(execFile)(process.execPath, ['--import=tsx', '--input-type=module', '--eval', script])
+  const run = () => promisify(execFile)(process.execPath, [TYPESCRIPT, '--input-type=module', '--eval', script])
 
   const keys = (await Promise.all([run(), run(), run()])).map(({ stdout }) => stdout.trim())
 

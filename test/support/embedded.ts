@@ -10,7 +10,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { isAlive } from './processes.ts'
+import { isAlive, TYPESCRIPT } from './processes.ts'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const KEEPER = fileURLToPath(new URL('./keeper.ts', import.meta.url))
@@ -27,7 +27,7 @@ export async function startEmbedded(folder: string, owner: number): Promise<stri
   const log = join(home, 'log')
   const output = openSync(log, 'a')
   const { NODE_V8_COVERAGE: _, ...env } = process.env
-  const keeper = spawn(process.execPath, ['--import=tsx', KEEPER, home, String(owner)], {
+  const keeper = spawn(process.execPath, [TYPESCRIPT, KEEPER, home, String(owner)], {
     cwd: ROOT,
     env,
     detached: true,

@@ -1,4 +1,4 @@
-/** Creates the world of a test run. Separate from world.ts, so that only this process loads the migrations. */
+/** Creates the world of a test run: `make.ts <process id of the run>`. Only this process loads the migrations. */
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,13 +8,17 @@ import { createDatabase, databasesLike, dropDatabase, findPostgres } from './pos
 import { isAlive } from './processes.ts'
 import { FOLDER, folderOf, noticeOf, prefixOf, removeWorld, type World } from './world.ts'
 
+await makeWorld(Number(process.argv[2]))
+// A timer of Prisma's migration engine would delay the exit by ten seconds.
+process.exit()
+
 /**
  * Creates the template databases.
  *
  * @param owner id of the process that ends with the test run
  * @throws {Error} in CI without PostgreSQL, because its tests would be skipped
  */
-export async function makeWorld(owner: number): Promise<void> {
+async function makeWorld(owner: number): Promise<void> {
   for (const abandoned of abandonedRuns()) rmSync(folderOf(abandoned), { recursive: true, force: true })
   await removeWorld(owner)
   try {

@@ -14,6 +14,7 @@ import { promisify } from 'node:util'
 import tap from 'tap'
 import { stopEmbedded } from './embedded.ts'
 import { databasesLike, dropDatabase } from './postgres.ts'
+import { TYPESCRIPT } from './processes.ts'
 
 export interface World {
   folder: string
@@ -24,7 +25,7 @@ export interface World {
 }
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-const BEFORE = fileURLToPath(new URL('./before.ts', import.meta.url))
+const MAKE = fileURLToPath(new URL('./make.ts', import.meta.url))
 const MACHINE = createHash('sha256').update(hostname()).digest('hex').slice(0, 6)
 
 export const FOLDER = 'latchkey-test-'
@@ -44,11 +45,17 @@ async function findWorld(): Promise<World> {
   const shared = process.env.TAP ? readWorld(process.ppid) : undefined
   if (shared) return shared
   tap.teardown(() => removeWorld(process.pid))
-  const { stderr } = await promisify(execFile)(process.execPath, ['--import=tsx', BEFORE], { cwd: ROOT })
-  process.stderr.write(stderr)
+  await makeWorldOf(process.pid)
   const own = readWorld(process.pid)
-  if (!own) throw new Error(`${BEFORE} made no world`)
+  if (!own) throw new Error(`${MAKE} made no world`)
   return own
+}
+
+/** Creates a world in a separate process, whose coverage is not measured. In `before`, `disable-coverage` has no effect. */
+export async function makeWorldOf(owner: number): Promise<void> {
+  const env = { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
+  const { stderr } = await promisify(execFile)(process.execPath, [TYPESCRIPT, MAKE, `${owner}`], { cwd: ROOT, env })
+  process.stderr.write(stderr)
 }
 
 function readWorld(owner: number): World | undefined {
