@@ -6,10 +6,13 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Scope } from '../support/build.ts'
 
-/** The built CLI, which `npm test` builds first. Starting from the sources takes three times as long. */
-const CLI = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-/** Without the loaders that tap adds to child processes, which take longer than most commands. */
-export const COMMAND = ['env', '-u', 'NODE_OPTIONS', process.execPath, CLI] as const
+/** Set by tap; `npm run coverage` measures the CLI, too. */
+const IS_MEASURED = process.env._TAPJS_PROCESSINFO_COVERAGE_ === '1'
+/** The built CLI, which `npm test` builds first, or the sources, so that coverage counts their lines. */
+const CLI = fileURLToPath(new URL(IS_MEASURED ? '../../src/cli/main.ts' : '../../dist/cli/main.js', import.meta.url))
+/** Otherwise without the loader that tap adds to child processes, which takes longer than most commands. */
+const WITHOUT_LOADER = IS_MEASURED ? [] : ['-u', 'NODE_OPTIONS']
+export const COMMAND = ['env', ...WITHOUT_LOADER, process.execPath, CLI] as const
 const PATIENCE = 60_000
 /** The timeout of a test file on a busy machine, in milliseconds like `PATIENCE`. */
 export const SLOWLY = 300_000
