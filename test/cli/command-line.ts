@@ -14,6 +14,8 @@ const CLI = fileURLToPath(new URL(IS_MEASURED ? '../../src/cli/main.ts' : '../..
 const WITHOUT_LOADER = IS_MEASURED ? [] : ['-u', 'NODE_OPTIONS']
 export const COMMAND = ['env', ...WITHOUT_LOADER, process.execPath, CLI] as const
 const PATIENCE = 60_000
+/** A server runs while several commands do, each of which may take long. */
+const PATIENCE_WITH_SERVERS = 240_000
 /** The timeout of a test file on a busy machine, in milliseconds like `PATIENCE`. */
 export const SLOWLY = 300_000
 
@@ -69,7 +71,7 @@ export interface Server {
 export async function serve(scope: Scope, folder: string, environment: Environment = {}): Promise<Server> {
   const child = start(folder, ['serve'], { PORT: '0', LOG_LEVEL: 'warn', ...environment })
   const stdout = gather(child.stdout)
-  const ended = endOf(child)
+  const ended = endOf(child, PATIENCE_WITH_SERVERS)
   scope.teardown(async () => {
     child.kill('SIGTERM')
     await ended
@@ -90,8 +92,8 @@ function start(folder: string, args: string[], environment: Environment): ChildP
   return spawn(env, [...before, ...args], { cwd: folder, env: environmentOf(environment), stdio: 'pipe' })
 }
 
-/** Waits for the exit. A process that hangs is killed after `PATIENCE`, so that the test fails with its output. */
-function endOf(child: ChildProcess): Promise<Outcome> {
+/** Waits for the exit. A process that hangs is killed after `patience`, so that the test fails with its output. */
+function endOf(child: ChildProcess, patience = PATIENCE): Promise<Outcome> {
   const [stdout, stderr] = [gather(child.stdout), gather(child.stderr)]
   let spoke = performance.now()
   for (const stream of [child.stdout, child.stderr]) {
@@ -100,7 +102,7 @@ function endOf(child: ChildProcess): Promise<Outcome> {
     })
   }
   return new Promise((resolve) => {
-    const timer = setTimeout(() => child.kill('SIGKILL'), PATIENCE)
+    const timer = setTimeout(() => child.kill('SIGKILL'), patience)
     child.on('close', (code, signal) => {
       clearTimeout(timer)
       resolve({ code, signal, stdout: stdout(), stderr: stderr(), lingered: (performance.now() - spoke) / 1000 })

@@ -22,8 +22,12 @@ export async function resolve(specifier, context, next) {
 }
 
 export async function load(url, context, next) {
-  if (!url.endsWith('.ts')) return next(url, context)
-  return { format: 'module', source: await compile(fileURLToPath(url)), shortCircuit: true }
+  const isTypeScript = url.endsWith('.ts')
+  if (!url.startsWith('file:') || !(isTypeScript || context.format === 'module')) return next(url, context)
+  const path = fileURLToPath(url)
+  // The hook of tap, which would be next, converts each file to a string of decimal numbers.
+  const source = isTypeScript ? await compile(path) : readFileSync(path)
+  return { format: 'module', source, shortCircuit: true }
 }
 
 async function compile(path) {
