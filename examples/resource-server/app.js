@@ -2,10 +2,14 @@
 import Fastify from 'fastify'
 import verify, { errorHandler, isAuthenticated } from 'latchkey/verify'
 
-const { PORT = '4000', JWK_URL = 'http://127.0.0.1:3000/.well-known/jwks.json' } = process.env
+const { PORT = '4000', ISSUER = 'http://127.0.0.1:3000' } = process.env
 
 const app = Fastify()
-await app.register(verify, { jwkUrl: JWK_URL })
+await app.register(verify, {
+  jwkUrl: `${ISSUER}/.well-known/jwks.json`,
+  issuer: ISSUER,
+  audience: 'resource-server'
+})
 app.setErrorHandler(errorHandler)
 
 app.get('/hello/', { preHandler: isAuthenticated }, async ({ user }) => ({ hello: user.id }))

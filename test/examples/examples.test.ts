@@ -56,10 +56,13 @@ for (const { name, url, shown } of [
 t.test('examples/resource-server accepts the access tokens of a Latchkey server', async (t) => {
   const folder = copyOf(t, 'resource-server')
   const [port, portOfService] = [await freePort(), await freePort()]
-  const serve = linesOf('resource-server').find((line) => line.endsWith('npx latchkey serve'))
-  await startServer(t, installedFolder(t), `${serve}`, port, { PORT: port, LOG_LEVEL: 'warn' })
+  const serve = linesOf('resource-server')
+    .filter((line) => line.startsWith('export') || line.endsWith('npx latchkey serve'))
+    .join('\n')
+    .replaceAll('3000', port)
+  await startServer(t, installedFolder(t), serve, port, { PORT: port, LOG_LEVEL: 'warn' })
   t.ok(linesOf('resource-server').includes('npm start'))
-  const variables = { PORT: portOfService, JWK_URL: `http://127.0.0.1:${port}/.well-known/jwks.json` }
+  const variables = { PORT: portOfService, ISSUER: `http://127.0.0.1:${port}` }
   await startServer(t, folder, 'npm start', portOfService, variables)
 
   const script = curlBlocksOf(pageOf('resource-server')).join('\n')
