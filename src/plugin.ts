@@ -42,7 +42,7 @@ import { type TokenOptions, Tokens } from './tokens/tokens.ts'
 import { TokenVerifier } from './tokens/verifier.ts'
 import { EmailChanges } from './users/email-changes.ts'
 import type { TokenUser } from './users/token-user.ts'
-import type { User } from './users/user.ts'
+import type { LoginOutcome, User } from './users/user.ts'
 import { Users } from './users/users.ts'
 
 /** The type of `app.auth`. */
@@ -188,13 +188,19 @@ async function createAuth({ settings, database, keys, log, callables, onClose }:
   const sessions = new Sessions(database, settings, revocations, {
     onReuse: (reuse) =>
       log.warn({ event: 'refresh_reuse', ...reuse }, 'refresh token reuse detected; the login session was ended'),
+    onRightsChanged: (users) => log.info({ event: 'rights_changed', users }, 'the rights of users were changed'),
     hasRenewedClaims: claims.areRenewed
   })
   const passwords = new Passwords(settings, (reason) =>
     log.warn({ reason }, 'could not look up breached passwords; the password was accepted without')
   )
   const onEmailChanged = (before: User) => accounts.notifyOldAddress(before)
-  const users = new Users(database, createHashers(settings), settings, sessions, onEmailChanged)
+  const onLogin = ({ isAccepted, userId, request }: LoginOutcome) =>
+    log.info(
+      { event: isAccepted ? 'login' : 'login_failed', userId, reqId: request?.id, ...clientOf(request) },
+      isAccepted ? 'the password of a login is correct' : 'a login was refused'
+    )
+  const users = new Users(database, createHashers(settings), settings, sessions, { onEmailChanged, onLogin })
   const permissions = new Permissions(database, users, sessions)
   const groups = new Groups(database, sessions)
   const jwt = new Jwt(settings, keys, callables.jsonEncoder)
@@ -249,6 +255,9 @@ async function createAuth({ settings, database, keys, log, callables, onClose }:
     }
   }
 }
+
+const clientOf = (request: LoginOutcome['request']) =>
+  request && { address: request.address, userAgent: request.userAgent }
 
 /** The only place that asks which store is in use. */
 function createRefreshStore(

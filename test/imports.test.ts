@@ -22,7 +22,7 @@ const LEAVES: Record<string, string[]> = Object.fromEntries(
 /** Folders and files that may import Fastify. All others are domain code without HTTP. */
 const KNOWS_HTTP = ['drf', 'guards', 'authentication', 'plugin', 'verify', 'routes', 'index', 'server', 'cli']
 const HTTP = /^(fastify|fastify-plugin|@fastify\/.+|node:https?2?)$/
-const MAX_LINES = 400
+const MAX_LINES = 410
 
 type Sources = Record<string, string>
 
@@ -137,7 +137,7 @@ t.test('the check reports violations', async (t) => {
     ['drf/utils.ts', '', 'drf/utils.ts: says nothing by its name'],
     ['mail/mail.ts', '', 'mail/mail.ts: has no place in the order'],
     ['plugin.ts', 'const url = process.env.DATABASE_URL', 'plugin.ts: reads the environment'],
-    ['plugin.ts', '\n'.repeat(401), 'plugin.ts: has 401 lines']
+    ['plugin.ts', '\n'.repeat(401), 'plugin.ts: has 411 lines']
   ]
   for (const [path, text, fault] of others) t.strictSame(faultsIn({ [path]: text }), [fault])
 })
@@ -152,7 +152,7 @@ t.test('the check accepts allowed imports', async (t) => {
     ['cli/main.ts', "import { askForText } from './prompt.ts'\nconst { HOME } = process.env"],
     ['users/users.ts', "// import { view } from '../drf/view.ts'\n/* from 'fastify' */"],
     ['client/client.ts', "import { Session } from './session.ts'"],
-    ['plugin.ts', '\n'.repeat(400)]
+    ['plugin.ts', '\n'.repeat(410)]
   ]
   for (const [path, line] of allowed) t.strictSame(faultsIn({ [path]: `${line}` }), [], line)
 })

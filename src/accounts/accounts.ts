@@ -9,7 +9,7 @@ import type { EmailChanges } from '../users/email-changes.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
 import type { Delivery } from './delivery.ts'
-import { type EmailTokens, idOf, type Purpose } from './email-tokens.ts'
+import { type EmailTokens, idOf, type Purpose, uidOf } from './email-tokens.ts'
 import { type Event, emailChangeEmail, linkEmail, noticeEmail } from './emails.ts'
 
 /** The values in a link of an email. */
@@ -165,6 +165,11 @@ export class Accounts {
       this.#mailLinks('activation', find)
     }
     return isSent
+  }
+
+  /** Returns the values of a link that sets the password of a user once. */
+  makePasswordLink(user: UserRow): Link {
+    return { uid: uidOf(user), token: this.#parts.emailTokens.make('passwordReset', user) }
   }
 
   /**

@@ -9,6 +9,7 @@ import { AuthenticationFailed } from '../errors.ts'
 import type { Authenticator } from '../guards/auth-core.ts'
 import { withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
+import { requestInfoOf } from './caller.ts'
 import { wordsOf } from './header.ts'
 
 const MALFORMED = 'Invalid basic header. Credentials not correctly base64 encoded.'
@@ -21,7 +22,7 @@ export function basicAuthenticator(users: Users, throttle: LoginThrottle): Authe
       const credentials = credentialsOf(request)
       if (credentials === null) return null
       await throttle.take(request)
-      const user = await users.authenticate(...credentials)
+      const user = await users.authenticate(...credentials, requestInfoOf(request))
       if (user === null) throw new AuthenticationFailed('Invalid username/password.')
       throttle.giveBack(request)
       if (!user.isActive) throw new AuthenticationFailed('User inactive or deleted.')

@@ -2,13 +2,12 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { constantTimeEqual } from '../crypto/constant-time.ts'
 import { ALPHANUMERIC, randomText } from '../crypto/random.ts'
-import { cookieOf, setCookie } from '../drf/cookies.ts'
+import { cookieNameOf, cookieOf, setCookie } from '../drf/cookies.ts'
 import { SAFE_METHODS } from '../drf/safe-methods.ts'
 import { varyBy } from '../drf/vary.ts'
 import { PermissionDenied } from '../errors.ts'
 import { AUTH_CORE } from '../guards/auth-core.ts'
 
-const COOKIE = 'csrftoken'
 const FIELD = 'csrfmiddlewaretoken'
 /** A year, in seconds. */
 const AGE = 60 * 60 * 24 * 7 * 52
@@ -72,7 +71,7 @@ function isTrusted({ server }: FastifyRequest, origin: string, byHost = false): 
 }
 
 function faultOfToken(request: FastifyRequest): string | undefined {
-  const cookie = cookieOf(request, COOKIE)
+  const cookie = cookieOf(request, nameOf(request))
   if (cookie === undefined) return 'CSRF cookie not set.'
   const fault = faultOfForm(cookie)
   if (fault !== undefined) return `CSRF cookie ${fault}.`
@@ -85,6 +84,9 @@ function faultOfToken(request: FastifyRequest): string | undefined {
   if (problem === undefined) return undefined
   return `CSRF token from ${field ? 'POST' : "the 'X-Csrftoken' HTTP header"} ${problem}.`
 }
+
+const nameOf = (request: FastifyRequest) =>
+  cookieNameOf(request, request.server[AUTH_CORE].settings.csrfCookieName, 'csrftoken')
 
 function faultOfForm(token: string): string | undefined {
   if (token.length !== LENGTH && token.length !== 2 * LENGTH) return 'has incorrect length'
@@ -99,13 +101,13 @@ function fieldOf({ method, headers, body }: FastifyRequest): string {
 }
 
 function secretOf(request: FastifyRequest): string | undefined {
-  const cookie = cookieOf(request, COOKIE)
+  const cookie = cookieOf(request, nameOf(request))
   return cookie === undefined || faultOfForm(cookie) !== undefined ? undefined : unmasked(cookie)
 }
 
 function setSecret(request: FastifyRequest, reply: FastifyReply, secret: string): string {
   secrets.set(request, secret)
-  setCookie(request, reply, [COOKIE, secret], { maxAge: AGE })
+  setCookie(request, reply, [nameOf(request), secret], { maxAge: AGE })
   varyBy(reply, 'Cookie')
   return secret
 }

@@ -1,7 +1,7 @@
 /** DRF's SessionAuthentication, and Django's login and logout: a cookie that a browser sends by itself. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { User as UserRow } from '../database/open.ts'
-import { cookieOf, setCookie } from '../drf/cookies.ts'
+import { cookieNameOf, cookieOf, setCookie } from '../drf/cookies.ts'
 import { varyBy } from '../drf/vary.ts'
 import { AUTHENTICATION, type Authenticator } from '../guards/auth-core.ts'
 import type { Settings } from '../settings/schema.ts'
@@ -9,12 +9,15 @@ import { withoutPassword } from '../users/user.ts'
 import { BrowserSession, type BrowserSessions, type Owner } from './browser-sessions.ts'
 import { csrfProtect, rotateToken } from './csrf.ts'
 
+const cookieName = (request: FastifyRequest, { sessionCookieName }: Settings) =>
+  cookieNameOf(request, sessionCookieName, 'sessionid')
+
 /** Without a challenge: a browser has none to answer. `request.auth` is the session. */
-export function sessionAuthenticator(sessions: BrowserSessions, { sessionCookieName }: Settings): Authenticator {
+export function sessionAuthenticator(sessions: BrowserSessions, settings: Settings): Authenticator {
   return {
     vary: 'Cookie',
     authenticate: async (request) => {
-      const key = cookieOf(request, sessionCookieName)
+      const key = cookieOf(request, cookieName(request, settings))
       const found = key === undefined ? null : await sessions.find(key)
       if (found === null) return null
       await csrfProtect(request)
@@ -30,7 +33,7 @@ export function sessionAuthenticator(sessions: BrowserSessions, { sessionCookieN
  */
 export async function login(request: FastifyRequest, reply: FastifyReply, user: UserRow): Promise<void> {
   const { browserSessions, users, settings } = request.server.auth
-  const session = await browserSessions.logIn(user, cookieOf(request, settings.sessionCookieName) ?? null)
+  const session = await browserSessions.logIn(user, cookieOf(request, cookieName(request, settings)) ?? null)
   await users.updateLastLogin(user.id)
   setSession(request, reply, session)
   rotateToken(request, reply)
@@ -39,10 +42,11 @@ export async function login(request: FastifyRequest, reply: FastifyReply, user: 
 /** Django's logout: the session is deleted, and so is its cookie. */
 export async function logout(request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { browserSessions, settings } = request.server.auth
-  const key = cookieOf(request, settings.sessionCookieName)
+  const name = cookieName(request, settings)
+  const key = cookieOf(request, name)
   if (key !== undefined) await browserSessions.logOut(key)
   varyBy(reply, 'Cookie')
-  setCookie(request, reply, [settings.sessionCookieName, ''], { httpOnly: true, maxAge: 0, expires: new Date(0) })
+  setCookie(request, reply, [name, ''], { httpOnly: true, maxAge: 0, expires: new Date(0) })
 }
 
 /**
@@ -62,7 +66,7 @@ export async function updateSessionAuthHash(request: FastifyRequest, reply: Fast
 
 function setSession(request: FastifyRequest, reply: FastifyReply, { key, expiresAt }: BrowserSession): void {
   const maxAge = Math.ceil((expiresAt.getTime() - Date.now()) / 1000)
-  const { sessionCookieName } = request.server.auth.settings
-  setCookie(request, reply, [sessionCookieName, key], { httpOnly: true, maxAge, expires: expiresAt })
+  const name = cookieName(request, request.server.auth.settings)
+  setCookie(request, reply, [name, key], { httpOnly: true, maxAge, expires: expiresAt })
   varyBy(reply, 'Cookie')
 }

@@ -3,7 +3,7 @@ import { createServer as createProbe } from 'node:net'
 import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
-import { randomText } from '../crypto/random.ts'
+import type { Link } from '../accounts/accounts.ts'
 import { ValidationError } from '../errors.ts'
 import type { Auth } from '../plugin.ts'
 import type { Settings } from '../settings/schema.ts'
@@ -12,8 +12,6 @@ import { CommandError } from './command-error.ts'
 
 /** A shutdown that takes longer ends the process with an error. */
 const SHUTDOWN_TIMEOUT_MS = 10_000
-/** 119 random bits. */
-const PASSWORD_LENGTH = 20
 
 /**
  * Starts the server, which runs until SIGTERM or SIGINT.
@@ -41,16 +39,17 @@ const PROVIDER_NAMES = { sqlite: 'SQLite', postgresql: 'PostgreSQL' }
 async function start(app: FastifyInstance): Promise<void> {
   const { settings, database } = app.auth
   const address = await app.listen({ host: settings.host, port: settings.port }).catch(throwAddressError(settings))
-  const password = await createFirstSuperuser(app.auth)
+  const link = await createFirstSuperuser(app.auth)
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS, logger: app.log }, () => app.close())
   const lines = [
     `Latchkey ${version} is listening on ${address} with ${PROVIDER_NAMES[database.provider]}.`,
     `API documentation: ${address}/docs/`
   ]
-  if (password !== null) {
+  if (link !== null) {
+    const url = `${address}/auth/users/reset_password_confirm/`
     lines.push(
-      `Superuser created: username admin, password ${password}`,
-      'The password is shown only once. Change it with `npx latchkey changepassword admin`.'
+      'Superuser created: username admin. Set its password with `npx latchkey changepassword admin`, or once with:',
+      `curl ${url} -d uid=${link.uid} -d token=${link.token} -d new_password=…`
     )
   }
   // One write, so that no log line appears in between.
@@ -76,14 +75,16 @@ const throwAddressError =
 /**
  * Creates the superuser `admin` in an embedded database without users.
  *
- * @returns the password, or null if there are users
+ * It has no password: what is printed may be kept in a log, and the link is valid once and for a limited time.
+ *
+ * @returns the values of the link that sets the password, or null if there are users
  */
-async function createFirstSuperuser({ database, users }: Auth): Promise<string | null> {
+async function createFirstSuperuser({ accounts, database, users }: Auth): Promise<Link | null> {
   if (database.provider !== 'sqlite' || (await database.user.count()) > 0) return null
-  const password = randomText(PASSWORD_LENGTH)
   try {
-    await users.createSuperuser({ username: 'admin', password })
-    return password
+    const { id } = await users.createSuperuser({ username: 'admin' })
+    const user = await users.get('id', id)
+    return user && accounts.makePasswordLink(user)
   } catch (error) {
     // Another process that started at the same time has created it.
     if (error instanceof ValidationError) return null

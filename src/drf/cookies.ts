@@ -7,6 +7,13 @@ export const cookieOf = ({ headers }: FastifyRequest, name: string): string | un
   parseCookie(headers.cookie ?? '')[name]
 
 /**
+ * The name of a cookie: the configured one, or `fallback`, over TLS with the prefix `__Host-`, by which browsers reject a
+ * cookie that another host or an unencrypted connection sets.
+ */
+export const cookieNameOf = ({ protocol }: FastifyRequest, configured: string | null, fallback: string): string =>
+  configured ?? (protocol === 'https' ? `__Host-${fallback}` : fallback)
+
+/**
  * Adds a `Set-Cookie` header, by default for all paths of this host, `SameSite=Lax`, and `Secure` if the request came
  * over TLS.
  *

@@ -5,6 +5,7 @@ import { ValidationError } from '../errors.ts'
 import type { HasherName, Settings } from '../settings/schema.ts'
 import { type Algorithm, BCRYPT_MAX_BYTES, createAlgorithms } from './algorithms.ts'
 import { runQueued } from './queue.ts'
+import { RefusalTime } from './refusal-time.ts'
 
 export { HashingOverloaded } from './queue.ts'
 
@@ -37,15 +38,21 @@ export interface Hashers {
   /**
    * Checks a password against a stored hash; Django's `check_password`.
    *
-   * As in Django, rejecting a password takes as long as creating a hash, so that the response time does not reveal
-   * whether a user exists (user enumeration). This holds for bcrypt and PBKDF2 with a lower work factor, and for a hash
-   * that is malformed, unusable or absent. Checking a hash of another algorithm takes the time of that algorithm.
+   * As in Django, rejecting a password takes as long as creating a hash, for bcrypt and PBKDF2 with a lower work factor
+   * and for a hash that is malformed, unusable or absent. A hash of another algorithm takes the time of that algorithm,
+   * until `refuse` has waited.
    *
    * @param encoded the stored hash. A hash that no accepted algorithm can read never matches; it is not an error.
    */
   checkPassword(password: string, encoded: string | null): Promise<PasswordCheck>
-  /** Takes the time of a check, for a user who does not exist (user enumeration). */
-  runDummyHash(password: string): Promise<void>
+  /** Does the work of a check, for a user who does not exist. */
+  runDummyHash(password: string): Promise<PasswordCheck>
+  /**
+   * Waits after a check whose login is refused until it has taken as long as the slowest recent check, so that the response
+   * time does not reveal whether the user exists (user enumeration). It waits without hashing, and without a place in the
+   * queue.
+   */
+  refuse(check: PasswordCheck): Promise<void>
 }
 
 export function createHashers(settings: Pick<Settings, 'passwordHashers' | 'bcryptRounds'>): Hashers {
@@ -56,6 +63,20 @@ export function createHashers(settings: Pick<Settings, 'passwordHashers' | 'bcry
   const identify = (encoded: string) => passwordHashers.find((name) => encoded.startsWith(`${name}$`))
 
   const encode = (password: string) => algorithms[preferred].create().encode(password)
+
+  const refusals = new RefusalTime()
+  /** The milliseconds of the hashing of each check, without the wait for it. */
+  const durations = new WeakMap<PasswordCheck, number>()
+
+  const timed = (job: () => Promise<PasswordCheck>): Promise<PasswordCheck> =>
+    runQueued(async () => {
+      const startedAt = performance.now()
+      const check = await job()
+      const took = performance.now() - startedAt
+      refusals.record(took)
+      durations.set(check, took)
+      return check
+    })
 
   async function verify(password: string, encoded: string): Promise<PasswordCheck> {
     const name = identify(encoded)
@@ -79,11 +100,19 @@ export function createHashers(settings: Pick<Settings, 'passwordHashers' | 'bcry
     },
     async checkPassword(password, encoded) {
       if (!isHashable(password)) return { correct: false, outdated: false }
-      return runQueued(() => verify(password, encoded ?? ''))
+      return timed(() => verify(password, encoded ?? ''))
     },
     async runDummyHash(password) {
       // `checkPassword` does not hash such a password either.
-      if (isHashable(password)) await runQueued(() => encode(password))
+      if (!isHashable(password)) return { correct: false, outdated: false }
+      return timed(async () => {
+        await encode(password)
+        return { correct: false, outdated: false }
+      })
+    },
+    async refuse(check) {
+      const took = durations.get(check)
+      if (took !== undefined) await refusals.wait(took)
     }
   }
 }

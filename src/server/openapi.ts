@@ -20,7 +20,7 @@ export async function registerOpenApi(app: FastifyInstance, { sessionCookieName 
           jwt: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT' },
           basic: { type: 'http', scheme: 'basic' },
           token: { type: 'apiKey', in: 'header', name: 'Authorization', description: '`Token <key>`' },
-          session: { type: 'apiKey', in: 'cookie', name: sessionCookieName }
+          session: { type: 'apiKey', in: 'cookie', name: sessionCookieName ?? 'sessionid' }
         }
       }
     }

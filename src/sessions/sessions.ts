@@ -65,8 +65,14 @@ export interface Reuse {
   lastUserAgent: string
 }
 
-/** Called when reuse of a refresh token is detected. */
-export type OnReuse = (reuse: Reuse) => void
+export interface SessionsOptions {
+  /** Called when reuse of a refresh token is detected. */
+  onReuse?: (reuse: Reuse) => void
+  /** Called after each change of the rights of these users. */
+  onRightsChanged?: (users: Prisma.UserWhereInput) => void
+  /** True if access tokens have custom claims that each refresh renews; they may name rights. */
+  hasRenewedClaims?: boolean
+}
 
 const NO_ACCOUNT = 'No active account found for the given token.'
 const MAX_LISTED = 500
@@ -89,16 +95,17 @@ export class Sessions {
   readonly #database: Database
   readonly #settings: Settings
   readonly #revocations: Revocations
-  readonly #onReuse: OnReuse
+  readonly #onReuse: (reuse: Reuse) => void
+  readonly #onRightsChanged: (users: Prisma.UserWhereInput) => void
   readonly #hasRenewedClaims: boolean
 
-  /** @param hasRenewedClaims true if access tokens have custom claims that each refresh renews; they may name rights */
   constructor(
     database: Database,
     settings: Settings,
     revocations: Revocations,
-    { onReuse = () => {}, hasRenewedClaims = false }: { onReuse?: OnReuse; hasRenewedClaims?: boolean } = {}
+    { onReuse = () => {}, onRightsChanged = () => {}, hasRenewedClaims = false }: SessionsOptions = {}
   ) {
+    this.#onRightsChanged = onRightsChanged
     this.#hasRenewedClaims = hasRenewedClaims
     this.#database = database
     this.#settings = settings
@@ -157,8 +164,7 @@ export class Sessions {
 
   /** True if a token without `sid` was adopted into a session. */
   async isAdopted(jti: string): Promise<boolean> {
-    const where = { id: adoptedSid(jti) }
-    return (await this.#database.session.findUnique({ where, select: { id: true } })) !== null
+    return (await this.#database.session.count({ where: { id: adoptedSid(jti) } })) > 0
   }
 
   /**
@@ -260,9 +266,10 @@ export class Sessions {
    * so that clients refresh them.
    */
   async changeRights<Result>(users: Prisma.UserWhereInput, change: () => Promise<Result>): Promise<Result> {
-    if (!this.#hasRenewedClaims) return change()
-    const before = await this.#sidsOf(users)
+    const before = this.#hasRenewedClaims ? await this.#sidsOf(users) : []
     const result = await change()
+    this.#onRightsChanged(users)
+    if (!this.#hasRenewedClaims) return result
     // Users before and after the change, which may be one of group membership.
     const sids = new Set([...before, ...(await this.#sidsOf(users))])
     const data = [...sids].map((sid) => outdatedClaimsRow(this.#settings, sid))

@@ -83,8 +83,8 @@ const loginSettings = {
 const passwordSettings = {
   passwordHashers: listOf(
     HASHERS,
-    [...HASHERS],
-    "Accepted password hash algorithms. The first one hashes new passwords; a user's hash of another algorithm is replaced at the next login."
+    HASHERS.filter((name) => name !== 'md5' && name !== 'pbkdf2_sha1'),
+    "Accepted password hash algorithms. The first one hashes new passwords; a user's hash of another algorithm is replaced at the next login. `pbkdf2_sha1` and `md5`, which are weak, must be named to be accepted."
   ),
   bcryptRounds: integer(12, 'Work factor of new bcrypt hashes. Each step doubles the time.', {
     minimum: 4,
@@ -191,7 +191,14 @@ const browserSessionSettings = {
     'a comma-separated list of secrets'
   ),
   sessionCookieAge: duration('2w', 'Lifetime of a browser session, counted from the login.', { minimum: 60 }),
-  sessionCookieName: text('sessionid', 'Name of the cookie of browser sessions.', COOKIE_NAME),
+  sessionCookieName: optionalText(
+    'Name of the cookie of browser sessions. Default: `__Host-sessionid` over TLS, which subdomains cannot set; otherwise `sessionid`. Set `sessionid` to share browser sessions with Django.',
+    COOKIE_NAME
+  ),
+  csrfCookieName: optionalText(
+    'Name of the cookie with the CSRF token. Default: `__Host-csrftoken` over TLS; otherwise `csrftoken`, as in Django.',
+    COOKIE_NAME
+  ),
   csrfTrustedOrigins: list(
     [],
     'Other origins whose pages may send POST, PUT, PATCH and DELETE requests with a browser session (CSRF). `https://*.example.com` means every subdomain. Default: none.',

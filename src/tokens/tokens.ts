@@ -150,7 +150,7 @@ export class Tokens {
   }
 
   async #authenticate({ username, password }: Credentials, request: RequestInfo | null): Promise<UserRow> {
-    const user = await this.#users.authenticate(username, password)
+    const user = await this.#users.authenticate(username, password, request)
     if (user !== null && (await this.#mayAuthenticate(user))) return user
     const masked = { [this.#settings.loginField]: username, password: '*'.repeat(20) }
     await this.#options.onLoginFailed?.(masked, request)

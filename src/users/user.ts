@@ -7,6 +7,27 @@ export type User = Omit<UserRow, 'password'>
 /** The columns that a token may name a user by. */
 export type UserIdField = Settings['userIdField']
 
+/** The request of a login, for the log. */
+export interface LoginRequest {
+  id: string
+  address: string
+  userAgent: string
+}
+
+/** A password was checked for a login. */
+export interface LoginOutcome {
+  /** Null if there is no such user. */
+  userId: number | null
+  isAccepted: boolean
+  request: LoginRequest | null
+}
+
+export interface UsersOptions {
+  onLogin?: (outcome: LoginOutcome) => void
+  /** Called after every change of an email address, with the user as it was. */
+  onEmailChanged?: (before: User) => void
+}
+
 export function withoutPassword({ password: _, ...user }: UserRow): User {
   return user
 }

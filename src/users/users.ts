@@ -20,7 +20,15 @@ import {
 } from './changes.ts'
 import { deleteUser } from './deletion.ts'
 import { deleteRehashRecords, fingerprintOf, isOfCurrentPassword, rehashPassword } from './rehash.ts'
-import { isName, primaryKeyOf, type User, type UserIdField, withoutPassword } from './user.ts'
+import {
+  isName,
+  type LoginRequest,
+  primaryKeyOf,
+  type User,
+  type UserIdField,
+  type UsersOptions,
+  withoutPassword
+} from './user.ts'
 import { cleanUsername, existing, named, normalizeEmail, TAKEN } from './usernames.ts'
 
 export interface NewUser {
@@ -50,17 +58,16 @@ export class Users {
   readonly #hashers: Hashers
   readonly #settings: Settings
   readonly #sessions: Sessions
-  readonly #onEmailChanged: (before: User) => void
+  readonly #options: UsersOptions
 
-  /** @param onEmailChanged called after every change of an email address, with the user as it was */
   constructor(
     database: Database,
     hashers: Hashers,
     settings: Settings,
     sessions: Sessions,
-    onEmailChanged: (before: User) => void = () => {}
+    options: UsersOptions = {}
   ) {
-    this.#onEmailChanged = onEmailChanged
+    this.#options = options
     this.#database = database
     this.#hashers = hashers
     this.#settings = settings
@@ -110,17 +117,22 @@ export class Users {
    * Django's authenticate. An unknown user takes as long as a wrong password.
    *
    * @param username the value of `loginField`
+   * @param request for the log
    * @returns the user, or null if these credentials do not authenticate one
    */
-  async authenticate(username: string, password: string): Promise<UserRow | null> {
+  async authenticate(username: string, password: string, request: LoginRequest | null = null): Promise<UserRow | null> {
     const user = await this.#named(username)
-    if (user === null) {
-      await this.#hashers.runDummyHash(password)
+    const check =
+      user === null
+        ? await this.#hashers.runDummyHash(password)
+        : await this.#hashers.checkPassword(password, user.password)
+    const isAccepted = user !== null && check.correct && (user.isActive || this.#acceptsInactive())
+    this.#options.onLogin?.({ userId: user?.id ?? null, isAccepted, request })
+    if (!isAccepted) {
+      await this.#hashers.refuse(check)
       return null
     }
-    const { correct, outdated } = await this.#hashers.checkPassword(password, user.password)
-    if (!correct || !(user.isActive || this.#acceptsInactive())) return null
-    return outdated ? this.#rehash(user, password) : user
+    return check.outdated ? this.#rehash(user, password) : user
   }
 
   /**
@@ -196,7 +208,7 @@ export class Users {
     await this.assertEmailAvailable(email, id)
     const before = await this.get('id', id)
     await this.#database.user.updateMany({ where: { id }, data: { email } })
-    if (before !== null && before.email !== email) this.#onEmailChanged(withoutPassword(before))
+    if (before !== null && before.email !== email) this.#options.onEmailChanged?.(withoutPassword(before))
   }
 
   /**
@@ -309,7 +321,7 @@ export class Users {
         this.#sessions.endStatements(id, reason, {}, before.username),
       onCommit: (results: unknown[], before: UserRow, email: string) => {
         this.#sessions.enforce(results)
-        if (before.email !== email) this.#onEmailChanged(withoutPassword(before))
+        if (before.email !== email) this.#options.onEmailChanged?.(withoutPassword(before))
       },
       renames: this.#settings.userIdField === 'username'
     }

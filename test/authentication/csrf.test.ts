@@ -45,7 +45,7 @@ async function send(app: FastifyInstance, { method = 'POST', cookie = SECRET, to
     ...(rest.payload !== undefined && { payload: rest.payload }),
     headers: {
       host: 'app.example',
-      ...(cookie && { cookie: `csrftoken=${cookie}` }),
+      ...(cookie && { cookie: `csrftoken=${cookie}; __Host-csrftoken=${cookie}` }),
       ...(token !== undefined && { 'x-csrftoken': token }),
       ...(rest.payload !== undefined && { 'content-type': FORM }),
       ...rest.headers
@@ -164,11 +164,11 @@ t.test(
   async (t) => {
     const app = await proxied(t)
     for (const cookie of ['', 'short', `${SECRET.slice(1)}-`, SECRET, TOKEN]) {
-      const headers = { ...TLS, cookie: `csrftoken=${cookie}` }
+      const headers = { ...TLS, cookie: `__Host-csrftoken=${cookie}` }
       const answer = await app.inject({ url: '/page/', headers })
       const [set, ...others] = answer.cookies
       t.match(set, {
-        name: 'csrftoken',
+        name: '__Host-csrftoken',
         value: /^[a-zA-Z0-9]{32}$/,
         path: '/',
         sameSite: 'Lax',
@@ -183,5 +183,20 @@ t.test(
       if (cookie.length >= 32 && !cookie.includes('-')) t.equal(set?.value, SECRET)
     }
     t.notOk((await app.inject('/page/')).cookies[0]?.secure)
+  }
+)
+
+t.test(
+  'over TLS the cookie has the prefix __Host-, so that other hosts cannot set it, unless a setting names it',
+  async (t) => {
+    const app = await proxied(t)
+    t.equal(await send(app, { token: TOKEN, headers: { ...TLS, origin: 'https://app.example' } }), 'done')
+    const tossed = { ...TLS, origin: 'https://app.example', cookie: `csrftoken=${SECRET}` }
+    t.equal(await send(app, { token: TOKEN, headers: tossed }), 'CSRF cookie not set.')
+    const named = await proxied(t, { csrfCookieName: 'xsrf' })
+    const [set] = (await named.inject({ url: '/page/', headers: TLS })).cookies
+    t.equal(set?.name, 'xsrf')
+    const own = { ...TLS, origin: 'https://app.example', cookie: `xsrf=${SECRET}` }
+    t.equal(await send(named, { token: TOKEN, headers: own }), 'done')
   }
 )

@@ -18,14 +18,18 @@ const AT_ONCE = 8
 /** A low cost of hashes, for speed. */
 const QUICK = { BCRYPT_ROUNDS: '4' }
 
-const passwordIn = ({ stdout }: Server) => /^Superuser created: username admin, password (\S+)$/m.exec(stdout())?.[1]
+const PASSWORD = 'an0ther-Pass!'
+/** The values of the link that sets the password of the first superuser. */
+const linkIn = ({ stdout }: Server) =>
+  / -d uid=(?<uid>\S+) -d token=(?<token>\S+) -d new_password=/.exec(stdout())?.groups
 const portOf = ({ origin }: Server) => Number(new URL(origin).port)
 
 async function post(server: Server, url: string, payload: object, headers: Record<string, string> = {}) {
   const body = JSON.stringify(payload)
   const types = { 'content-type': 'application/json' }
   const answer = await fetch(server.origin + url, { method: 'POST', body, headers: { ...types, ...headers } })
-  return { status: answer.status, body: (await answer.json()) as Record<string, string> }
+  const text = await answer.text()
+  return { status: answer.status, body: (text === '' ? {} : JSON.parse(text)) as Record<string, string> }
 }
 
 /** Sends a signal and measures the seconds until the exit. */
@@ -36,76 +40,100 @@ async function endWith(server: Server, signal: NodeJS.Signals): Promise<Outcome 
   return { ...outcome, took: (performance.now() - started) / 1000 }
 }
 
-t.test('the first start creates database, key and superuser and prints the password once', async (t) => {
-  const folder = emptyFolder(t)
-  const first = await serve(t, folder, { ...QUICK, LOG_LEVEL: 'trace' })
-  const password = passwordIn(first) ?? ''
+t.test(
+  'the first start creates database, key and superuser, and prints a link that sets the password once',
+  async (t) => {
+    const folder = emptyFolder(t)
+    const first = await serve(t, folder, { ...QUICK, LOG_LEVEL: 'trace' })
+    const password = PASSWORD
+    const link = linkIn(first)
 
-  t.match(first.stdout(), `API documentation: ${first.origin}/docs/\n`)
-  t.match(password, /^[A-Za-z0-9]{20}$/, 'printed')
-  t.strictSame(
-    readdirSync(`${folder}/data`).filter((name) => !/-(wal|shm)$/.test(name)),
-    ['latchkey.db', 'latchkey.db.key']
-  )
-  t.equal(statSync(`${folder}/data/latchkey.db.key`).mode & 0o777, 0o600)
-  const signedIn = await post(first, '/api/token/', { username: 'admin', password })
-  t.equal(signedIn.status, 200)
-  const { access = '', refresh = '' } = signedIn.body
-  const query = 'token=in-the-query'
-  const seen = await fetch(`${first.origin}/api/protected/?${query}`, { headers: bearer(access) })
-  t.equal(seen.status, 200)
-  t.equal((await post(first, `/api/token/?${query}`, { username: 'admin', password: 'wrong-in-body' })).status, 401)
-  t.equal((await post(first, '/api/token/verify/', { token: access })).status, 200)
-  t.equal((await fetch(`${first.origin}/%zz?${query}`)).status, 400)
-  t.equal((await fetch(`${first.origin}/none?${query}`, { headers: { authorization: 'Basic c2VjcmV0' } })).status, 404)
-  t.equal((await post(first, '/api/token/', { username: 'x'.repeat(70_000) }, { cookie: 'a=in-a-cookie' })).status, 413)
+    t.match(first.stdout(), 'Superuser created: username admin.')
+    t.match(first.stdout(), `curl ${first.origin}/auth/users/reset_password_confirm/ -d uid=`)
+    t.match(first.stdout(), `API documentation: ${first.origin}/docs/\n`)
+    t.strictSame(
+      readdirSync(`${folder}/data`).filter((name) => !/-(wal|shm)$/.test(name)),
+      ['latchkey.db', 'latchkey.db.key']
+    )
+    t.equal(statSync(`${folder}/data/latchkey.db.key`).mode & 0o777, 0o600)
+    t.equal((await post(first, '/api/token/', { username: 'admin', password: '' })).status, 400)
+    const reset = { ...link, new_password: password }
+    t.equal((await post(first, '/auth/users/reset_password_confirm/', reset)).status, 204)
+    t.equal((await post(first, '/auth/users/reset_password_confirm/', reset)).status, 400, 'once')
+    const signedIn = await post(first, '/api/token/', { username: 'admin', password })
+    t.equal(signedIn.status, 200)
+    const { access = '', refresh = '' } = signedIn.body
+    const query = 'token=in-the-query'
+    const seen = await fetch(`${first.origin}/api/protected/?${query}`, { headers: bearer(access) })
+    t.equal(seen.status, 200)
+    t.equal((await post(first, `/api/token/?${query}`, { username: 'admin', password: 'wrong-in-body' })).status, 401)
+    t.equal((await post(first, '/api/token/verify/', { token: access })).status, 200)
+    t.equal((await fetch(`${first.origin}/%zz?${query}`)).status, 400)
+    t.equal(
+      (await fetch(`${first.origin}/none?${query}`, { headers: { authorization: 'Basic c2VjcmV0' } })).status,
+      404
+    )
+    t.equal(
+      (await post(first, '/api/token/', { username: 'x'.repeat(70_000) }, { cookie: 'a=in-a-cookie' })).status,
+      413
+    )
 
-  t.test('SIGTERM: graceful shutdown completes the request in flight and closes idle connections', async (t) => {
-    const [start, rest] = halvesOf('/api/token/', { username: 'admin', password })
-    const [busy, idle] = [wireTo(portOf(first)), wireTo(portOf(first))]
-    busy.send(start)
-    idle.send('GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n')
-    await idle.until('{"status":"ok"}')
+    t.test('SIGTERM: graceful shutdown completes the request in flight and closes idle connections', async (t) => {
+      const [start, rest] = halvesOf('/api/token/', { username: 'admin', password })
+      const [busy, idle] = [wireTo(portOf(first)), wireTo(portOf(first))]
+      busy.send(start)
+      idle.send('GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n')
+      await idle.until('{"status":"ok"}')
 
-    const ended = endWith(first, 'SIGTERM')
-    await idle.ended
-    busy.send(rest)
+      const ended = endWith(first, 'SIGTERM')
+      await idle.ended
+      busy.send(rest)
 
-    t.match(await busy.ended, /^HTTP\/1\.1 200 OK\r\n.*"access":"/s)
-    const { code, signal, stderr, took } = await ended
-    t.equal(code, 0)
-    t.equal(signal, null)
-    t.equal(stderr, '')
-    t.ok(took < AT_ONCE, `in ${took} s`)
-  })
+      t.match(await busy.ended, /^HTTP\/1\.1 200 OK\r\n.*"access":"/s)
+      const { code, signal, stderr, took } = await ended
+      t.equal(code, 0)
+      t.equal(signal, null)
+      t.equal(stderr, '')
+      t.ok(took < AT_ONCE, `in ${took} s`)
+    })
 
-  t.test('the log contains no passwords, tokens, headers, query strings, bodies or keys', async (t) => {
-    const { stdout } = await first.ended
-    const log = stdout.split('\n').filter((line) => line.startsWith('{'))
-    t.ok(log.length >= 10, 'the log is not empty')
-    t.match(log.join('\n'), '"path":"/api/protected/"')
-    const secrets = [password, access, refresh, access.split('.')[1], 'in-the-query', 'wrong-in-body', 'in-a-cookie']
-    for (const secret of [...secrets, 'c2VjcmV0', 'authorization', 'Bearer', 'xxxx']) {
-      t.notOk(
-        log.some((line) => line.includes(`${secret}`)),
-        `${secret}`
-      )
-    }
-    t.notOk(log.join('\n').includes(readFileSync(`${folder}/data/latchkey.db.key`, 'utf8').trim()))
-  })
+    t.test('the log contains no passwords, tokens, headers, query strings, bodies or keys', async (t) => {
+      const { stdout } = await first.ended
+      const log = stdout.split('\n').filter((line) => line.startsWith('{'))
+      t.ok(log.length >= 10, 'the log is not empty')
+      t.match(log.join('\n'), '"path":"/api/protected/"')
+      const secrets = [
+        password,
+        link?.token,
+        access,
+        refresh,
+        access.split('.')[1],
+        'in-the-query',
+        'wrong-in-body',
+        'in-a-cookie'
+      ]
+      for (const secret of [...secrets, 'c2VjcmV0', 'authorization', 'Bearer', 'xxxx']) {
+        t.notOk(
+          log.some((line) => line.includes(`${secret}`)),
+          `${secret}`
+        )
+      }
+      t.notOk(log.join('\n').includes(readFileSync(`${folder}/data/latchkey.db.key`, 'utf8').trim()))
+    })
 
-  t.test('the next start prints no password, accepts earlier tokens, and exits on SIGINT', async (t) => {
-    const later = await serve(t, folder, QUICK)
-    t.equal(passwordIn(later), undefined)
-    t.notMatch(later.stdout(), /password/i)
-    t.equal((await fetch(`${later.origin}/api/protected/`, { headers: bearer(access) })).status, 200)
-    t.equal((await post(later, '/api/token/', { username: 'admin', password })).status, 200)
-    const { code, signal, took } = await endWith(later, 'SIGINT')
-    t.equal(code, 0)
-    t.equal(signal, null)
-    t.ok(took < AT_ONCE, `in ${took} s`)
-  })
-})
+    t.test('the next start prints no link, accepts earlier tokens, and exits on SIGINT', async (t) => {
+      const later = await serve(t, folder, QUICK)
+      t.equal(linkIn(later), undefined)
+      t.notMatch(later.stdout(), /password/i)
+      t.equal((await fetch(`${later.origin}/api/protected/`, { headers: bearer(access) })).status, 200)
+      t.equal((await post(later, '/api/token/', { username: 'admin', password })).status, 200)
+      const { code, signal, took } = await endWith(later, 'SIGINT')
+      t.equal(code, 0)
+      t.equal(signal, null)
+      t.ok(took < AT_ONCE, `in ${took} s`)
+    })
+  }
+)
 
 t.test('a port in use is reported in one line, and no file is written', async (t) => {
   const other = createServer()
@@ -146,10 +174,12 @@ t.test(
     t.equal(servers.length, 2)
     const refused = started.find((one) => one.status === 'rejected')
     t.equal(refused?.reason.message, `no server, but 1: latchkey: 127.0.0.1:${port} is in use; choose another PORT\n`)
-    const passwords = servers.map(passwordIn).filter((password) => password !== undefined)
-    t.equal(passwords.length, 1)
+    const links = servers.map(linkIn).filter((link) => link !== undefined)
+    t.equal(links.length, 1)
+    const reset = { ...links[0], new_password: PASSWORD }
+    t.equal((await post(servers[0] as Server, '/auth/users/reset_password_confirm/', reset)).status, 204)
     for (const server of servers) {
-      const { status, body } = await post(server, '/api/token/', { username: 'admin', password: passwords[0] })
+      const { status, body } = await post(server, '/api/token/', { username: 'admin', password: PASSWORD })
       t.equal(status, 200)
       for (const other of servers) {
         const seen = await fetch(`${other.origin}/api/protected/`, { headers: bearer(body.access ?? '') })
@@ -180,7 +210,7 @@ t.test('PostgreSQL: no superuser is created, and a lost database is logged witho
   const DATABASE_URL = await worldOf('postgresql').databaseUrl(t)
   const server = await serve(t, emptyFolder(t), { ...QUICK, DATABASE_URL, JWT_SIGNING_KEY: SIGNING_KEY })
   t.match(server.stdout(), / with PostgreSQL\.\n/)
-  t.equal(passwordIn(server), undefined)
+  t.equal(linkIn(server), undefined)
   await dropDatabase(postgres.url, nameOf(DATABASE_URL))
   const username = 'name-in-body'
   t.equal((await post(server, '/api/token/', { username, password: 'password-in-body' })).status, 503)

@@ -16,7 +16,7 @@ t.test('the quick start of README.md shows the responses of the server', async (
   const port = await freePort()
   // What `npm start` runs after the build.
   const server = await startServer(t, folder, 'exec npx latchkey serve', port, { PORT: port, LOG_LEVEL: 'warn' })
-  await outputWith(server, /username admin, password \S+\n/)
+  await outputWith(server, /-d new_password=/)
 
   const blocks = curlBlocksOf('README.md')
   t.equal(blocks.length, 1)
@@ -60,7 +60,7 @@ t.test(
     t.match(readFileSync(join(home, '.env'), 'utf8'), /^JWT_KEY_ENCRYPTION_KEY=\S{20,}\nJWT_ALGORITHM=ES256\n/)
     const server = await startServer(t, home, `${own.at(-1)}`, port, { PORT: port, LOG_LEVEL: 'warn' })
     const [greeting = ''] = blocks.flatMap(({ language, text }) => (language === 'text' ? [withPorts(text)] : []))
-    const told = (await outputWith(server, /password \S+\n/)).replace(/(password ).*/, '$1…')
+    const told = (await outputWith(server, /-d new_password=…\n/)).replace(/uid=\S+ -d token=\S+/, 'uid=… -d token=…')
     for (const line of greeting.trim().split('\n')) t.ok(told.includes(`${line}\n`), line)
 
     const [, startService = ''] = shellWith('tsx service.ts').trim().split('\n')

@@ -154,8 +154,11 @@ t.test('the package in an empty folder', async (t) => {
     const home = join(folder, 'empty')
     mkdirSync(home)
     const first = await serve(t, home, ['npx', '--no-install', 'latchkey', 'serve'])
-    const [, password] = /username admin, password (\S+)/.exec(first.stdout()) ?? []
-    const body = new URLSearchParams({ username: 'admin', password: `${password}` })
+    const [, uid = '', token = ''] = / -d uid=(\S+) -d token=(\S+)/.exec(first.stdout()) ?? []
+    const password = 'an0ther-Pass!'
+    const link = new URLSearchParams({ uid, token, new_password: password })
+    await fetch(`${first.origin}/auth/users/reset_password_confirm/`, { method: 'POST', body: link })
+    const body = new URLSearchParams({ username: 'admin', password })
     const signedIn = await fetch(`${first.origin}/api/token/`, { method: 'POST', body })
     t.equal(signedIn.status, 200)
     const { access } = (await signedIn.json()) as { access: string }

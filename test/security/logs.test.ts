@@ -1,8 +1,11 @@
 /** Logs at level trace, during attacks and with a failing database. */
+import Fastify from 'fastify'
 import t, { type Test } from 'tap'
+import latchkey, { accountRoutes, authRoutes } from '../../src/index.ts'
 import { type Environment, emptyFolder, type Server, serve } from '../cli/command-line.ts'
-import { onEachDatabase, SIGNING_KEY } from '../support/build.ts'
+import { onEachDatabase, SIGNING_KEY, worldOf } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
+import { CHEAP } from '../support/settings.ts'
 import { mint } from '../support/tokens.ts'
 import { exchange, request } from './wire.ts'
 
@@ -116,3 +119,51 @@ onEachDatabase(t, (t, { provider, build }) => {
     for (const line of lines.filter((it) => it.startsWith('{'))) t.type(JSON.parse(line).level, 'number')
   })
 })
+
+t.test(
+  'each check of a password for a login is an event with user, request and client, without the username',
+  async (t) => {
+    const lines: Record<string, unknown>[] = []
+    const app = Fastify({ logger: { stream: { write: (line) => void lines.push(JSON.parse(line)) } } })
+    t.teardown(() => app.close())
+    const { databaseUrl } = worldOf('sqlite')
+    const settings = { ...CHEAP, databaseUrl: await databaseUrl(t) }
+    await app.register(latchkey, { ...settings, authenticationSchemes: ['jwt', 'basic'] })
+    await app.register(authRoutes, { prefix: '/api' })
+    await app.register(accountRoutes, { prefix: '/auth' })
+    const { id } = await addUser(app)
+    const payload = { username: 'alice', password: PASSWORD }
+    const headers = { 'user-agent': 'curl/8' }
+    const doors = ['/api/token/', '/api/api-token-auth/', '/auth/token/login/', '/auth/jwt/create/']
+    for (const url of doors) {
+      t.equal((await app.inject({ method: 'POST', url, payload, headers })).statusCode, 200, url)
+      await app.inject({ method: 'POST', url, payload: { ...payload, password: SECRET }, headers })
+      await app.inject({ method: 'POST', url, payload: { ...payload, username: SECRET }, headers })
+    }
+    const basic = (password: string) => `Basic ${Buffer.from(`alice:${password}`).toString('base64')}`
+    for (const password of [PASSWORD, SECRET]) {
+      await app.inject({ url: '/api/protected/', headers: { ...headers, authorization: basic(password) } })
+    }
+    await app.auth.users.updateUser(id, { isStaff: true })
+
+    const events = lines.filter(({ event }) => event !== undefined)
+    const logins = events.filter(({ event }) => event !== 'rights_changed')
+    t.strictSame(
+      logins.map(({ event, userId }) => [event, userId]),
+      [
+        ...doors.flatMap(() => [
+          ['login', id],
+          ['login_failed', id],
+          ['login_failed', null]
+        ]),
+        ['login', id],
+        ['login_failed', id]
+      ]
+    )
+    for (const { reqId, address, userAgent } of logins) {
+      t.match({ reqId, address, userAgent }, { reqId: /^req-/, address: '127.0.0.1', userAgent: 'curl/8' })
+    }
+    t.match(events.at(-1), { event: 'rights_changed', users: { id } })
+    t.notMatch(JSON.stringify(lines), SECRET)
+  }
+)

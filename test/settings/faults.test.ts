@@ -102,6 +102,7 @@ const WRONG: [name: SettingName, fault: string, ...texts: string[]][] = [
     `${GOOD_KEY},hunter2`
   ],
   ['sessionCookieAge', between('1m'), '59s', 'for ever'],
+  ['csrfCookieName', COOKIE, 'a b', 'a=b'],
   ['sessionCookieName', COOKIE, 'a b', 'a=b', 'a;b', 'é'],
   ['csrfTrustedOrigins', TRUSTED, '*', 'https://*', '*.example.com', 'app.example', 'https://app.example/x', 'null'],
   ['csrfTrustedOrigins', TRUSTED, 'ftp://app.example', 'https://a.*.example', 'https://App.example', '://*.x'],

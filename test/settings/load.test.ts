@@ -3,7 +3,6 @@ import t from 'tap'
 import { formatDuration, parseDuration } from '../../src/settings/fields.ts'
 import { environmentName, loadEnvironment, loadSettings } from '../../src/settings/load.ts'
 import {
-  HASHERS,
   SETTING_NAMES,
   type SettingName,
   type Settings,
@@ -23,7 +22,7 @@ const EVERY_SETTING: [name: SettingName, environment: string, fallback: unknown]
   ['loginRate', 'LOGIN_RATE', '20/minute'],
   ['secretKey', 'SECRET_KEY', null],
   ['secretKeyFallbacks', 'SECRET_KEY_FALLBACKS', []],
-  ['passwordHashers', 'PASSWORD_HASHERS', [...HASHERS]],
+  ['passwordHashers', 'PASSWORD_HASHERS', ['bcrypt_sha256', 'pbkdf2_sha256', 'argon2', 'scrypt', 'bcrypt']],
   ['bcryptRounds', 'BCRYPT_ROUNDS', 12],
   ['passwordMinLength', 'PASSWORD_MIN_LENGTH', 8],
   ['passwordBreachedUrl', 'PASSWORD_BREACHED_URL', null],
@@ -53,7 +52,8 @@ const EVERY_SETTING: [name: SettingName, environment: string, fallback: unknown]
   ['accountsShowEmailNotFound', 'ACCOUNTS_SHOW_EMAIL_NOT_FOUND', false],
   ['authenticationSchemes', 'AUTHENTICATION_SCHEMES', ['jwt']],
   ['sessionCookieAge', 'SESSION_COOKIE_AGE', 14 * DAY],
-  ['sessionCookieName', 'SESSION_COOKIE_NAME', 'sessionid'],
+  ['sessionCookieName', 'SESSION_COOKIE_NAME', null],
+  ['csrfCookieName', 'CSRF_COOKIE_NAME', null],
   ['csrfTrustedOrigins', 'CSRF_TRUSTED_ORIGINS', []],
   ['signingKey', 'JWT_SIGNING_KEY', null],
   ['algorithm', 'JWT_ALGORITHM', 'HS256'],

@@ -1,6 +1,7 @@
 /** `/api-token-auth/`: DRF's obtain_auth_token. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
+import { requestInfoOf } from '../../authentication/caller.ts'
 import { CharField } from '../../drf/fields.ts'
 import { errorResponses } from '../../drf/responses.ts'
 import { view } from '../../drf/view.ts'
@@ -25,8 +26,9 @@ export function apiTokenAuthRoute(app: FastifyInstance): void {
           token: CharField({ readOnly: true })
         }),
         response: { 200: Type.Object({ token: Type.String() }), ...errorResponses(400, 429, 503) },
-        handler: async ({ body }) => {
-          const user = await users.authenticate(body.username, body.password)
+        handler: async (request) => {
+          const { body } = request
+          const user = await users.authenticate(body.username, body.password, requestInfoOf(request))
           if (user === null) throw new ValidationError({ non_field_errors: [UNABLE_TO_LOG_IN] })
           return { token: await authTokens.obtain(user.id) }
         }

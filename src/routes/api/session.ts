@@ -1,6 +1,7 @@
 /** `/session/`: login, logout and the current user for browsers, with Django's session cookie (HttpOnly) and CSRF checks. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import Type from 'typebox'
+import { requestInfoOf } from '../../authentication/caller.ts'
 import { csrfProtect, csrfToken } from '../../authentication/csrf.ts'
 import { login, logout } from '../../authentication/session.ts'
 import { CharField } from '../../drf/fields.ts'
@@ -48,7 +49,11 @@ export function browserSessionRoutes(app: FastifyInstance): void {
         response: { 200: SignedIn, ...errorResponses(400, 403, 429, 503) },
         handler: async (request, reply) => {
           const body = request.body as Record<string, string>
-          const user = await users.authenticate(body[loginField] as string, body.password as string)
+          const user = await users.authenticate(
+            body[loginField] as string,
+            body.password as string,
+            requestInfoOf(request)
+          )
           if (!user?.isActive) throw new ValidationError({ non_field_errors: [UNABLE_TO_LOG_IN] })
           await login(request, reply, user)
           return { user: toJson(user) }

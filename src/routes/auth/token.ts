@@ -1,6 +1,7 @@
 /** `/token/login/` and `/token/logout/`: djoser's login and logout with DRF's keys. */
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
+import { requestInfoOf } from '../../authentication/caller.ts'
 import { JWT_SECURITY } from '../../authentication/jwt.ts'
 import { CharField } from '../../drf/fields.ts'
 import { errorResponses, NoContent } from '../../drf/responses.ts'
@@ -30,10 +31,11 @@ function loginView(app: FastifyInstance): void {
           [settings.loginField as 'username']: CharField({ required: false })
         }),
         response: { 200: Type.Object({ auth_token: Type.String() }), ...errorResponses(400, 429, 503) },
-        handler: async ({ body }) => {
+        handler: async (request) => {
+          const { body } = request
           const { [settings.loginField]: username, password } = body as { [field: string]: string }
           const isGiven = username !== undefined && password !== undefined
-          const user = isGiven ? await users.authenticate(username, password) : null
+          const user = isGiven ? await users.authenticate(username, password, requestInfoOf(request)) : null
           if (!user?.isActive) throw new ValidationError({ non_field_errors: [UNABLE_TO_LOG_IN] })
           await users.updateLastLogin(user.id)
           return { auth_token: await authTokens.obtain(user.id) }

@@ -228,24 +228,28 @@ t.test('requests with malformed cookies are anonymous', async (t) => {
   }
 })
 
-t.test('cookies are Secure only if a trusted proxy reports TLS', async (t) => {
+t.test('cookies are Secure and have the prefix __Host- only if a trusted proxy reports TLS', async (t) => {
   const isSecure = async (t: Test, trustProxy: string) => {
     const { app, origin } = await listening(t, { ...SESSION, trustProxy })
     await addUser(app)
     const headers = { 'x-forwarded-proto': 'https', 'x-forwarded-host': 'app.example' }
     const first = await fetch(`${origin}${URL}`, { headers })
-    const [, token = ''] = /csrftoken=(\w+)/.exec(first.headers.get('set-cookie') ?? '') ?? []
+    const [, name = '', token = ''] = /^(\S*csrftoken)=(\w+)/.exec(first.headers.get('set-cookie') ?? '') ?? []
     const own = trustProxy === 'off' ? origin : 'https://app.example'
     const login = await fetch(`${origin}${URL}`, {
       method: 'POST',
-      headers: { ...headers, origin: own, cookie: `csrftoken=${token}`, 'x-csrftoken': token },
+      headers: { ...headers, origin: own, cookie: `${name}=${token}`, 'x-csrftoken': token },
       body: new URLSearchParams({ username: 'alice', password: PASSWORD })
     })
     t.equal(login.status, 200)
-    return [...first.headers.getSetCookie(), ...login.headers.getSetCookie()].map((cookie) => /; Secure/.test(cookie))
+    const cookies = [...first.headers.getSetCookie(), ...login.headers.getSetCookie()]
+    const names = cookies.map((cookie) => /^[^=]+/.exec(cookie)?.[0]).toSorted()
+    return [names, ...cookies.map((cookie) => /; Secure/.test(cookie))]
   }
-  t.strictSame(await isSecure(t, '127.0.0.1'), [true, true, true])
-  t.strictSame(await isSecure(t, 'off'), [false, false, false])
+  const names = ['csrftoken', 'csrftoken', 'sessionid']
+  const prefixed = names.map((name) => `__Host-${name}`)
+  t.strictSame(await isSecure(t, '127.0.0.1'), [prefixed, true, true, true])
+  t.strictSame(await isSecure(t, 'off'), [names, false, false, false])
 })
 
 t.test('database errors return 500, and never an anonymous response or a partial login', async (t) => {
