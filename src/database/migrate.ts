@@ -29,6 +29,8 @@ const DJANGO_TABLES: Record<string, string> = {
   '0003_latchkey_token_blacklist': 'token_blacklist_outstandingtoken',
   '0006_latchkey_django_session': 'django_session'
 }
+/** Migrations that change a table of another one. Where Django has created that table, they are not applied: it is not ours. */
+const CHANGES_OF: Record<string, string> = { '0013_latchkey_email_index': '0001_latchkey_auth' }
 /** An arbitrary constant, shared by all versions of Latchkey. */
 const ADVISORY_LOCK_ID = 5_284_230_611
 
@@ -112,10 +114,11 @@ async function apply(connection: SqlDriverAdapter, pending: string[]): Promise<v
   const failures: unknown[] = []
   const engine = await startEngine(connection, failures)
   const migrationsList = readMigrationList(connection.provider)
+  const adopted = await findAdopted(connection)
   for (const migrationName of pending) {
-    if (tables.has(DJANGO_TABLES[migrationName] ?? '')) {
-      await engine.markMigrationApplied({ migrationName, migrationsList })
-    }
+    if (!tables.has(DJANGO_TABLES[migrationName] ?? '') && !adopted.has(CHANGES_OF[migrationName] ?? '')) continue
+    await engine.markMigrationApplied({ migrationName, migrationsList })
+    adopted.add(migrationName)
   }
   try {
     await engine.applyMigrations({ migrationsList, filters: { externalTables: [], externalEnums: [] } })
@@ -124,6 +127,10 @@ async function apply(connection: SqlDriverAdapter, pending: string[]): Promise<v
     throw failures[0] ?? error
   }
 }
+
+/** Returns the migrations that were marked as applied, because Django had created their tables. */
+const findAdopted = (connection: SqlDriverAdapter) =>
+  queryColumn(connection, 'SELECT migration_name FROM _prisma_migrations WHERE applied_steps_count = 0')
 
 /**
  * Returns the statement that creates Prisma's table of migrations. It is created beforehand, because the engine rejects a

@@ -70,6 +70,14 @@ export async function contentOf(databaseUrl: string): Promise<Record<string, Row
 export const withoutOurs = <Value>(tables: Record<string, Value>): Record<string, Value> =>
   Object.fromEntries(Object.entries(tables).filter(([name]) => !/^(latchkey_|_prisma_migrations$)/.test(name)))
 
+/** Omits the one index that Latchkey adds to a table of Django which it has created itself. @throws {Error} without it */
+export function withoutOurIndex(tables: Record<string, string[]>): Record<string, string[]> {
+  const { auth_user: users = [], ...others } = tables
+  const own = users.filter((fact) => !fact.includes('latchkey_user_email_lower'))
+  if (own.length === users.length) throw new Error('no index latchkey_user_email_lower')
+  return { ...others, auth_user: own }
+}
+
 const FACTS_OF_SQLITE = `
   SELECT tbl_name AS "table", sql AS fact FROM sqlite_master
   WHERE sql IS NOT NULL AND tbl_name NOT LIKE 'sqlite_%' ORDER BY tbl_name, type DESC, name`
