@@ -92,7 +92,7 @@ declare module 'fastify' {
 }
 
 /** Options that are functions or classes. */
-export interface LatchkeyCallables extends TokenOptions {
+interface LatchkeyCallables extends TokenOptions {
   /** SimpleJWT's JSON_ENCODER: returns the JSON text of a token's claims. */
   jsonEncoder?(claims: Claims): string
   /** SimpleJWT's TOKEN_USER_CLASS, the class of `request.user` for callers that are known only by token. */

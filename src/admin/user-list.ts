@@ -3,7 +3,7 @@ import type { Database, Prisma } from '../database/open.ts'
 import { type UserWithKeys, WITH_KEYS, withKeys } from '../users/changes.ts'
 import type { User } from '../users/user.ts'
 
-export type UserColumn = keyof User
+type UserColumn = keyof User
 
 /** Columns that must have these values; with `groups`, membership in one of the groups. */
 export type UserFilters = { [Column in UserColumn]?: User[Column] | undefined } & {

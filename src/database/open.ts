@@ -9,10 +9,8 @@ import { createFile, createSqliteAdapter } from './sqlite.ts'
 import { filePathOf, type Provider, providerOf } from './url.ts'
 
 export type {
-  AuthToken,
   ContentType,
   Group,
-  OutstandingToken,
   Permission,
   Prisma,
   Session as SessionRow,

@@ -2,10 +2,10 @@
 import Type, { type TSchema } from 'typebox'
 
 /** DRF's `{"detail": …}`, with the `code` that SimpleJWT adds. */
-export const ErrorDetail = Type.Object({ detail: Type.String(), code: Type.Optional(Type.String()) })
+const ErrorDetail = Type.Object({ detail: Type.String(), code: Type.Optional(Type.String()) })
 
 /** DRF's validation errors: messages by field, or under `non_field_errors`. */
-export const FieldErrors = Type.Record(Type.String(), Type.Array(Type.String()))
+const FieldErrors = Type.Record(Type.String(), Type.Array(Type.String()))
 
 /** 204, without a body. */
 export const NoContent = Type.Null()

@@ -43,7 +43,7 @@ type ViewRequest<Body> = FastifyRequest<
   TypeBoxTypeProvider
 >
 
-export interface ViewMethod<Body = unknown> {
+interface ViewMethod<Body = unknown> {
   summary: string
   /** An object of fields. Without it, the body of the request is ignored. */
   body?: Body

@@ -12,7 +12,7 @@ import {
 import type { SigningKeyRow } from '../database/open.ts'
 import { ImproperlyConfigured } from '../errors.ts'
 
-export type KeyState = 'next' | 'current' | 'previous' | 'revoked'
+type KeyState = 'next' | 'current' | 'previous' | 'revoked'
 
 export interface KeySummary {
   kid: string

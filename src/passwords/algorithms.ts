@@ -11,7 +11,7 @@ import { ALPHANUMERIC, randomText } from '../crypto/random.ts'
 import type { HasherName } from '../settings/schema.ts'
 
 /** An algorithm with a work factor and a salt. */
-export interface SaltedHasher {
+interface SaltedHasher {
   /** Hashes a password and returns Django's encoded form. */
   encode(password: string): Promise<string>
   /**

@@ -15,7 +15,7 @@ export const MAX_PASSWORD_BYTES = 1024
 /** In characters. Django's column has 128; that of a custom user model may have more. */
 const MAX_ENCODED_LENGTH = 256
 
-export interface PasswordCheck {
+interface PasswordCheck {
   correct: boolean
   /**
    * True if the password is correct, but should be hashed again with `makePassword`: its hash has another algorithm
@@ -24,7 +24,7 @@ export interface PasswordCheck {
   outdated: boolean
 }
 
-/** Every method throws {@link HashingOverloaded} if the queue is full. */
+/** Every method throws HashingOverloaded (503) if the queue is full. */
 export interface Hashers {
   /**
    * Hashes a password for storage with the preferred algorithm; Django's `make_password`.

@@ -220,7 +220,7 @@ const properties = {
   ...compatibilitySettings
 }
 
-export const SettingsSchema = Type.Object(properties, { additionalProperties: false })
+const SettingsSchema = Type.Object(properties, { additionalProperties: false })
 
 export type Settings = Readonly<Static<typeof SettingsSchema>>
 export type SettingName = keyof Settings

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import type { Scope } from '../support/build.ts'
 
-export interface Seen {
+interface Seen {
   /** Such as `POST /api/token/refresh/`. */
   line: string
   headers: IncomingHttpHeaders

@@ -7,7 +7,6 @@ export const APPS: readonly App[] = ['auth', 'authtoken', 'token_blacklist']
 
 /** Credentials of the user in the recorded database. */
 export const MARIA = { username: 'maria', password: 'correct horse battery staple' }
-export const MARIAS_KEY = '9944b09199c62bcf9418ad846dd0e4bbdfc6ee4b'
 /** Refresh tokens that Django issued to her; one is blacklisted. */
 export const MARIAS_JTI = { blacklisted: '00000000000000000000000000000001', live: '00000000000000000000000000000002' }
 

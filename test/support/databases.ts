@@ -6,7 +6,9 @@ import { createDatabase, dropDatabase, nameOf } from './postgres.ts'
 import { theWorld, type World } from './world.ts'
 
 export type Provider = 'sqlite' | 'postgresql'
-export const PROVIDERS: readonly Provider[] = ['sqlite', 'postgresql']
+/** `npm run test:fast` leaves out PostgreSQL where a test runs on both. */
+export const PROVIDERS: readonly Provider[] =
+  process.env.LATCHKEY_TEST_DATABASES === 'sqlite' ? ['sqlite'] : ['sqlite', 'postgresql']
 
 export const TEMPLATE = 'template'
 export const sqliteUrl = (folder: string) => `file:${join(folder, 'latchkey.db')}`

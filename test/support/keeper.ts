@@ -42,7 +42,7 @@ renameSync(`${noticeOf(home)}.new`, noticeOf(home))
 
 process.on('SIGTERM', stop)
 setInterval(() => {
-  if (!isAlive(Number(owner))) stop()
+  if (!isAlive(Number(owner))) void stop()
 }, 500)
 
 async function stop() {

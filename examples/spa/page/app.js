@@ -50,17 +50,19 @@ function createItem({ user_agent, created_at, is_current }) {
 element('login').addEventListener('submit', (event) => {
   event.preventDefault()
   const form = event.target
-  attempt(async () => {
+  void attempt(async () => {
     await client.signIn(Object.fromEntries(new FormData(form)))
     form.reset()
   })
 })
 element('call').addEventListener('click', () => attempt(async () => showMessage((await getJson('protected/')).message)))
-element('logout').addEventListener('click', () =>
-  attempt(async () => {
-    if (!(await client.signOut())) showMessage('Signed out on this device. The server could not be reached.')
-  })
+element('logout').addEventListener(
+  'click',
+  () =>
+    void attempt(async () => {
+      if (!(await client.signOut())) showMessage('Signed out on this device. The server could not be reached.')
+    })
 )
 
 client.onChange(render)
-attempt(async () => render(await client.isSignedIn()))
+void attempt(async () => render(await client.isSignedIn()))

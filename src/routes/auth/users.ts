@@ -15,7 +15,7 @@ import type { AUTHENTICATION } from '../../guards/auth-core.ts'
 import { and, hasPermission, isAdminUser, isAuthenticated } from '../../guards/guards.ts'
 import { primaryKeyOf, type User } from '../../users/user.ts'
 
-export const ERRORS = errorResponses(400, 401, 403, 404, 429, 503)
+const ERRORS = errorResponses(400, 401, 403, 404, 429, 503)
 export const CHANGED = { response: { 204: NoContent, ...ERRORS } }
 
 const AccountSchema = Type.Object({ email: Type.String(), id: Type.Integer(), username: Type.String() })
@@ -35,7 +35,7 @@ function emailField({ auth }: FastifyInstance, isNew: boolean) {
 }
 
 /** Required to change one's own account; which changes, the domain decides. */
-export const currentPasswordField = ({ auth }: FastifyInstance) =>
+const currentPasswordField = ({ auth }: FastifyInstance) =>
   CharField({ required: false, writeOnly: true, trim: auth.settings.passwordTrim })
 
 /** djoser's `re_…` field, where a setting asks for a repetition. */
