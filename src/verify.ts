@@ -1,6 +1,6 @@
 /**
- * Latchkey for an app that has no users of its own: it verifies the tokens of another service, with its public keys, and
- * the guards work on what these tokens say. It needs no database.
+ * A plugin for services without users: verifies the access tokens of another service with its public keys. Guards use
+ * the claims of the tokens. It needs no database.
  */
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -44,9 +44,12 @@ const NAMES = [
   ...(['authTokenClasses', 'slidingTokenRefreshExpClaim', 'revokeTokenClaim'] as const)
 ] as const
 
-/** Of the settings those that have to do with reading a token; one of `jwkUrl` and `verifyingKey` has to be there. */
+/**
+ * The settings for verifying tokens. `issuer`, `audience`, and a key (such as `jwkUrl` or `verifyingKey`) are
+ * required.
+ */
 export interface VerifierOptions extends Pick<SettingsInput, (typeof NAMES)[number]> {
-  /** An HMAC secret shared with the service that signs; who has it can sign as well. */
+  /** An HMAC secret shared with the service that signs. Every service that has it can also sign. */
   signingKey?: string
   /** SimpleJWT's TOKEN_USER_CLASS. */
   tokenUserClass?: typeof TokenUser
@@ -73,7 +76,7 @@ function settingsOf(options: VerifierOptions): Settings {
   const known = new Set<string>([...NAMES, 'signingKey'])
   const unknown = Object.keys(input).filter((name) => !known.has(name))
   if (unknown.length > 0) throw new ImproperlyConfigured(unknown.map((name) => `${name}: unknown setting`))
-  // Nothing is remembered here that a token without an id could slip past.
+  // Without a store of tokens, a token needs no id.
   const settings = loadVerifierSettings({ ...input, stateless: true, refreshStore: 'none' })
   const { jwkUrl, verifyingKey, signingKey, signingKeyFallbacks } = settings
   const faults = []
@@ -88,7 +91,7 @@ function settingsOf(options: VerifierOptions): Settings {
   return settings
 }
 
-/** Those of the settings and those that are fetched; none of them signs. */
+/** Loads the keys of the options, and those that are fetched. None of them signs. */
 async function keysOf({ log }: FastifyInstance, settings: Settings): Promise<KeySet> {
   const { algorithm, jwkUrl } = settings
   const fixed: VerifyingKey[] = await loadFallbackKeys(settings)

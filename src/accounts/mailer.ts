@@ -1,4 +1,4 @@
-/** Mail: by SMTP, or, where there is none, into files. */
+/** Sends emails by SMTP, or writes them to files if no SMTP server is configured. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { randomHex } from '../crypto/random.ts'
@@ -11,19 +11,18 @@ export interface Mail {
   html: string
 }
 
-/** Resolves when the mail has been handed over. */
+/** Resolves when the SMTP server has accepted the email, or the file is written. */
 export type SendMail = (mail: Mail) => Promise<void>
 
-/** Where mail goes that nobody takes, below the working directory. */
+/** The folder for emails without an SMTP server, below the working directory. */
 const FOLDER = join('data', 'mail')
-/** In milliseconds. */
-const PATIENCE = { connectionTimeout: 10_000, greetingTimeout: 10_000, socketTimeout: 20_000 }
+const TIMEOUTS_MS = { connectionTimeout: 10_000, greetingTimeout: 10_000, socketTimeout: 20_000 }
 
-/** @param onFile told where a mail was put that was not sent */
+/** @param onFile called with the path of an email that was written to a file */
 export function createMailer(settings: Settings, onFile: (path: string) => void): SendMail {
   let made: Promise<SendMail> | undefined
   return async (mail) => {
-    // Many an app never sends any.
+    // Loaded at the first email, since many apps send none.
     made ??= settings.mailUrl === null ? filer(settings, onFile) : sender(settings.mailUrl, settings)
     return (await made)(mail)
   }
@@ -33,7 +32,9 @@ async function sender(mailUrl: string, { mailFrom }: Settings): Promise<SendMail
   const { createTransport } = await import('nodemailer')
   const url = new URL(mailUrl)
   const transport = createTransport({
-    ...{ host: url.hostname, secure: url.protocol === 'smtps:', ...PATIENCE },
+    host: url.hostname,
+    secure: url.protocol === 'smtps:',
+    ...TIMEOUTS_MS,
     port: Number(url.port || (url.protocol === 'smtps:' ? 465 : 587)),
     ...(url.username && { auth: { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } })
   })

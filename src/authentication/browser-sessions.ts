@@ -1,4 +1,4 @@
-/** django.contrib.sessions, as far as it remembers who is signed in: rows of `django_session`, each known by a key in a cookie. */
+/** Browser sessions of django.contrib.sessions: rows of `django_session`, each identified by a key in a cookie. */
 import { createHash, createHmac } from 'node:crypto'
 import { constantTimeEqual } from '../crypto/constant-time.ts'
 import { type Data, SignedData } from '../crypto/django-signing.ts'
@@ -8,11 +8,11 @@ import type { Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
 import type { Users } from '../users/users.ts'
 
-/** A row, read. */
+/** A row with its decoded data. */
 export class BrowserSession {
-  /** What the cookie holds. */
+  /** The value of the cookie. */
   readonly key: string
-  /** `_auth_user_id`, `_auth_user_backend`, `_auth_user_hash`, and what else a Django app keeps there. */
+  /** `_auth_user_id`, `_auth_user_backend`, `_auth_user_hash`, and other data of a Django app. */
   readonly data: Data
   readonly expiresAt: Date
 
@@ -23,12 +23,12 @@ export class BrowserSession {
   }
 }
 
-/** Whose a session is: the hash dies with the password. */
+/** The user of a session. The hash is of the password, so that a new password ends the session. */
 export type Owner = Pick<UserRow, 'id' | 'password'>
 
 const SALT = 'django.contrib.sessions.SessionStore'
 const HASH_SALT = 'django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash'
-/** When the session was made, in milliseconds since 1970: Django's own timestamp has whole seconds. */
+/** The time of the login in milliseconds since 1970; Django's own timestamp has whole seconds. */
 const SINCE = '_latchkey_since'
 const ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789'
 const KEY = /^[a-zA-Z0-9]{8,40}$/
@@ -42,7 +42,7 @@ export class BrowserSessions {
   readonly #hashKeys: Buffer[]
   readonly #settings: Settings
 
-  /** @param secrets Django's SECRET_KEY, and then those that were in its place before */
+  /** @param secrets Django's SECRET_KEY, followed by SECRET_KEY_FALLBACKS */
   constructor(database: Database, users: Users, sessions: Sessions, secrets: readonly string[], settings: Settings) {
     this.#sessions = sessions
     this.#database = database
@@ -52,7 +52,7 @@ export class BrowserSessions {
     this.#settings = settings
   }
 
-  /** The session of this key and its user, who is active; null for one that is over, or nobody's. */
+  /** Finds the session of a key and its active user; null if there is none, or it has ended. */
   async find(key: string): Promise<{ session: BrowserSession; user: UserRow } | null> {
     const row = await this.#load(key)
     if (row === null) return null
@@ -69,9 +69,9 @@ export class BrowserSessions {
   }
 
   /**
-   * Signs a user in, under a new key: one that was known before, to whomever, opens nothing.
+   * Logs a user in with a new key, against session fixation.
    *
-   * @param before the key that the browser had, whose data stay unless they are another user's
+   * @param before the browser's current key; its data are kept unless they are of another user
    */
   async logIn(user: Owner, before: string | null): Promise<BrowserSession> {
     const previous = before === null ? null : await this.#load(before)
@@ -88,7 +88,7 @@ export class BrowserSessions {
     return this.#replace(key, isOthers ? own : { ...data, ...own }, expiresAt)
   }
 
-  /** Django's update_session_auth_hash, after a change of password: this one goes on, under a new key. */
+  /** Django's update_session_auth_hash: after a change of the password this session continues with a new key. */
   renew({ key, data, expiresAt }: BrowserSession, user: Owner): Promise<BrowserSession> {
     return this.#replace(key, { ...data, _auth_user_hash: this.#hashOf(user) }, expiresAt)
   }
@@ -100,7 +100,7 @@ export class BrowserSessions {
   /**
    * Deletes expired sessions, in batches of a thousand.
    *
-   * @returns how many
+   * @returns the number
    */
   async clearExpired(): Promise<number> {
     const { browserSession } = this.#database
@@ -114,7 +114,7 @@ export class BrowserSessions {
     return cleared
   }
 
-  /** Data that nobody has signed are none. */
+  /** Data without a valid signature are ignored. */
   async #load(key: string): Promise<{ session: BrowserSession; text: string } | null> {
     if (!KEY.test(key)) return null
     const row = await this.#database.browserSession.findUnique({ where: { sessionKey: key } })
@@ -135,7 +135,7 @@ export class BrowserSessions {
     return new BrowserSession(sessionKey, data, expireDate)
   }
 
-  /** In its place: were the key another one, the requests that are under way with this one would be nobody's. */
+  /** Keeps the key, so that concurrent requests with it stay authenticated. */
   async #rehash({ key, data }: BrowserSession, before: string, user: Owner): Promise<void> {
     const sessionData = this.#signed.dumps({ ...data, _auth_user_hash: this.#hashOf(user) })
     const where = { sessionKey: key, sessionData: before }

@@ -1,4 +1,4 @@
-/** Django's protection against requests that another's page makes a browser send: CsrfViewMiddleware. */
+/** Django's CSRF protection: CsrfViewMiddleware. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { constantTimeEqual } from '../crypto/constant-time.ts'
 import { ALPHANUMERIC, randomText } from '../crypto/random.ts'
@@ -14,25 +14,28 @@ const AGE = 60 * 60 * 24 * 7 * 52
 const LENGTH = 32
 const FORM = /^\s*(application\/x-www-form-urlencoded|multipart\/form-data)\s*(;|$)/i
 
-/** What the cookie will hold once this request is answered. */
+/** The secret in the cookie that the response sets. */
 const secrets = new WeakMap<FastifyRequest, string>()
 
-/** Django's get_token: the token for a page's form or script, 64 characters, another one each time. Sets the cookie. */
+/**
+ * Django's get_token: returns a CSRF token for a form or script, 64 characters, with a new mask each time. Sets the
+ * cookie.
+ */
 export function csrfToken(request: FastifyRequest, reply: FastifyReply): string {
   const secret = secrets.get(request) ?? setSecret(request, reply, secretOf(request) ?? randomText(LENGTH))
   return masked(secret, randomText(LENGTH))
 }
 
-/** Django's rotate_token: what was known before a login is no use after it. */
+/** Django's rotate_token: replaces the secret at a login. */
 export function rotateToken(request: FastifyRequest, reply: FastifyReply): void {
   setSecret(request, reply, randomText(LENGTH))
 }
 
 /**
- * Django's csrf_protect, for routes of one's own that anybody may ask, such as a form to sign in. What the `session` scheme
- * lets in has been checked.
+ * Django's csrf_protect, a preHandler hook for your own routes without authentication, such as a login form. Requests
+ * that the `session` scheme authenticates are checked by it.
  *
- * @throws {PermissionDenied} `CSRF Failed: …`, for a request that changes something and may come from another's page
+ * @throws {PermissionDenied} `CSRF Failed: …`, for an unsafe request that another site may have caused
  */
 export async function csrfProtect(request: FastifyRequest): Promise<void> {
   // Django's middleware also exempts TRACE, which DRF's SAFE_METHODS lacks.
@@ -49,14 +52,14 @@ function faultOfSource(request: FastifyRequest): string | undefined {
   return `Origin checking failed - ${origin} does not match any trusted origins.`
 }
 
-/** Over TLS only: elsewhere, who could change the one header could change the other. */
+/** Checked over TLS only: an attacker who can change the traffic could change the header, too. */
 function faultOfReferer(request: FastifyRequest): string | undefined {
   const { referer } = request.headers
   if (referer === undefined) return 'Referer checking failed - no Referer.'
   const [origin = '', scheme = ''] = /^([a-z][a-z\d+.-]*):\/\/[^/?#\\\s]+/i.exec(referer) ?? []
   if (origin === '') return 'Referer checking failed - Referer is malformed.'
   if (scheme.toLowerCase() !== 'https') return 'Referer checking failed - Referer is insecure while host is secure.'
-  // Here a trusted origin counts by its host alone, as in Django.
+  // As in Django, only the host of a trusted origin is compared here.
   const isGood = origin === `https://${request.host}` || isTrusted(request, origin, true)
   return isGood ? undefined : `Referer checking failed - ${referer} does not match any trusted origins.`
 }
@@ -93,7 +96,7 @@ function faultOfForm(token: string): string | undefined {
   return /^[a-zA-Z0-9]*$/.test(token) ? undefined : 'has invalid characters'
 }
 
-/** Of a form whose body has been read: in a guard as preHandler, that is, and not where bodies are read later. */
+/** Returns the token in the field of a form. The body must have been read: as in a preHandler hook. */
 function fieldOf({ method, headers, body }: FastifyRequest): string {
   if (method !== 'POST' || !FORM.test(headers['content-type'] ?? '')) return ''
   const value = body instanceof Map ? body.get(FIELD) : (body as Record<string, unknown> | null | undefined)?.[FIELD]
@@ -112,10 +115,10 @@ function setSecret(request: FastifyRequest, reply: FastifyReply, secret: string)
   return secret
 }
 
-/** So that the secret is not the same bytes in every page, from which a compressed answer could tell it. */
+/** Masks the secret, against the BREACH attack on compressed pages. */
 export const masked = (secret: string, mask: string) => mask + shifted(secret, mask, 1)
 
-/** The secret in a token, which may also be plain. */
+/** Returns the secret of a token, which may also be unmasked. */
 export const unmasked = (token: string) =>
   token.length === LENGTH ? token : shifted(token.slice(LENGTH), token.slice(0, LENGTH), -1)
 

@@ -1,11 +1,10 @@
-/** The credentials in a request's header. */
+/** Reads the credentials in a header of a request. */
 import type { FastifyRequest } from 'fastify'
 
 /**
- * Its words: a scheme's name and what follows. Of ASCII's white space only: a header is made of bytes, and a no-break
- * space is none of its blanks.
+ * Splits the header at ASCII white space: the name of the scheme, and the credentials.
  *
- * @param name in small letters
+ * @param name in lower case
  */
 export function wordsOf(request: FastifyRequest, name = 'authorization'): string[] {
   return textOf(request, name)
@@ -13,7 +12,7 @@ export function wordsOf(request: FastifyRequest, name = 'authorization'): string
     .filter(Boolean)
 }
 
-/** All that was sent, joined as WSGI does; Node passes over the second of two, which another may have gone by. */
+/** Joins repeated headers as WSGI does. Node ignores the second one, which a proxy may have checked. */
 function textOf({ raw: { rawHeaders } }: FastifyRequest, name: string): string {
   return rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === name).join()
 }

@@ -1,4 +1,4 @@
-/** DRF's SessionAuthentication, and Django's login and logout: a cookie that a browser sends by itself. */
+/** DRF's SessionAuthentication, and Django's login and logout with a session cookie. */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { User as UserRow } from '../database/open.ts'
 import { cookieNameOf, cookieOf, setCookie } from '../drf/cookies.ts'
@@ -12,7 +12,7 @@ import { csrfProtect, rotateToken } from './csrf.ts'
 const cookieName = (request: FastifyRequest, { sessionCookieName }: Settings) =>
   cookieNameOf(request, sessionCookieName, 'sessionid')
 
-/** Without a challenge: a browser has none to answer. `request.auth` is the session. */
+/** It has no challenge, so that the response is a 403. `request.auth` is the session. */
 export function sessionAuthenticator(sessions: BrowserSessions, settings: Settings): Authenticator {
   return {
     vary: 'Cookie',
@@ -27,9 +27,10 @@ export function sessionAuthenticator(sessions: BrowserSessions, settings: Settin
 }
 
 /**
- * Django's login: the browser is signed in under a new key, has a new CSRF token, and `last_login` is set.
+ * Django's login: starts a browser session with a new key and a new CSRF token, and sets `last_login`.
  *
- * @param user as `users.authenticate` gives it. Check the request with `csrfProtect` before, and that the user is active.
+ * @param user returned by `users.authenticate`. Before, check the request with `csrfProtect`, and that the user is
+ *   active.
  */
 export async function login(request: FastifyRequest, reply: FastifyReply, user: UserRow): Promise<void> {
   const { browserSessions, users, settings } = request.server.auth
@@ -39,7 +40,7 @@ export async function login(request: FastifyRequest, reply: FastifyReply, user: 
   rotateToken(request, reply)
 }
 
-/** Django's logout: the session is deleted, and so is its cookie. */
+/** Django's logout: deletes the session and its cookie. */
 export async function logout(request: FastifyRequest, reply: FastifyReply): Promise<void> {
   const { browserSessions, settings } = request.server.auth
   const name = cookieName(request, settings)
@@ -50,8 +51,8 @@ export async function logout(request: FastifyRequest, reply: FastifyReply): Prom
 }
 
 /**
- * Django's update_session_auth_hash: after a change of password, which ends all sessions, the caller's own goes on. Nothing
- * happens if the caller did not come by one.
+ * Django's update_session_auth_hash: after a change of the password, which ends all sessions, that of the request
+ * continues. Does nothing if the request has no browser session.
  *
  * @param user with the new password
  */

@@ -1,8 +1,9 @@
 /**
- * Cookie mode: a page's tokens in cookies that no script can read, on the same routes as everybody's.
+ * Cookie mode: the tokens of a page are in HttpOnly cookies, which scripts cannot read, on the same routes as for
+ * others.
  *
- * A browser sends cookies by itself, so what they are good for is done only for a request that says what it is, in a header
- * that another site's page cannot send, and that comes from this host or from an origin that is listed.
+ * Browsers attach cookies to the requests of other sites, too (CSRF). Cookies are therefore used only for a request
+ * with a header that another site cannot send, and whose origin is this host or is listed in the settings.
  */
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { cookieOf, setCookie } from '../drf/cookies.ts'
@@ -14,7 +15,7 @@ const HEADER = 'x-latchkey-mode'
 
 interface Given {
   access: string
-  /** Left out if it stays. */
+  /** Undefined if the cookie stays. */
   refresh?: string
 }
 
@@ -26,25 +27,28 @@ export class TokenCookies {
   }
 
   /**
-   * True if the client gets its tokens in cookies: it sends `X-Latchkey-Mode: cookie`, or its origin is listed.
+   * True if the tokens go into cookies: for `X-Latchkey-Mode: cookie`, and for the origins in `cookieOrigins`.
    *
    * @throws {ValidationError} for any other value of the header, also if it was sent twice
    */
-  isAsked({ headers }: FastifyRequest): boolean {
+  isRequested({ headers }: FastifyRequest): boolean {
     const mode = headers[HEADER]
     if (mode === undefined) return this.#isListed(headers.origin)
-    // A misspelt value would put the tokens into the body, within reach of scripts.
+    // With a misspelt value the tokens would be in the body, where scripts can read them.
     if (mode !== 'cookie') throw new ValidationError({ non_field_errors: ['X-Latchkey-Mode must be "cookie".'] })
     return true
   }
 
-  /** The refresh token in the cookie. @throws {PermissionDenied} if another site's page may have had it sent */
+  /** Returns the refresh token in the cookie. @throws {PermissionDenied} if another site may have caused the request */
   refreshOf(request: FastifyRequest): string | undefined {
     this.check(request)
     return cookieOf(request, this.#settings.refreshCookieName)
   }
 
-  /** The access token in a cookie, where there are such. @throws {PermissionDenied} as refreshOf, if it is to change something */
+  /**
+   * Returns the access token in the cookie, if configured. @throws {PermissionDenied} as refreshOf, for unsafe
+   * methods
+   */
   accessOf(request: FastifyRequest): string | undefined {
     const { accessCookieName } = this.#settings
     const token = accessCookieName === null ? undefined : cookieOf(request, accessCookieName)
@@ -59,18 +63,18 @@ export class TokenCookies {
   }
 
   /**
-   * Puts a page's tokens into its cookies, as far as they go there.
+   * Sets the cookies of a pair.
    *
-   * @returns what goes into the body
+   * @returns the body of the response: the tokens that are not in cookies
    */
-  give(request: FastifyRequest, reply: FastifyReply, { refresh, access }: Given): Given {
+  setTokens(request: FastifyRequest, reply: FastifyReply, { refresh, access }: Given): Given {
     const { refreshCookieName, accessCookieName, refreshTokenLifetime, accessTokenLifetime } = this.#settings
     if (refresh !== undefined) this.#set(request, reply, [refreshCookieName, refresh], refreshTokenLifetime)
     if (accessCookieName !== null) this.#set(request, reply, [accessCookieName, access], accessTokenLifetime)
     return { access }
   }
 
-  /** The page has no tokens any more. */
+  /** Deletes the cookies. */
   clear(request: FastifyRequest, reply: FastifyReply): void {
     const { refreshCookieName, accessCookieName } = this.#settings
     for (const name of [refreshCookieName, accessCookieName]) {
@@ -80,7 +84,7 @@ export class TokenCookies {
 
   #set(request: FastifyRequest, reply: FastifyReply, value: [name: string, text: string], maxAge: number): void {
     const [name] = value
-    // A browser takes a name with such a beginning only from where nobody else can set it.
+    // Browsers accept a name with this prefix only from this host and over TLS.
     const isSecure = name.startsWith('__') || request.protocol === 'https'
     const sameSite = this.#settings.cookieSamesite
     setCookie(request, reply, value, { httpOnly: true, secure: isSecure, sameSite, maxAge })

@@ -1,4 +1,4 @@
-/** Which models there are, and which permissions that makes: what Django does after migrating. */
+/** Creates content types and the permissions of models, as Django does after its migrations. */
 import type { Database } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { ValidationError } from '../errors.ts'
@@ -7,22 +7,24 @@ import { checkText, MAX_LABEL } from './names.ts'
 const ACTIONS = ['add', 'change', 'delete', 'view'] as const
 export type Action = (typeof ACTIONS)[number]
 
-/** What Django knows of a model: whose it is, and what may be done to it. */
+/** A model, as Django's content types and permissions know it. */
 export interface ModelDefinition {
   /** At most 100 characters, without a dot. */
   readonly appLabel: string
-  /** Its name in lower case, at most 100 characters. */
+  /** The name in lower case, at most 100 characters. */
   readonly model: string
-  /** As permissions call it; left out: the model's name. */
+  /** The name in the text of permissions; by default the model's name. */
   readonly verboseName?: string
-  /** Its own permissions, after the default ones. */
+  /** Additional permissions, after the default ones. */
   readonly permissions?: readonly (readonly [codename: string, name: string])[]
-  /** Left out: all four. */
+  /** The default permissions; by default all four. */
   readonly defaultPermissions?: readonly Action[]
 }
 
 const model = (appLabel: string, model: string, verboseName = model): ModelDefinition => ({
-  ...{ appLabel, model, verboseName }
+  appLabel,
+  model,
+  verboseName
 })
 
 /** Django's own models, REST framework's and SimpleJWT's, in the order in which a project installs their apps. */
@@ -38,21 +40,21 @@ export const AUTH_MODELS: readonly ModelDefinition[] = [
   model('token_blacklist', 'blacklistedtoken', 'Blacklisted Token')
 ]
 
-/** A content type with the permissions it is to have, or those that it lacks: names by codename. */
+/** A content type with permissions to create: names by codename. */
 interface Entry {
   readonly appLabel: string
   readonly model: string
-  /** Missing while there is no row. */
+  /** Undefined if there is no row. */
   readonly id?: number
   readonly permissions: Map<string, string>
 }
 
 /**
- * Makes the content types and permissions that are missing, in the order given, all at once; what is there stays as it
- * is. Of processes that do it at the same time one makes each.
+ * Creates missing content types and permissions, in the given order and in one transaction. Existing rows are not
+ * changed. Of concurrent processes one creates each row.
  *
- * @returns the permissions that it has made, each as `app_label.codename`
- * @throws {ValidationError} for a name that does not fit
+ * @returns the created permissions, each as `app_label.codename`
+ * @throws {ValidationError} for a name that is too long or malformed
  */
 export function syncPermissions(database: Database, models: readonly ModelDefinition[]): Promise<string[]> {
   return retryOnConflict(async () => {
@@ -92,7 +94,7 @@ async function make(database: Database, missing: readonly Entry[]): Promise<void
 
 const keyOf = ({ appLabel, model }: { appLabel: string; model: string }) => `${appLabel}.${model}`
 
-/** One for each model. Of definitions of the same model, and of the same codename, the first counts, as it does later. */
+/** Returns one definition for each model. Of several with the same model or codename, the first one counts. */
 function entriesOf(models: readonly ModelDefinition[]): Entry[] {
   const entries = new Map<string, Entry>()
   for (const { appLabel, model, ...definition } of models) {
@@ -111,7 +113,7 @@ function entriesOf(models: readonly ModelDefinition[]): Entry[] {
 function checkModel(appLabel: string, model: string): void {
   checkText('appLabel', appLabel, MAX_LABEL)
   checkText('model', model, MAX_LABEL)
-  // Where `app_label.codename` is taken apart.
+  // The dot separates app label and codename.
   if (appLabel.includes('.')) throw new ValidationError({ appLabel: ['Ensure this field has no dots.'] })
   if (model !== model.toLowerCase()) throw new ValidationError({ model: ['Ensure this field is in lower case.'] })
 }

@@ -1,12 +1,12 @@
-/** Who is given which permissions: rows of `auth_user_user_permissions` and `auth_group_permissions`. */
+/** Grants and revokes permissions: rows of `auth_user_user_permissions` and `auth_group_permissions`. */
 import type { Database } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { isName } from '../users/user.ts'
 import { checkKey, NAME, nameOf, noSuchKey, noSuchName, noSuchPermissions, partsOf } from './names.ts'
 
-/** A primary key, as a number or as its text. */
+/** A primary key, as a number or as text. */
 export type UserKey = number | string
-/** A number is a group's primary key, a text its name, also if it looks like a number. */
+/** A number is a group's primary key; text is its name, also if it looks like a number. */
 export type GroupKey = number | string
 
 export function grantToUser(database: Database, user: UserKey, names: readonly string[]): Promise<void> {
@@ -47,14 +47,14 @@ export function revokeFromGroup(database: Database, group: GroupKey, names: read
   })
 }
 
-/** @throws {ValidationError} if there is no such user */
+/** @throws {ValidationError} if the user does not exist */
 export async function findUser({ user }: Database, key: UserKey): Promise<number> {
   const row = await user.findUnique({ where: { id: checkKey('user', key) }, select: { id: true } })
   if (row === null) throw noSuchKey('user', key)
   return row.id
 }
 
-/** @throws {ValidationError} if there is no such group */
+/** @throws {ValidationError} if the group does not exist */
 export async function findGroup({ group }: Database, key: GroupKey): Promise<number> {
   if (typeof key !== 'string') {
     const row = await group.findUnique({ where: { id: checkKey('group', key) }, select: { id: true } })
@@ -67,15 +67,15 @@ export async function findGroup({ group }: Database, key: GroupKey): Promise<num
 }
 
 /**
- * The ids of these permissions, in ascending order: who writes in the same order as others never waits for them in a ring.
- * A name that several models of an app share stands for all of their permissions, as it does when it is asked for.
+ * Returns the ids of permissions in ascending order: transactions that write in the same order cannot deadlock. A
+ * codename that several models of an app share means all of their permissions, as in has_perm.
  *
- * @throws {ValidationError} naming those that do not exist
+ * @throws {ValidationError} with the names of those that do not exist
  */
 async function findPermissions({ permission }: Database, names: readonly string[]): Promise<number[]> {
   const parts = names.map(partsOf).filter((part) => part !== null)
   if (parts.length < names.length) throw noSuchPermissions(names.filter((name) => partsOf(name) === null))
-  // More than was asked for, but by one list, which Prisma can split where a database takes no more than a thousand values.
+  // This finds too many, but with one list, which Prisma can split where a database limits the number of values.
   const rows = await permission.findMany({
     where: { codename: { in: [...new Set(parts.map(({ codename }) => codename))] } },
     select: { id: true, ...NAME }

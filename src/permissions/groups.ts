@@ -1,4 +1,4 @@
-/** Django's groups: who is in them, and what they hold. Every change is one transaction, and can be made twice. */
+/** Django's groups, their members and permissions. Every change is one transaction, and idempotent. */
 import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, Group } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
@@ -9,7 +9,7 @@ import { isName } from '../users/user.ts'
 import { findGroup, findUser, type GroupKey, grantToGroup, revokeFromGroup, type UserKey } from './grants.ts'
 import { checkKey, checkText } from './names.ts'
 
-/** A number is a primary key, a text a name. */
+/** A number is a primary key; text is a name. */
 const membersOf = (group: GroupKey) => ({
   groups: {
     some:
@@ -43,9 +43,9 @@ export class Groups {
   }
 
   /**
-   * What the tables have against these: a name that is taken, permissions that are not there; messages by field.
+   * Returns errors that only the database can tell, by field: a name that is taken, permissions that do not exist.
    *
-   * @param id of the group that is to be changed, which may keep its name
+   * @param id of the group that is changed, which may keep its name
    */
   async faultsOf({ name, permissions = [] }: GroupChanges, id?: number): Promise<Record<string, string[]>> {
     const known = name === undefined ? null : await this.getByNaturalKey(name)
@@ -61,7 +61,7 @@ export class Groups {
   /**
    * @param name at most 150 characters; stored as it is
    * @param permissions primary keys
-   * @throws {ValidationError} `{ name: […] }` for a name that is malformed or taken, or for permissions that are not there
+   * @throws {ValidationError} `{ name: […] }` for a malformed or taken name, and for permissions that do not exist
    */
   async createGroup(name: string, permissions: readonly number[] = []): Promise<Group> {
     checkText('name', name, MAX_NAME)
@@ -74,10 +74,11 @@ export class Groups {
   }
 
   /**
-   * Changes a group in one transaction; what is left out stays, and permissions take the place of those there are.
+   * Changes a group in one transaction. Properties that are left out stay unchanged; permissions replace the current
+   * ones.
    *
-   * @param permit asked with the keys of the permissions that it does not have yet; what it throws is thrown
-   * @throws {NotFound} if there is no such group
+   * @param permit called with the primary keys of added and removed permissions; rejects by throwing
+   * @throws {NotFound} if the group does not exist
    * @throws {ValidationError} as createGroup
    */
   async updateGroup(
@@ -103,10 +104,10 @@ export class Groups {
     return permissions === undefined ? change() : this.#sessions.changeRights(membersOf(id), change)
   }
 
-  /** Deletes a group with what hangs on it, at once; one that is gone is no error. */
+  /** Deletes a group with its members and permissions in one transaction. Does nothing if it does not exist. */
   async deleteGroup(groupId: number): Promise<void> {
     const [database, id] = [this.#database, checkKey('group', groupId)]
-    // Django's keys are checked at the end. With the group gone first, nobody is let in meanwhile who would keep it.
+    // Django's foreign keys are checked at the end. The group goes first, so that no concurrent row can refer to it.
     await this.#sessions.changeRights(membersOf(id), () =>
       database.$transaction([
         database.group.deleteMany({ where: { id } }),
@@ -118,19 +119,19 @@ export class Groups {
 
   /**
    * @param permissions each as `app_label.codename`
-   * @throws {ValidationError} for a group or permissions that do not exist; then nothing is given
+   * @throws {ValidationError} for a group or permissions that do not exist; then none is granted
    */
   async grantGroup(group: GroupKey, ...permissions: string[]): Promise<void> {
     return this.#sessions.changeRights(membersOf(group), () => grantToGroup(this.#database, group, permissions))
   }
 
-  /** @throws {ValidationError} for a group or permissions that do not exist; then nothing is taken */
+  /** @throws {ValidationError} for a group or permissions that do not exist; then none is revoked */
   async revokeGroup(group: GroupKey, ...permissions: string[]): Promise<void> {
     return this.#sessions.changeRights(membersOf(group), () => revokeFromGroup(this.#database, group, permissions))
   }
 
   /**
-   * @param group its id, or its name as a text
+   * @param group id, or name as text
    * @throws {ValidationError} for a user or a group that does not exist
    */
   async addToGroup(user: UserKey, group: GroupKey): Promise<void> {
@@ -150,7 +151,7 @@ export class Groups {
     )
   }
 
-  /** The keys of what a group holds. @throws {NotFound} */
+  /** Returns the primary keys of a group's permissions. @throws {NotFound} */
   async #keysOf(id: number): Promise<number[]> {
     const select = { permissions: { select: { permissionId: true } } }
     const group = await this.#database.group.findUnique({ where: { id }, select })
@@ -168,7 +169,7 @@ export class Groups {
   }
 }
 
-/** A name is the only column of a group's that has to be its own. */
+/** The name is the only unique column of a group. */
 async function named(change: Promise<Group>): Promise<Group> {
   try {
     return await change

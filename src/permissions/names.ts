@@ -1,16 +1,16 @@
-/** What permissions, groups and models may be called, and how one is told that something is not there. */
+/** Valid names of permissions, groups and models, and DRF's messages about keys and names that do not exist. */
 import { ValidationError } from '../errors.ts'
 import { primaryKeyOf } from '../users/user.ts'
 
-/** As `django_content_type.app_label` and `auth_permission.codename` hold them. */
+/** The length of `django_content_type.app_label` and `auth_permission.codename`. */
 export const MAX_LABEL = 100
-/** The longest name of a permission, with its dot. */
+/** The maximum length of `app_label.codename`. */
 const MAX_SHOWN = 2 * MAX_LABEL + 1
 
 /**
- * What is wrong with a text for a column of so many characters, in DRF's words.
+ * Returns DRF's message if text does not fit a column of `max` characters.
  *
- * @returns null if nothing is
+ * @returns null for valid text
  */
 export function textFault(value: unknown, maxCharacters: number): string | null {
   if (typeof value !== 'string' || !value.isWellFormed()) return 'Not a valid string.'
@@ -21,22 +21,22 @@ export function textFault(value: unknown, maxCharacters: number): string | null 
   return fits ? null : `Ensure this field has no more than ${maxCharacters} characters.`
 }
 
-/** @throws {ValidationError} with the fault under this field's name */
+/** @throws {ValidationError} with the message under the name of the field */
 export function checkText(field: string, value: unknown, maxCharacters: number): asserts value is string {
   const fault = textFault(value, maxCharacters)
   if (fault !== null) throw new ValidationError({ [field]: [fault] })
 }
 
-/** What a query has to select of a permission so that it can be called by its name. */
+/** The columns of a Prisma query that `nameOf` needs. */
 export const NAME = { codename: true, contentType: { select: { appLabel: true } } } as const
 
 export const nameOf = ({ codename, contentType }: { codename: string; contentType: { appLabel: string } }): string =>
   `${contentType.appLabel}.${codename}`
 
 /**
- * Takes `app_label.codename` apart, at the first dot: an app label has none.
+ * Splits `app_label.codename` at the first dot; an app label contains none.
  *
- * @returns null for what no row can be called
+ * @returns null for a name that no row can have
  */
 export function partsOf(name: unknown): { appLabel: string; codename: string } | null {
   if (typeof name !== 'string') return null
@@ -47,9 +47,9 @@ export function partsOf(name: unknown): { appLabel: string; codename: string } |
 }
 
 /**
- * A primary key, from a number or its canonical text.
+ * Reads a primary key from a number or its canonical text.
  *
- * @throws {ValidationError} for what can be none
+ * @throws {ValidationError} for any other value
  */
 export function checkKey(field: string, value: unknown): number {
   const key = primaryKeyOf(value)
@@ -57,7 +57,7 @@ export function checkKey(field: string, value: unknown): number {
   return key
 }
 
-/** As DRF says it of a key without a row. */
+/** DRF's message for a primary key without a row. */
 export function noSuchKey(field: string, value: unknown): ValidationError {
   const isScalar = typeof value === 'number' || typeof value === 'string'
   const fault = isScalar
@@ -66,11 +66,11 @@ export function noSuchKey(field: string, value: unknown): ValidationError {
   return new ValidationError({ [field]: [fault] })
 }
 
-/** As DRF says it of a name without a row. */
+/** DRF's message for a name without a row. */
 export const noSuchName = (field: string, name: unknown): ValidationError =>
   new ValidationError({ [field]: [noSuch('name', name)] })
 
-/** As DRF says it of the natural keys of permissions. */
+/** DRF's message for names of permissions without a row. */
 export const noSuchPermissions = (names: readonly unknown[]): ValidationError =>
   new ValidationError({ permissions: names.map((name) => noSuch('permission', name)) })
 
@@ -78,7 +78,7 @@ function noSuch(what: string, name: unknown): string {
   return typeof name === 'string' ? `Object with ${what}=${shown(name)} does not exist.` : 'Not a valid string.'
 }
 
-/** Somebody may have sent a megabyte of it. */
+/** Shortens a value of a request, which may be a megabyte. */
 function shown(value: number | string): string {
   const text = String(value).toWellFormed()
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN).toWellFormed()}…` : text

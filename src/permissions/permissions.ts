@@ -1,4 +1,4 @@
-/** Django's permissions: what a user holds, directly and through groups, as `app_label.codename`. */
+/** Django's permissions of users, directly and through groups, as `app_label.codename`. */
 import type { ContentType, Database, Permission } from '../database/open.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import { type Caller, TokenUser } from '../users/token-user.ts'
@@ -9,9 +9,9 @@ import { grantToUser, revokeFromUser, type UserKey } from './grants.ts'
 import { checkKey, MAX_LABEL, NAME, nameOf, partsOf, textFault } from './names.ts'
 
 export interface WithPermOptions {
-  /** Left out: the active ones; null: whether active or not. */
+  /** By default true; null for active and inactive users. */
   isActive?: boolean | null
-  /** Left out: with superusers, who hold every permission. */
+  /** By default true: superusers have every permission. */
   includeSuperusers?: boolean
 }
 
@@ -28,7 +28,7 @@ export class Permissions {
   readonly #database: Database
   readonly #users: Users
   readonly #sessions: Sessions
-  // As in Django, what was found out about a caller lasts as long as that object: one request.
+  // As in Django, permissions are cached for the lifetime of the caller object, which is one request.
   readonly #rows = new WeakMap<TokenUser, Promise<User | null>>()
   readonly #held = new WeakMap<Caller, Promise<Held>>()
   readonly #byGroup = new WeakMap<Caller, Promise<Names>>()
@@ -40,18 +40,18 @@ export class Permissions {
   }
 
   /**
-   * Django's has_perm. An active superuser holds every permission, an inactive user none.
+   * Django's has_perm. An active superuser has every permission, an inactive user none.
    *
-   * A caller known only by token is looked up: rights are what the database says now, not what a token said once.
+   * For a caller that is known only by token, the database is read: claims about rights may be outdated.
    */
   async hasPerm(caller: Caller, permission: string): Promise<boolean> {
     return (await this.#isRoot(caller)) || (await this.#heldBy(caller)).all.has(permission)
   }
 
   /**
-   * Django's has_perms: all of these, which is true of none at all.
+   * Django's has_perms: true if the caller has all of these, also for an empty list.
    *
-   * @param caller null for nobody
+   * @param caller null for an anonymous request
    * @throws {TypeError} for a single permission in place of a list
    */
   async hasPerms(caller: Caller | null, permissions: readonly string[] | ReadonlySet<string>): Promise<boolean> {
@@ -60,38 +60,38 @@ export class Permissions {
     return true
   }
 
-  /** Django's has_module_perms: any permission of an app; an active superuser has some of every app. */
+  /** Django's has_module_perms: true for any permission of the app, and for an active superuser. */
   async hasModulePerms(caller: Caller | null, appLabel: string): Promise<boolean> {
     if (await this.#isRoot(caller)) return true
     const { all } = await this.#heldBy(caller)
     return [...all].some((permission) => permission.slice(0, permission.indexOf('.')) === appLabel)
   }
 
-  /** Django's get_all_permissions. A superuser gets every one that there is, an inactive user none. */
+  /** Django's get_all_permissions: for a superuser all that exist, for an inactive user none. */
   async getAllPermissions(caller: Caller | null): Promise<Set<string>> {
     return new Set((await this.#heldBy(caller)).all)
   }
 
-  /** Django's get_user_permissions: those that were given to the user, whether a group has them or not. */
+  /** Django's get_user_permissions: those granted to the user itself. */
   async getUserPermissions(caller: Caller | null): Promise<Set<string>> {
     return new Set((await this.#heldBy(caller)).own)
   }
 
-  /** Django's get_group_permissions: those of the user's groups, by a query of its own, which nobody else has to pay. */
+  /** Django's get_group_permissions: those of the user's groups. It needs a query of its own. */
   async getGroupPermissions(caller: Caller | null): Promise<Set<string>> {
     const user = await this.rowOf(caller)
     if (!caller || !user?.isActive || user.isSuperuser) return this.getAllPermissions(caller)
     return new Set(await remember(this.#byGroup, caller, () => this.#loadByGroup(user.id)))
   }
 
-  /** Django's is_staff, as the database has it now: a claim may be outdated. */
+  /** Django's is_staff, read from the database, since a claim may be outdated. */
   async isStaff(caller: Caller): Promise<boolean> {
     const user = await this.rowOf(caller)
     return user?.isActive === true && user.isStaff
   }
 
   /**
-   * Django's with_perm: who holds this permission, directly or through a group, in the order of ids.
+   * Django's with_perm: the users who have this permission, directly or through a group, in the order of ids.
    *
    * @param permission `app_label.codename`, with one dot
    * @throws {TypeError} for anything else
@@ -108,10 +108,10 @@ export class Permissions {
   }
 
   /**
-   * Gives a user permissions, those it has already among them; all or none.
+   * Grants permissions to a user, all or none. Permissions that the user already has are no error.
    *
    * @param permissions each as `app_label.codename`
-   * @throws {ValidationError} for a user or permissions that do not exist, which it names
+   * @throws {ValidationError} for a user or permissions that do not exist, with their names
    */
   async grant(userId: UserKey, ...permissions: string[]): Promise<void> {
     return this.#sessions.changeRights({ id: checkKey('user', userId) }, () =>
@@ -120,9 +120,9 @@ export class Permissions {
   }
 
   /**
-   * Takes permissions from a user, but not those of its groups.
+   * Revokes permissions of a user; those of its groups remain.
    *
-   * @throws {ValidationError} for a user or permissions that do not exist, which it names
+   * @throws {ValidationError} for a user or permissions that do not exist, with their names
    */
   async revoke(userId: UserKey, ...permissions: string[]): Promise<void> {
     return this.#sessions.changeRights({ id: checkKey('user', userId) }, () =>
@@ -138,23 +138,25 @@ export class Permissions {
     return this.#database.permission.findUnique({ where: { contentTypeId_codename: key } })
   }
 
-  /** The same of content types. */
+  /** Django's get_by_natural_key of content types. */
   async getContentTypeByNaturalKey(appLabel: string, model: string): Promise<ContentType | null> {
     if (textFault(appLabel, MAX_LABEL) !== null || textFault(model, MAX_LABEL) !== null) return null
     return this.#database.contentType.findUnique({ where: { appLabel_model: { appLabel, model } } })
   }
 
   /**
-   * Makes the content types and permissions of these models that are missing; see content-types.ts.
+   * Creates missing content types and permissions of models; see content-types.ts.
    *
-   * @returns the permissions that it has made, each as `app_label.codename`
-   * @throws {ValidationError} for a name that does not fit
+   * @returns the created permissions, each as `app_label.codename`
+   * @throws {ValidationError} for a name that is too long or malformed
    */
   syncPermissions(models: readonly ModelDefinition[]): Promise<string[]> {
     return syncPermissions(this.#database, models)
   }
 
-  /** A caller's row as it is now, active or not; null for nobody, and for who is gone. */
+  /**
+   * Reads the caller's current row, active or not; null for an anonymous request, and for a user who does not exist.
+   */
   async rowOf(caller: Caller | null): Promise<User | null> {
     if (!(caller instanceof TokenUser)) return caller
     return remember(this.#rows, caller, () => this.#users.get(caller.idField, caller.id))
@@ -179,7 +181,7 @@ export class Permissions {
   async #load(userId: number): Promise<Held> {
     const rows = await this.#database.permission.findMany({
       where: { OR: [ofUser(userId), ofGroupsOf(userId)] },
-      // Counted by the same statement, where the rows themselves would take one more.
+      // Counted in the same statement; reading the rows would take another one.
       select: { ...NAME, _count: { select: { users: { where: { userId } } } } }
     })
     const own = rows.filter(({ _count }) => _count.users > 0)
@@ -195,7 +197,7 @@ export class Permissions {
 const ofUser = (userId: number) => ({ users: { some: { userId } } })
 const ofGroupsOf = (userId: number) => ({ groups: { some: { group: { users: { some: { userId } } } } } })
 
-/** Conditions of which a user who holds this permission meets one; none for what no permission can be called. */
+/** Returns conditions, one of which a user with this permission meets; none for a name that no permission can have. */
 function holdersOf(name: string) {
   const parts = partsOf(name)
   if (parts === null) return []

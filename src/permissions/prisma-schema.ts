@@ -1,27 +1,27 @@
-/** The models of a Prisma schema, as syncPermissions takes them. */
+/** Reads the models of a Prisma schema for syncPermissions. */
 import type { ModelDefinition } from './content-types.ts'
 
-/** Those of Django, REST framework, SimpleJWT and Latchkey, whose models are registered by themselves. */
+/** Tables of Django, REST framework, SimpleJWT and Latchkey, whose models need no registration. */
 const OWN_TABLES =
   /^(auth_(user|group|permission|group_permissions|user_groups|user_user_permissions)|(authtoken|django|token_blacklist|latchkey)_\w+)$/
 
-/** Documentation, other comments, strings, braces, and whatever else stands together. */
+/** Tokens of a schema: documentation, other comments, strings, braces, and words. */
 const TOKEN = /\/\/\/(.*)|\/\/.*|\/\*[\s\S]*?(?:\*\/|$)|"(?:\\.|[^"\\\n])*"|[{}]|[^\s"{}/]+/g
 
 interface Block {
   /** Such as `model Post`. */
   head: string[]
-  /** The lines of documentation before it. */
+  /** The lines of documentation before the block. */
   docs: string[]
   body: string[]
 }
 
 /**
- * Reads models as Django names them: `BlogPost` is `blogpost`, or in words `blog post`. A line of documentation before a
- * model, `/// @permission publish_post Can publish post`, is a permission of its own. Left out is what has `@@ignore`, and
- * what lies in a table of Django's or Latchkey's.
+ * Returns the models with Django's names: `BlogPost` is `blogpost`, and `blog post` in texts. A line of documentation
+ * before a model, `/// @permission publish_post Can publish post`, adds a permission. Models with `@@ignore`, and
+ * those of the tables of Django and Latchkey, are left out.
  *
- * @param text of a schema, or of all files of one
+ * @param text of a schema, or of all its files
  */
 export function modelsOfSchema(text: string, appLabel: string): ModelDefinition[] {
   return blocksOf(text).flatMap(({ head, docs, body }) => {
@@ -53,7 +53,7 @@ function blocksOf(text: string): Block[] {
   return blocks
 }
 
-/** What `@@map` says, or else the model's own name, as in a schema that was read from a database. */
+/** Returns the table: the name in `@@map`, by default the name of the model. */
 function tableOf(name: string, body: string[]): string {
   const [, table = name] = /@@map\( ?(?:name: ?)?"([^"]*)"/.exec(body.join(' ')) ?? []
   return table

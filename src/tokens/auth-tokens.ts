@@ -1,9 +1,9 @@
-/** DRF's authtoken: one key a user, which never expires. */
+/** DRF's authtoken: API keys, one for each user, which do not expire. */
 import { randomHex } from '../crypto/random.ts'
 import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, User as UserRow } from '../database/open.ts'
 
-/** As DRF makes them; those that other systems have put into the table may have other characters. */
+/** The length of the column. Keys of other systems may have other characters than DRF's. */
 const MAX_LENGTH = 40
 
 export class AuthTokens {
@@ -13,7 +13,7 @@ export class AuthTokens {
     this.#database = database
   }
 
-  /** The user's key, made if there is none: 40 hexadecimal digits. */
+  /** Returns the user's key, and creates it if there is none: 40 hexadecimal digits. */
   async obtain(userId: number): Promise<string> {
     const { authToken } = this.#database
     const known = await authToken.findUnique({ where: { userId } })
@@ -28,14 +28,14 @@ export class AuthTokens {
     }
   }
 
-  /** Whose key it is, or null. */
+  /** Finds the user of a key. */
   async userOf(key: string): Promise<UserRow | null> {
     if (key.length > MAX_LENGTH || key.includes('\0')) return null
     const row = await this.#database.authToken.findUnique({ where: { key }, include: { user: true } })
     return row?.user ?? null
   }
 
-  /** The key is good no more. */
+  /** Deletes the user's key. */
   async delete(userId: number): Promise<void> {
     await this.#database.authToken.deleteMany({ where: { userId } })
   }

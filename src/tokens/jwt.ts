@@ -1,8 +1,8 @@
 /**
  * JSON Web Tokens as PyJWT writes and reads them.
  *
- * Before a signature is looked at, a gate refuses what is not one canonical token of the one configured algorithm: it
- * stands in front of fast-jwt, which lets six kinds of malformed token pass and throws errors of many kinds.
+ * Before a signature is verified, every token must pass a gate: it must be canonical and well-formed. fast-jwt alone
+ * accepts six kinds of malformed tokens, and throws errors of many types.
  */
 import { isUtf8 } from 'node:buffer'
 import { deepFreeze } from '../deep-freeze.ts'
@@ -10,34 +10,34 @@ import { InvalidToken } from '../errors.ts'
 import type { KeySet, VerifyingKey } from '../keys/key-set.ts'
 import type { Settings } from '../settings/schema.ts'
 
-/** What is in a token. */
+/** The content of a token. */
 export type Claims = Readonly<Record<string, unknown>>
 
-/** In characters, all of which are one byte. */
+/** In characters, which are one byte each. */
 const MAX_TOKEN_LENGTH = 4096
-/** The last second of the year 9999, beyond which neither Python nor a database has dates. */
+/** The last second of the year 9999: the limit of dates in Python and in databases. */
 const MAX_TIME = 253_402_300_799
-/** Verified tokens remembered, so that a token seen before costs no signature check. */
-const REMEMBERED = 10_000
+/** Verified tokens in the cache, which need no further signature check. */
+const CACHE_SIZE = 10_000
 
 export class Jwt {
   readonly #settings: Settings
   readonly #keys: KeySet
   readonly #toJson: (claims: Claims) => string
-  // Only what does not change with time is remembered; times are checked at every use.
+  // Times are checked at every use: only what does not change is cached.
   readonly #verified = new Map<string, { claims: Claims; key: VerifyingKey }>()
   readonly #foreign = new WeakSet<Claims>()
-  /** The header of the token verified last, which most of the next have as well. */
+  /** The header of the last verified token, since most tokens have the same. */
   #usual: { text: string; header: Header } | null = null
 
-  /** @param toJson SimpleJWT's JSON_ENCODER: the text of the claims */
+  /** @param toJson SimpleJWT's JSON_ENCODER: returns the JSON text of the claims */
   constructor(settings: Settings, keys: KeySet, toJson: (claims: Claims) => string = asciiJson) {
     this.#settings = settings
     this.#keys = keys
     this.#toJson = toJson
   }
 
-  /** Claims in the order given, then `aud` and `iss`; byte for byte what PyJWT makes of them. */
+  /** Signs the claims in the given order, followed by `aud` and `iss`; byte for byte as PyJWT does. */
   encode(claims: Claims): string {
     const { audience, issuer } = this.#settings
     const payload = { ...claims, ...(audience !== null && { aud: audience }), ...(issuer !== null && { iss: issuer }) }
@@ -67,12 +67,14 @@ export class Jwt {
     return claims
   }
 
-  /** True if another service has signed the token: its user id is not one of ours. @param claims returned by `decode` */
+  /**
+   * True if another service has signed the token: its user id is not one of ours. @param claims returned by `decode`
+   */
   isForeign(claims: Claims): boolean {
     return this.#foreign.has(claims)
   }
 
-  /** The key that has signed it: nothing but its algorithm and its name decide which are tried. */
+  /** Finds the key that verifies the signature, among those of the token's algorithm and `kid`. */
   async #keyOf(token: string, { alg, kid }: Header): Promise<VerifyingKey> {
     let cause: unknown
     for (const key of await this.#keys.find(alg, kid)) {
@@ -111,12 +113,12 @@ export class Jwt {
   }
 
   #remember(token: string, claims: Claims, key: VerifyingKey): void {
-    if (this.#verified.size >= REMEMBERED) this.#verified.delete(this.#verified.keys().next().value as string)
+    if (this.#verified.size >= CACHE_SIZE) this.#verified.delete(this.#verified.keys().next().value as string)
     this.#verified.set(token, { claims, key })
   }
 }
 
-/** A token's id is bounded, and of letters that mean nothing to anybody. */
+/** A valid `jti`: bounded, and without characters that are special anywhere. */
 const ID = /^[\w-]{1,64}$/
 
 const isAbsentOr = (value: unknown, pattern: RegExp) =>
@@ -125,7 +127,7 @@ const isAbsentOr = (value: unknown, pattern: RegExp) =>
 const isTime = (value: unknown): value is number | undefined =>
   value === undefined || (typeof value === 'number' && value <= MAX_TIME)
 
-/** Header and claims, still encoded. With `headerOf` and `readObject`, this is the gate. */
+/** Splits a token into header and claims, still encoded. With `headerOf` and `readObject`, this is the gate. */
 export function partsOf(token: string): [header: string, claims: string] {
   const isShort = token.length <= MAX_TOKEN_LENGTH
   const [header, claims, signature] = isShort && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(token) ? token.split('.') : []
@@ -135,18 +137,18 @@ export function partsOf(token: string): [header: string, claims: string] {
 }
 
 /**
- * Some decoders ignore what no whole byte fills, which gives one token several spellings: a last character that has six
- * bits where four or two belong to no byte has to leave those zero, and one that has no byte at all may not be.
+ * True for canonical base64url. Decoders ignore unused bits of the last character, so that one token would have several
+ * spellings: these bits must be zero, and a last character without a byte is invalid.
  */
 const isCanonical = (text: string) => /^(?:....)*(?:.[AQgw]|..[AEIMQUYcgkosw048])?$/.test(text)
 
-/** What of a header matters. */
+/** The relevant members of a header. */
 interface Header {
   alg: string
   kid: string | undefined
 }
 
-/** RFC 7515 §4.1.11: we understand no extension, so a token that has one is not ours. RFC 8725 §3.6 on `zip`. */
+/** Rejects `crit` (RFC 7515 §4.1.11: no extension is supported), `zip` (RFC 8725 §3.6) and `b64` (RFC 7797). */
 export function headerOf(text: string): Header {
   const header = readObject(text)
   const { alg, kid } = header
@@ -170,6 +172,6 @@ function readObject(text: string): Claims {
 
 const base64url = (text: string) => Buffer.from(text).toString('base64url')
 
-/** Python's json.dumps: all that is not printable ASCII is escaped. */
+/** As Python's json.dumps: escapes everything but printable ASCII. */
 const asciiJson = (value: Claims) =>
   JSON.stringify(value).replace(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)

@@ -1,20 +1,20 @@
-/** Whose an address is. */
+/** Finds users by email address. */
 import type { Database, User as UserRow } from '../database/open.ts'
 
-/** In characters; Django's validator takes no longer ones. */
+/** In characters; the limit of Django's validator. */
 const MAX_EMAIL = 320
 
-/** Who has this address, whatever the case of its letters, in the order of ids. At most fifty. */
+/** Finds the users with this email address in any case, in the order of ids; at most fifty. */
 export async function withEmail(database: Database, email: string): Promise<UserRow[]> {
   if (email === '' || email.length > MAX_EMAIL || email.includes('\0') || !email.isWellFormed()) return []
   const found = await database.$queryRaw<{ id: number }[]>`
     SELECT id FROM auth_user WHERE LOWER(email) = LOWER(${email}) ORDER BY id LIMIT 50`
-  // Also where nobody was found, so that it takes as long: there is no user 0.
+  // The second query runs also if no user was found, so that it takes as long. There is no user 0.
   const ids = [0, ...found.map(({ id }) => Number(id))]
   const users = await database.user.findMany({ where: { id: { in: ids } } })
-  // Databases fold letters that are different to a mail server.
+  // The case folding of a database also equates letters that a mail server distinguishes.
   return users.filter((user) => folded(user.email) === folded(email)).sort((a, b) => a.id - b.id)
 }
 
-/** Django's, against addresses that look the same and are not. */
+/** Django's comparison, against different addresses that look the same (Unicode case collision). */
 const folded = (email: string) => email.normalize('NFKC').toLowerCase()

@@ -1,4 +1,4 @@
-/** Changes to a user that hang together: the row, its groups and its permissions, and who may not be lost. */
+/** Changes the row, groups and permissions of a user in one transaction, and keeps at least one superuser. */
 import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { NotFound, PermissionDenied, ValidationError } from '../errors.ts'
@@ -14,10 +14,10 @@ interface Keys {
   userPermissions?: readonly number[]
 }
 
-/** A user with the primary keys of its groups and of the permissions that are its own, in ascending order. */
+/** A user with the primary keys of its groups and its own permissions, in ascending order. */
 export type UserWithKeys = User & { groups: number[]; userPermissions: number[] }
 
-/** Asked whether a user, as it is, may be changed; says no by throwing. */
+/** Checks whether the user may be changed; rejects by throwing. */
 export type Permit = (user: UserWithKeys) => void | Promise<void>
 
 type Columns = Partial<Omit<UserRow, 'id'>>
@@ -49,7 +49,7 @@ export const withKeys = ({ groups, userPermissions, ...user }: Row): UserWithKey
 
 const ascending = (a: number, b: number) => a - b
 
-/** What goes with a new row. */
+/** Returns the nested rows of a new user for Prisma's `create`. */
 export const linksOf = ({ groups = [], userPermissions = [] }: Keys) => ({
   ...(groups.length > 0 && { groups: { createMany: { data: groups.map((groupId) => ({ groupId })) } } }),
   ...(userPermissions.length > 0 && {
@@ -57,9 +57,7 @@ export const linksOf = ({ groups = [], userPermissions = [] }: Keys) => ({
   })
 })
 
-/**
- * @param changes with the password encoded
- */
+/** @param changes with the encoded password */
 export function changeUser(
   database: Database,
   id: number,
@@ -92,7 +90,7 @@ export function changeUser(
   })
 }
 
-/** Is this a change of what a user may do? */
+/** True if the changes concern the user's rights. */
 export const hasRights = ({ isStaff, isSuperuser, groups, userPermissions }: UserChanges): boolean =>
   [isStaff, isSuperuser, groups, userPermissions].some((right) => right !== undefined)
 
@@ -109,7 +107,12 @@ const inOrder = (name: keyof Keys, keys: readonly number[] | undefined) =>
 function columnsOf(changes: Parameters<typeof changeUser>[2]): Columns {
   const { username, email, password, firstName, lastName, isActive, isStaff, isSuperuser } = changes
   const columns = {
-    ...{ password, firstName, lastName, isActive, isStaff, isSuperuser },
+    password,
+    firstName,
+    lastName,
+    isActive,
+    isStaff,
+    isSuperuser,
     username: username === undefined ? undefined : cleanUsername(username),
     email: email === undefined ? undefined : normalizeEmail(email)
   }
@@ -118,7 +121,7 @@ function columnsOf(changes: Parameters<typeof changeUser>[2]): Columns {
 
 type Found = UserRow & { groups: number[]; userPermissions: number[] }
 
-/** @throws {NotFound} in Django's words */
+/** @throws {NotFound} with Django's message */
 export async function find(database: Database, id: number): Promise<Found> {
   const row = await database.user.findUnique({ where: { id }, include: WITH_KEYS.include })
   if (row === null) throw new NotFound('No User matches the given query.')
@@ -128,9 +131,9 @@ export async function find(database: Database, id: number): Promise<Found> {
 export const publicOf = ({ password, ...user }: Found): UserWithKeys => user
 
 /**
- * Changes the row that was looked at, and what goes with it, or nothing if that is no longer the same.
+ * Changes the row and runs other statements, in one transaction, unless the row has changed since it was read.
  *
- * @throws {PermissionDenied} if no superuser were left who can sign in
+ * @throws {PermissionDenied} if no superuser who can log in would remain
  */
 export async function commit(
   database: Database,
@@ -145,16 +148,18 @@ export async function commit(
   if (!(isSuperuser && isActive && isLoss)) return database.$transaction([change, ...others()])
   const peers = peersOf(user)
   if ((await database.user.findFirst({ where: peers, select: { id: true } })) === null) throw new PermissionDenied(LAST)
-  // Two who demote each other at the same moment would each see the other. Of those PostgreSQL lets one through.
+  // Two superusers who demote each other concurrently would each see the other one. PostgreSQL lets one succeed.
   const remaining = database.user.findFirstOrThrow({ where: peers, select: { id: true } })
   return database.$transaction([change, ...others(), remaining], { isolationLevel: 'Serializable' })
 }
 
 const LAST = 'The last superuser who can sign in must remain one.'
 
-/** Other superusers who can sign in, if this one can. */
+/** The condition for other superusers; if this one can log in with a password, for those who can, too. */
 const peersOf = ({ id, password }: UserRow) => ({
-  ...{ id: { not: id }, isSuperuser: true, isActive: true },
+  id: { not: id },
+  isSuperuser: true,
+  isActive: true,
   ...(isPasswordUsable(password) && { password: { not: { startsWith: '!' } } })
 })
 
@@ -177,7 +182,7 @@ function regrant({ userPermission }: Database, user: Found, wanted: Keys['userPe
   ]
 }
 
-/** Which keys are to come, in ascending order as everywhere, and which are to go. */
+/** Returns the primary keys to add and to remove, each in ascending order. */
 export function difference(present: readonly number[], wanted: readonly number[]) {
   const [before, after] = [new Set(present), new Set(wanted)]
   return {
@@ -193,7 +198,7 @@ async function isTaken({ user }: Database, username: string, owner: { id: number
 
 type Faults = Record<string, string[]>
 
-/** @throws {ValidationError} for keys without a row */
+/** @throws {ValidationError} for primary keys without a row */
 export async function checkKeys(database: Database, keys: Keys): Promise<void> {
   const faults = await faultsOfKeys(database, keys)
   if (Object.keys(faults).length > 0) throw new ValidationError(faults)
@@ -208,7 +213,7 @@ async function faultsOfKeys({ group, permission }: Database, { groups = [], user
   return { ...missing('groups', groups, knownGroups), ...missing('user_permissions', userPermissions, known) }
 }
 
-/** As DRF says it, of the first key that has no row. */
+/** Returns DRF's message for the first primary key without a row. */
 export function missing(field: string, wanted: readonly number[], rows: readonly { id: number }[]): Faults {
   const known = new Set(rows.map(({ id }) => id))
   const unknown = wanted.find((key) => !known.has(key))
@@ -216,9 +221,9 @@ export function missing(field: string, wanted: readonly number[], rows: readonly
 }
 
 /**
- * All that is wrong with what somebody wants a user to be, under Django's names of the fields.
+ * Returns all errors of changes to a user, by Django's names of the fields.
  *
- * @param user who it is now; null for a new one
+ * @param user the current user; null for a new one
  */
 export async function faultsOfChanges(
   database: Database,

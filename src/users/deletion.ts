@@ -1,4 +1,4 @@
-/** The end of a user, with what hangs on it: Django's cascade, which no database does by itself. */
+/** Deletes a user with its related rows: Django's cascade, which the database does not do. */
 import { isMissingTable } from '../database/errors.ts'
 import type { Database, Prisma } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
@@ -19,7 +19,7 @@ export async function deleteUser(
   const isLogged = await hasAdminLog(database)
   const statements = () => [...endStatements(), ...cascadeOf(database, id, isLogged)]
   if (permit === undefined) {
-    // First of all, so that nobody signs in meanwhile.
+    // First, so that no concurrent login succeeds.
     const shutOut = database.user.updateMany({ where: { id }, data: { isActive: false } })
     return database.$transaction([shutOut, ...statements()])
   }
@@ -30,7 +30,7 @@ export async function deleteUser(
   })
 }
 
-/** In Django's order. */
+/** Returns the statements that delete the related rows and the user, in Django's order. */
 const cascadeOf = (database: Database, userId: number, isLogged: boolean): Statement[] => [
   database.userGroup.deleteMany({ where: { userId } }),
   database.userPermission.deleteMany({ where: { userId } }),
@@ -47,7 +47,7 @@ const cascadeOf = (database: Database, userId: number, isLogged: boolean): State
 
 const adminLogs = new WeakMap<Database, Promise<boolean>>()
 
-/** True where Django's admin has left its log, whose rows refer to users; found out once. */
+/** True if the database has the log of Django's admin, whose rows refer to users. Looked up once. */
 export function hasAdminLog(database: Database): Promise<boolean> {
   const known = adminLogs.get(database)
   if (known !== undefined) return known

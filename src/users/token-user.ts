@@ -1,14 +1,14 @@
 import type { User, UserIdField } from './user.ts'
 
-/** SimpleJWT's TokenUser: a caller as the token says, without a look at the database. */
+/** SimpleJWT's TokenUser: a caller that is known by its token only. */
 export class TokenUser {
-  /** The user id claim as it stands in the token: text. */
+  /** The user id claim, as text. */
   readonly id: string
   readonly username: string
   readonly isStaff: boolean
   readonly isSuperuser: boolean
   readonly isActive = true
-  /** Which column `id` is of; null for a user of another service, who is not in the database whatever the id. */
+  /** The column that `id` is of; null for a user of another service, who is not in the database. */
   readonly idField: UserIdField | null
   readonly claims: Readonly<Record<string, unknown>>
 
@@ -22,5 +22,5 @@ export class TokenUser {
   }
 }
 
-/** Who makes a request: a row of `auth_user`, or what a token says of one. */
+/** The caller of a request: a row of `auth_user`, or a user that is known by its token only. */
 export type Caller = User | TokenUser

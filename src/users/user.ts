@@ -1,10 +1,10 @@
-/** A user as the rest sees one, and what names one. */
+/** Users without password hashes, and the values that identify them in tokens. */
 import type { User as UserRow } from '../database/open.ts'
 import type { Settings } from '../settings/schema.ts'
 
-/** A user without the password hash, which never leaves this module unless asked for by name. */
+/** A user without the password hash. */
 export type User = Omit<UserRow, 'password'>
-/** The columns that a token may name a user by. */
+/** The columns that can identify a user in a token. */
 export type UserIdField = Settings['userIdField']
 
 /** The request of a login, for the log. */
@@ -33,23 +33,24 @@ export function withoutPassword({ password: _, ...user }: UserRow): User {
 }
 
 /**
- * Reads a primary key as a token writes it: a whole number, or its canonical text.
+ * Reads a primary key in a token: an integer, or its canonical text.
  *
- * @returns null for everything else, such as `"1e0"`, `"１"`, `true` or what no integer column holds
+ * @returns null for any other value, such as `"1e0"`, `"１"`, `true`, or a number that is too large for an integer
+ *   column
  */
 export function primaryKeyOf(value: unknown): number | null {
   const key = typeof value === 'string' && /^[1-9]\d{0,9}$/.test(value) ? Number(value) : value
   return typeof key === 'number' && Number.isInteger(key) && key > 0 && key <= 2_147_483_647 ? key : null
 }
 
-/** True for what may be a user's id or name, whether there is such a user or not. */
+/** True for a value that can be a user's id or username, whether or not the user exists. */
 export const isUserId = (field: UserIdField, value: unknown): boolean =>
   field === 'username' ? isName(value) : primaryKeyOf(value) !== null
 
-/** PostgreSQL stores no NUL, and a lone surrogate has no UTF-8. */
+/** Excludes NUL, which PostgreSQL cannot store, and lone surrogates, which UTF-8 cannot encode. */
 export const isName = (value: unknown): value is string =>
   typeof value === 'string' && fitsColumn(value) && !value.includes('\0') && value.isWellFormed()
 
 const MAX_CHARACTERS = 150
-/** Django and PostgreSQL count code points, each of which is one or two units of a string. */
+/** Django and PostgreSQL count code points, of one or two UTF-16 units each. */
 export const fitsColumn = (name: string) => name.length <= 2 * MAX_CHARACTERS && [...name].length <= MAX_CHARACTERS

@@ -1,16 +1,16 @@
-/** Names and addresses as they are stored. */
+/** Normalizes and validates usernames and email addresses. */
 import { isMissingRow, isUniqueViolation } from '../database/errors.ts'
 import { UserNotFound, ValidationError } from '../errors.ts'
 import { fitsColumn } from './user.ts'
 
 const USERNAME = /^[\p{L}\p{N}_.@+-]+$/u
-/** In Django's words. */
+/** Django's message. */
 export const TAKEN = 'A user with that username already exists.'
 
 /**
- * A name as it is stored, in NFKC form.
+ * Returns the username in NFKC form, as it is stored.
  *
- * @throws {ValidationError} `{ username: […] }` for one that is missing or malformed
+ * @throws {ValidationError} `{ username: […] }` for a missing or malformed username
  */
 export function cleanUsername(username: string): string {
   if (!username) throw new ValidationError({ username: ['The given username must be set'] })
@@ -19,7 +19,7 @@ export function cleanUsername(username: string): string {
   return name
 }
 
-/** The name, and what Django's validators say of it. */
+/** Returns the normalized username and the messages of Django's validators. */
 export function normalizeUsername(username: string): { name: string; faults: string[] } {
   const name = username.slice(0, 1000).normalize('NFKC')
   const faults: string[] = []
@@ -30,7 +30,7 @@ export function normalizeUsername(username: string): { name: string; faults: str
   return { name, faults }
 }
 
-/** Of a row's unique columns a name is the only one that is chosen. */
+/** Converts a unique violation: the username is the only unique column that users choose. */
 export async function named<Row>(change: Promise<Row>): Promise<Row> {
   try {
     return await change
@@ -40,7 +40,7 @@ export async function named<Row>(change: Promise<Row>): Promise<Row> {
   }
 }
 
-/** Whoever it was may have been deleted since we looked. */
+/** Converts the error for a user who was deleted meanwhile. */
 export async function existing<Row>(change: Promise<Row>): Promise<Row> {
   try {
     return await change
@@ -49,7 +49,7 @@ export async function existing<Row>(change: Promise<Row>): Promise<Row> {
   }
 }
 
-/** Trimmed, with the domain in lower case; without an `@` it stays as it is, as in Django. */
+/** Django's normalize_email: trims, and lowercases the domain. Text without `@` stays unchanged. */
 export function normalizeEmail(email: string): string {
   const address = email.trim()
   const at = address.lastIndexOf('@')

@@ -70,14 +70,14 @@ export function isAnswer(t: Test, answers: Answer[], statuses: number | number[]
   const { status = 0, headers = {}, body = '' } = answer ?? {}
   const isJson = status < 400 || (headers['content-type'] === 'application/json' && /^\{.*\}$/s.test(body))
   const shown = {
-    isAsked: [statuses].flat().includes(status),
+    isRequested: [statuses].flat().includes(status),
     more: more.length,
     isJson,
     sniffing: headers['x-content-type-options']
   }
   t.strictSame(
     shown,
-    { isAsked: true, more: 0, isJson: true, sniffing: 'nosniff' },
+    { isRequested: true, more: 0, isJson: true, sniffing: 'nosniff' },
     `${JSON.stringify(about)}: ${status} ${body.slice(0, 100)}`
   )
 }

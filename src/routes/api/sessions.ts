@@ -116,7 +116,7 @@ function logoutView(app: FastifyInstance, common: Common): void {
   const { sessions, tokenCookies } = app.auth
   // Before authentication: a page whose tokens are invalid gets rid of its cookies, too.
   const clearCookies = async (request: FastifyRequest, reply: FastifyReply) => {
-    if (request.method === 'POST' && tokenCookies.isAsked(request)) tokenCookies.clear(request, reply)
+    if (request.method === 'POST' && tokenCookies.isRequested(request)) tokenCookies.clear(request, reply)
   }
   view(app, '/token/logout/', {
     ...common,

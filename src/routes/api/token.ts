@@ -60,10 +60,10 @@ export function obtainView(app: FastifyInstance, url: `/${string}/` = '/token/')
           ...LOGIN_ERRORS
         },
         handler: async (request, reply) => {
-          const isInCookies = cookies.isAsked(request)
+          const isInCookies = cookies.isRequested(request)
           if (isInCookies) cookies.check(request)
           const pair = await app.auth.tokens.obtainPair(credentialsOf(app.auth, request.body), requestInfoOf(request))
-          return isInCookies ? cookies.give(request, reply, pair) : pair
+          return isInCookies ? cookies.setTokens(request, reply, pair) : pair
         }
       }
     }
@@ -89,9 +89,10 @@ export function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/r
         },
         getBody: (request) => getBody(cookies, request),
         handler: async (request, reply) => {
-          if (!cookies.isAsked(request)) return app.auth.tokens.refresh(request.body.refresh, requestInfoOf(request))
+          if (!cookies.isRequested(request))
+            return app.auth.tokens.refresh(request.body.refresh, requestInfoOf(request))
           try {
-            return cookies.give(
+            return cookies.setTokens(
               request,
               reply,
               await app.auth.tokens.refresh(request.body.refresh, requestInfoOf(request))
@@ -113,7 +114,7 @@ export function refreshView(app: FastifyInstance, url: `/${string}/` = '/token/r
  */
 function getBody(cookies: TokenCookies, request: FastifyRequest, otherwise?: string): unknown {
   const { body } = request
-  if (!cookies.isAsked(request)) return body
+  if (!cookies.isRequested(request)) return body
   const cookie = cookies.refreshOf(request)
   const isGiven = body instanceof Map ? body.has('refresh') : Object.hasOwn(Object(body), 'refresh')
   if (isGiven) return body
@@ -156,7 +157,7 @@ function blacklistView(app: FastifyInstance): void {
         getBody: (request) => getBody(cookies, request, '-'),
         handler: async (request, reply) => {
           const ended = app.auth.tokens.blacklist(request.body.refresh)
-          if (!cookies.isAsked(request)) return ended.then(() => ({}))
+          if (!cookies.isRequested(request)) return ended.then(() => ({}))
           // The cookies are cleared whether or not the token was still valid.
           cookies.clear(request, reply)
           await ended.catch((error) => {

@@ -198,14 +198,14 @@ function passwordView(app: FastifyInstance): void {
  */
 async function replaceTokens(request: FastifyRequest, reply: FastifyReply, user: UserRow): Promise<unknown> {
   const { tokens, tokenCookies } = request.server.auth
-  const isAsked = tokenCookies.isAsked(request)
+  const isRequested = tokenCookies.isRequested(request)
   const isPreferred = /\breturn=representation\b/i.test(String(request.headers.prefer ?? ''))
-  if (!hasToken(request) || !(isAsked || isPreferred)) {
+  if (!hasToken(request) || !(isRequested || isPreferred)) {
     return reply.code(204).send()
   }
   const pair = await tokens.issuePair(user, requestInfoOf(request))
-  if (!isAsked) return pair
-  tokenCookies.give(request, reply, pair)
+  if (!isRequested) return pair
+  tokenCookies.setTokens(request, reply, pair)
   return reply.code(204).send()
 }
 
