@@ -94,11 +94,11 @@ function settingsOf(options: VerifierOptions): Settings {
 /** Loads the keys of the options, and those that are fetched. None of them signs. */
 async function keysOf({ log }: FastifyInstance, settings: Settings): Promise<KeySet> {
   const { algorithm, jwkUrl } = settings
-  const fixed: VerifyingKey[] = await loadFallbackKeys(settings)
+  const fixed: VerifyingKey[] = (await loadFallbackKeys(settings)).map((key) => ({ ...key, isForeign: true }))
   const text = settings.verifyingKey ?? settings.signingKey
   if (text !== null) {
     const verify = await createVerifier(algorithm, readVerifyingKey(text, algorithm))
-    fixed.unshift({ algorithm, verify, acceptedUntil: Number.POSITIVE_INFINITY })
+    fixed.unshift({ algorithm, verify, acceptedUntil: Number.POSITIVE_INFINITY, isForeign: true })
   }
   const own: KeySet = {
     get signing(): never {

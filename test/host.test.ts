@@ -3,10 +3,17 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fastifyJwt from '@fastify/jwt'
-import Fastify, { type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import { AuthError, ImproperlyConfigured } from '../src/errors.ts'
-import latchkey, { authRoutes, isAuthenticated, type LatchkeyOptions } from '../src/index.ts'
+import latchkey, {
+  accountRoutes,
+  authenticateWith,
+  authRoutes,
+  isAuthenticated,
+  type LatchkeyOptions,
+  wellKnownRoutes
+} from '../src/index.ts'
 import { loadSettings } from '../src/settings/load.ts'
 import { SETTING_NAMES } from '../src/settings/schema.ts'
 import { worldOf } from './support/build.ts'
@@ -193,4 +200,53 @@ t.test("if registered after Latchkey, a host's @fastify/jwt needs another decora
   const answer = await app.inject({ url: '/theirs/', headers: bearer(app.jwt.sign({ sub: 'host' })) })
 
   t.match(answer.json(), { sub: 'host' })
+})
+
+t.test('misuse is reported in one sentence: routes before the plugin, and guards in a scope without it', async (t) => {
+  for (const [name, routes] of Object.entries({ authRoutes, accountRoutes, wellKnownRoutes })) {
+    const app = hostApp(t)
+    const message = `${name}: register the plugin before, on the same app: await app.register(latchkey, …)`
+    await t.rejects(async () => app.register(routes), { message })
+  }
+  const app = hostApp(t)
+  await app.register(async (scope) => {
+    await scope.register(latchkey, await optionsFor(t))
+  })
+  app.get('/guarded/', { preHandler: isAuthenticated }, async () => 'in')
+  app.get('/restricted/', { preHandler: authenticateWith(['jwt'], isAuthenticated) }, async () => 'in')
+  for (const url of ['/guarded/', '/restricted/']) {
+    const answer = await app.inject(url)
+    t.equal(answer.statusCode, 500)
+    t.match(answer.json().message, /^Latchkey is not registered in the scope of this route; register it before/)
+  }
+})
+
+t.test('guards work for simulated requests without raw headers, as those of app.injectWS', async (t) => {
+  const app = hostApp(t)
+  await app.register(latchkey, await optionsFor(t))
+  await app.register(authRoutes, { prefix: '/api' })
+  app.get('/guarded/', { preHandler: isAuthenticated, onRequest: withoutRawHeaders }, async () => 'in')
+  await addUser(app)
+  const { access } = await obtainPair(app)
+  t.equal((await app.inject({ url: '/guarded/', headers: bearer(access) })).statusCode, 200)
+  t.equal((await app.inject('/guarded/')).statusCode, 401)
+})
+
+async function withoutRawHeaders({ raw }: FastifyRequest): Promise<void> {
+  Object.defineProperty(raw, 'rawHeaders', { value: undefined })
+}
+
+t.test('a host with compilers for other schemas can register all routes', async (t) => {
+  const app = hostApp(t)
+  app.setValidatorCompiler(() => {
+    throw new Error('not a schema of the host')
+  })
+  app.setSerializerCompiler(() => {
+    throw new Error('not a schema of the host')
+  })
+  await app.register(latchkey, await optionsFor(t))
+  await app.register(authRoutes, { prefix: '/api' })
+  await app.register(accountRoutes, { prefix: '/auth' })
+  await app.register(wellKnownRoutes, { prefix: '/.well-known' })
+  t.strictSame((await app.inject('/.well-known/jwks.json')).json(), { keys: [] })
 })

@@ -251,7 +251,17 @@ t.test('tokens of another issuer or for another audience are rejected (401)', as
   const { issuer: iss, audience: aud } = ISSUED
   const claims = { token_type: 'access', iss, aud, user_id: 'auth0|5f7c8ec7' }
   t.strictSame((await ask(app, '/me/', mint({ claims }))).json(), { id: 'auth0|5f7c8ec7' }, 'user ids are opaque')
-  for (const other of [{ iss: 'https://other.example.com' }, { aud: 'other' }, { user_id: ['1'] }, { user_id: '' }]) {
+  for (const jti of ['AT.x9-_~/=+', 'é'.repeat(255)]) {
+    t.equal((await ask(app, '/me/', mint({ claims: { ...claims, jti } }))).statusCode, 200, 'so are ids of tokens')
+  }
+  for (const other of [
+    { jti: 'x'.repeat(256) },
+    { jti: 1 },
+    { iss: 'https://other.example.com' },
+    { aud: 'other' },
+    { user_id: ['1'] },
+    { user_id: '' }
+  ]) {
     t.equal((await ask(app, '/me/', mint({ claims: { ...claims, ...other } }))).statusCode, 401, JSON.stringify(other))
   }
   for (const name of ['iss', 'aud']) {

@@ -99,6 +99,7 @@ export function authenticateWith(schemes: readonly (Scheme | Authenticator)[], i
   const resolved = new WeakMap<FastifyInstance, readonly Authenticator[]>()
   async function checkPermission(request: FastifyRequest, reply?: FastifyReply): Promise<void> {
     const { server } = request
+    if (server[AUTH_CORE] === undefined) return inner(request, reply)
     const list = resolved.get(server) ?? schemes.map((scheme) => resolve(scheme, server[AUTH_CORE].authenticators))
     resolved.set(server, list)
     request.authenticators = list

@@ -12,7 +12,11 @@ export function wordsOf(request: FastifyRequest, name = 'authorization'): string
     .filter(Boolean)
 }
 
-/** Joins repeated headers as WSGI does. Node ignores the second one, which a proxy may have checked. */
-function textOf({ raw: { rawHeaders } }: FastifyRequest, name: string): string {
+/**
+ * Joins repeated headers as WSGI does. Node ignores the second one, which a proxy may have checked. Simulated requests, such
+ * as those of `app.injectWS`, have no raw headers.
+ */
+function textOf({ raw: { rawHeaders }, headers }: FastifyRequest, name: string): string {
+  if (rawHeaders === undefined) return [headers[name] ?? ''].flat().join()
   return rawHeaders.filter((_, index) => index % 2 === 1 && rawHeaders[index - 1]?.toLowerCase() === name).join()
 }

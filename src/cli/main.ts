@@ -66,10 +66,10 @@ const COMMANDS: Record<string, Command> = {
 }
 
 /** Reads environment variables, which take precedence, and `.env` in the working directory. Empty variables are ignored. */
-async function readSettings(): Promise<Settings> {
+async function readSettings({ needsSigningKey = true } = {}): Promise<Settings> {
   const { loadEnvironment } = await import('../settings/load.ts')
   const variables = Object.entries(process.env).filter(([, value]) => value?.trim())
-  return loadEnvironment({ ...readEnvFile(), ...Object.fromEntries(variables) })
+  return loadEnvironment({ ...readEnvFile(), ...Object.fromEntries(variables) }, { needsSigningKey })
 }
 
 function readEnvFile(): NodeJS.Dict<string> {
@@ -87,7 +87,7 @@ async function serve(): Promise<void> {
 }
 
 async function runMigrations(): Promise<void> {
-  const { databaseUrl } = await readSettings()
+  const { databaseUrl } = await readSettings({ needsSigningKey: false })
   const { migrate } = await import('../database/migrate.ts')
   const applied = await migrate(databaseUrl)
   for (const name of applied) print(`Applied ${name}.`)

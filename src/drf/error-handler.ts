@@ -15,13 +15,15 @@ interface ErrorResponse {
 }
 
 /** Properties that a thrown value may have, of any type. */
-type Thrown = Partial<Record<'statusCode' | 'code' | 'message', unknown>> & { headers?: Record<string, unknown> }
+type Thrown = Partial<Record<'statusCode' | 'code' | 'message' | 'expose', unknown>> & {
+  headers?: Record<string, unknown>
+}
 
 /**
  * Sends an error in DRF's format. For `setErrorHandler` of a scope or a server, and for `frameworkErrors`.
  *
- * `AuthError`s and Fastify's own 4xx errors keep their status. A 503 keeps its status and `Retry-After`, and is logged
- * as a warning. Any other error is logged and becomes `500 {"detail":"A server error occurred."}`, which does not
+ * `AuthError`s, Fastify's own 4xx errors and those of http-errors and @fastify/sensible keep their status. A 503 keeps its
+ * status and `Retry-After`, and is logged as a warning. Any other error is logged and becomes `500 {"detail":"A server error occurred."}`, which does not
  * reveal the cause.
  */
 export function errorHandler(error: unknown, request: FastifyRequest, reply: FastifyReply): void {
@@ -47,19 +49,21 @@ function send(reply: FastifyReply, body: ErrorBody): void {
 
 function toResponse(error: unknown, reply: FastifyReply): ErrorResponse {
   if (error instanceof AuthError) return error
-  const { statusCode, code, message, headers } = (error ?? {}) as Thrown
+  const { statusCode, code, message, expose, headers } = (error ?? {}) as Thrown
   if (statusCode === 503) return toUnavailable(headers?.['retry-after'] ?? headers?.['Retry-After'])
   if (statusCode === 429) return toThrottled(reply)
-  if (isFrameworkError(statusCode, code)) return { statusCode, headers: {}, body: { detail: String(message) } }
+  if (isForClient(statusCode, code, expose)) return { statusCode, headers: {}, body: { detail: String(message) } }
   return { statusCode: 500, headers: {}, body: { detail: AuthError.detail } }
 }
 
 /**
- * True for Fastify's own 4xx errors, and for a connection that the client closed while it sent the body. The status of
- * any other error may come from another service that the handler called, and is not meant for the client.
+ * True for 4xx errors of Fastify and of http-errors (`expose`), and for a connection that the client closed while it sent
+ * the body. The status of any other error may come from another service that the handler called, and is not meant for the
+ * client.
  */
-function isFrameworkError(statusCode: unknown, code: unknown): statusCode is number {
+function isForClient(statusCode: unknown, code: unknown, expose: unknown): statusCode is number {
   const isClientError = typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
+  if (isClientError && expose === true) return true
   return isClientError && typeof code === 'string' && (code.startsWith('FST_') || code === 'ECONNRESET')
 }
 

@@ -31,11 +31,16 @@ export interface GuardOptions {
  */
 export function guard(permits: Predicate, { message }: GuardOptions = {}): Guard {
   async function checkPermission(request: FastifyRequest, reply?: FastifyReply): Promise<void> {
+    if (request.authenticate === undefined) throw new TypeError(NOT_REGISTERED)
     await request.authenticate(reply)
     if ((await permits(request)) !== true) throw request.permissionDenied(message)
   }
   return Object.assign(checkPermission, { permits })
 }
+
+/** Registered in another scope, the plugin decorates only that one. */
+const NOT_REGISTERED =
+  'Latchkey is not registered in the scope of this route; register it before, on the same app: `await app.register(latchkey, …)`'
 
 /** Allows every request; invalid credentials are rejected all the same. */
 export const allowAny = guard(() => true)

@@ -15,6 +15,7 @@ import { browserSessionRoutes } from './api/session.ts'
 import { sessionRoutes } from './api/sessions.ts'
 import { tokenRoutes } from './api/token.ts'
 import { type Paginate, userRoutes } from './api/users.ts'
+import { assertPlugin } from './assert-plugin.ts'
 import { emailRoutes } from './auth/emails.ts'
 import { jwtRoutes } from './auth/jwt.ts'
 import { tokenLoginRoutes } from './auth/token.ts'
@@ -28,6 +29,7 @@ import { accountUserRoutes } from './auth/users.ts'
  * `app.register(authRoutes, { prefix: '/api' })`.
  */
 export async function authRoutes(app: FastifyInstance): Promise<void> {
+  assertPlugin(app, 'authRoutes')
   drfScope(app)
   tokenRoutes(app)
   apiTokenAuthRoute(app)
@@ -44,6 +46,7 @@ export async function authRoutes(app: FastifyInstance): Promise<void> {
  * `app.register(accountRoutes, { prefix: '/auth' })`.
  */
 export async function accountRoutes(app: FastifyInstance): Promise<void> {
+  assertPlugin(app, 'accountRoutes')
   drfScope(app)
   accountUserRoutes(app)
   emailRoutes(app)

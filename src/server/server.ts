@@ -97,11 +97,12 @@ function closeGracefully(app: FastifyInstance): () => boolean {
   return () => isClosing
 }
 
-function corsOptionsOf({ corsOrigins, cookieOrigins }: Settings) {
+function corsOptionsOf({ corsOrigins, cookieOrigins, authHeaderName }: Settings) {
+  const own = authHeaderName === 'HTTP_AUTHORIZATION' ? [] : [authHeaderName.slice('HTTP_'.length).replaceAll('_', '-')]
   const options = {
     origin: [...corsOrigins, ...cookieOrigins],
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-    allowedHeaders: ['Accept', 'Authorization', 'Content-Type', 'X-Latchkey-Mode'],
+    allowedHeaders: ['Accept', 'Authorization', 'Content-Type', 'Prefer', 'X-Latchkey-Mode', ...own],
     exposedHeaders: ['Retry-After', 'WWW-Authenticate'],
     maxAge: PREFLIGHT_MAX_AGE_SECONDS
   }

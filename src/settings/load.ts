@@ -29,17 +29,23 @@ export function loadVerifierSettings(input: SettingsInput): Settings {
  * Loads the settings from environment variables. An empty or blank variable counts as not set; an unknown variable whose
  * name begins with `JWT_` is an error, other unknown variables are ignored.
  *
+ * @param options `needsSigningKey`: false for a command that signs nothing, such as `migrate`
  * @throws {ImproperlyConfigured} with one message for each invalid variable; none contains a value
  */
-export function loadEnvironment(environment: Record<string, string | undefined>): Settings {
+export function loadEnvironment(
+  environment: Record<string, string | undefined>,
+  { needsSigningKey = true } = {}
+): Settings {
   const input: Record<string, string> = {}
   for (const name of SETTING_NAMES) {
     const value = environment[environmentName(name)]?.trim()
     if (value) input[name] = value
   }
+  const { signingKey, ...others } = SERVER_CHECKS
+  const checks = needsSigningKey ? SERVER_CHECKS : others
   const known = new Set(SETTING_NAMES.map(environmentName))
   const unknown = Object.keys(environment).filter((name) => name.startsWith('JWT_') && !known.has(name))
-  return load(input, { nameOf: environmentName, faults: unknown.map(faultOfUnknown), checks: SERVER_CHECKS })
+  return load(input, { nameOf: environmentName, faults: unknown.map(faultOfUnknown), checks })
 }
 
 const PREFIXED = new Set(TOPICS.filter(({ hasPrefix }) => hasPrefix).flatMap(({ names }) => names))

@@ -61,7 +61,7 @@ export class Jwt {
     const key = await this.#keyOf(token, header)
     this.#usual = { text, header }
     this.#checkTimes(claims)
-    if (!this.#isForUs(claims) || !this.#hasTextIds(claims)) throw new InvalidToken()
+    if (!this.#isForUs(claims) || !this.#hasTextIds(claims, key.isForeign ? FOREIGN_ID : ID)) throw new InvalidToken()
     if (key.isForeign) this.#foreign.add(claims)
     this.#remember(token, deepFreeze(claims), key)
     return claims
@@ -107,9 +107,9 @@ export class Jwt {
     return Array.isArray(aud) ? aud.some((one) => wanted.includes(one)) : wanted.includes(aud as string)
   }
 
-  #hasTextIds(claims: Claims): boolean {
+  #hasTextIds(claims: Claims, pattern: RegExp): boolean {
     const { sub, jti, [this.#settings.jtiClaim ?? 'jti']: id } = claims
-    return isAbsentOr(sub, /^/) && isAbsentOr(jti, ID) && isAbsentOr(id, ID)
+    return isAbsentOr(sub, /^/) && isAbsentOr(jti, pattern) && isAbsentOr(id, pattern)
   }
 
   #remember(token: string, claims: Claims, key: VerifyingKey): void {
@@ -120,6 +120,8 @@ export class Jwt {
 
 /** A valid `jti`: bounded, and without characters that are special anywhere. */
 const ID = /^[\w-]{1,64}$/
+/** Other issuers may use any text, such as Okta's `AT.…`. */
+const FOREIGN_ID = /^.{1,255}$/su
 
 const isAbsentOr = (value: unknown, pattern: RegExp) =>
   value === undefined || (typeof value === 'string' && pattern.test(value))

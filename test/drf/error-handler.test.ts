@@ -197,3 +197,20 @@ t.test('the handler for unknown routes sends 404 in the same format', async (t) 
   t.equal(answer.body, '{"detail":"Not found."}')
   t.equal(answer.headers['content-type'], 'application/json')
 })
+
+t.test(
+  'errors of http-errors and @fastify/sensible keep their 4xx status, those of other services do not',
+  async (t) => {
+    const httpError = (statusCode: number, expose: boolean) =>
+      Object.assign(new Error('No such post'), { statusCode, status: statusCode, expose })
+    for (const statusCode of [404, 409, 422]) {
+      const { app } = throwing(t, () => httpError(statusCode, true))
+      const answer = await app.inject('/plain')
+      t.strictSame([answer.statusCode, answer.json()], [statusCode, { detail: 'No such post' }])
+    }
+    for (const error of [httpError(500, false), httpError(502, true), httpError(404, false)]) {
+      const { app } = throwing(t, () => error)
+      t.equal((await app.inject('/plain')).statusCode, 500)
+    }
+  }
+)
