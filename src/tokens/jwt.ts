@@ -17,6 +17,8 @@ export type Claims = Readonly<Record<string, unknown>>
 const MAX_TOKEN_LENGTH = 4096
 /** The last second of the year 9999: the limit of dates in Python and in databases. */
 const MAX_TIME = 253_402_300_799
+/** How far the clock of the process that issued a token may be ahead. It concerns `iat` only, which limits nothing. */
+const CLOCK_SKEW_SECONDS = 5
 /** Verified tokens in the cache, which need no further signature check. */
 const CACHE_SIZE = 10_000
 
@@ -94,7 +96,7 @@ export class Jwt {
     const now = Date.now() / 1000
     const { iat, nbf, exp } = claims
     if (!isTime(iat) || !isTime(nbf) || !isTime(exp)) throw new InvalidToken()
-    if ((iat ?? 0) > now + leeway || (nbf ?? 0) > now + leeway) throw new InvalidToken()
+    if ((iat ?? 0) > now + Math.max(leeway, CLOCK_SKEW_SECONDS) || (nbf ?? 0) > now + leeway) throw new InvalidToken()
     if (exp !== undefined && Math.trunc(exp) <= now - leeway) throw new InvalidToken('Token is expired')
     return claims
   }

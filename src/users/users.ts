@@ -29,7 +29,7 @@ import {
   type UsersOptions,
   withoutPassword
 } from './user.ts'
-import { cleanUsername, existing, named, normalizeEmail, TAKEN } from './usernames.ts'
+import { cleanUsername, existing, named, normalizeEmail, normalizeUsername, TAKEN } from './usernames.ts'
 
 export interface NewUser {
   /** At most 150 characters; stored in NFKC form. */
@@ -379,7 +379,13 @@ export class Users {
 
   /** An email address that several users have identifies none of them. */
   async #named(login: string): Promise<UserRow | null> {
-    if (this.#settings.loginField === 'username') return this.get('username', login)
+    if (this.#settings.loginField === 'username') {
+      const user = await this.get('username', login)
+      if (user !== null) return user
+      // Usernames are stored in NFKC form. Rows of other systems may not be, so that the exact form comes first.
+      const { name } = normalizeUsername(login)
+      return name === login ? null : this.get('username', name)
+    }
     const [user, another] = await this.withEmail(login)
     return user !== undefined && another === undefined ? user : null
   }
