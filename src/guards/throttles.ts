@@ -2,6 +2,7 @@
 import type { FastifyRequest } from 'fastify'
 import { addressOf, createThrottle, type Throttle } from '../drf/throttle.ts'
 import { ImproperlyConfigured } from '../errors.ts'
+import { TokenUser } from '../users/token-user.ts'
 import { authenticatedUser } from './auth-core.ts'
 
 const RATE = /^[1-9]\d{0,6}\/[smhd][a-z]*$/
@@ -20,7 +21,9 @@ export function anonRateThrottle(rate: string): Throttle {
 export function userRateThrottle(rate: string): Throttle {
   return lazily(rate, (request) => {
     const user = authenticatedUser(request)
-    return user === null ? addressOf(request) : `user ${user.id}`
+    if (user === null) return addressOf(request)
+    // A user of another service may have the id of a local one.
+    return `${user instanceof TokenUser && user.idField === null ? 'foreign' : 'user'} ${user.id}`
   })
 }
 

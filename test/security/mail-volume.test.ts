@@ -4,7 +4,7 @@ import t from 'tap'
 import { Delivery } from '../../src/accounts/delivery.ts'
 import { accountRoutes } from '../../src/index.ts'
 import { linkIn, type Received, startSmtp } from '../accounts/smtp.ts'
-import { onEachDatabase } from '../support/build.ts'
+import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser } from '../support/journeys.ts'
 
 onEachDatabase(t, (t, { build }) => {
@@ -54,6 +54,17 @@ onEachDatabase(t, (t, { build }) => {
       await smtp.received(5)
     }
   )
+})
+
+t.test('emails that wait are sent when the app closes', async (t) => {
+  const smtp = await startSmtp(t)
+  const settings = { mailUrl: smtp.url, accountsEmailDelay: '60s' }
+  const app = await worldOf('sqlite').build(t, settings, (app) => app.register(accountRoutes, { prefix: '/auth' }))
+  await addUser(app, { email: 'alice@example.com' })
+  const payload = { email: 'alice@example.com' }
+  await app.inject({ method: 'POST', url: '/auth/users/reset_password/', payload })
+  await app.close()
+  t.equal((await smtp.received(1))[0]?.to[0], 'alice@example.com')
 })
 
 t.test('emails are sent after a random delay, and at once when the app closes', async (t) => {
