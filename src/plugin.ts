@@ -269,7 +269,7 @@ function createRefreshStore(
   switch (settings.refreshStore) {
     case 'session': {
       const blacklist = new BlacklistStore(database, settings, users, encode)
-      return new SessionStore(settings, sessions, users, blacklist, encode)
+      return new SessionStore(database, settings, sessions, users, blacklist, encode)
     }
     case 'blacklist':
       return new BlacklistStore(database, settings, users, encode)

@@ -1,10 +1,9 @@
 /**
- * Login sessions: one row of `latchkey_session` for each login, which decides every race. A refresh swaps the jti that may be
- * used next by one conditional statement. A concurrent or repeated use of the same token gets the same successor; use of an
- * older token is reuse, and ends the session.
+ * Login sessions: one row of `latchkey_session` for each login. They start, are listed, and end here; `SessionStore` decides
+ * which refresh token of a session may be used next.
  */
 import type { Database, Prisma, SessionRow } from '../database/open.ts'
-import { AuthenticationFailed, InvalidToken, ServiceUnavailable, ValidationError } from '../errors.ts'
+import { InvalidToken, ValidationError } from '../errors.ts'
 import type { Settings } from '../settings/schema.ts'
 import { deleteExpired } from './cleanup.ts'
 import type { Revocations } from './revocations.ts'
@@ -42,14 +41,6 @@ export type SessionSummary = Pick<
   'id' | 'label' | 'userAgent' | 'address' | 'lastAddress' | 'lastUserAgent' | 'createdAt' | 'refreshedAt' | 'expiresAt'
 >
 
-/** A refresh token that a client presents. */
-export interface PresentedToken {
-  sid: string
-  jti: string
-  /** The user that the token names. The session must be of this user. */
-  user: Owner
-}
-
 /** What names the user of a session. */
 export type Owner = { id: number } | { username: string }
 
@@ -74,9 +65,7 @@ export interface SessionsOptions {
   hasRenewedClaims?: boolean
 }
 
-const NO_ACCOUNT = 'No active account found for the given token.'
 const MAX_LISTED = 500
-const MAX_ATTEMPTS = 5
 const UNKNOWN_DEVICE: Device = { userAgent: '', address: '' }
 
 const SUMMARY = {
@@ -165,68 +154,6 @@ export class Sessions {
   /** True if a token without `sid` was adopted into a session. */
   async isAdopted(jti: string): Promise<boolean> {
     return (await this.#database.session.count({ where: { id: adoptedSid(jti) } })) > 0
-  }
-
-  /**
-   * Exchanges the current token for the next one, in one statement. Concurrent calls with the same token get the same result.
-   *
-   * The previous token gets the same successor within the grace period. After it, it gets one that replaces the current token:
-   * a client that lost a response can continue, and of a client and a thief, the one who presents the replaced token ends the
-   * session.
-   *
-   * @param next the proposed next token; its lifetime is cut to that of the session
-   * @returns the token that is valid from now on
-   * @throws {InvalidToken} if the session has ended, is of another user, or ends here because of reuse
-   * @throws {AuthenticationFailed} if its user was deleted or is inactive
-   */
-  async rotate(token: PresentedToken, next: TokenState, device: Device = UNKNOWN_DEVICE): Promise<TokenState> {
-    const { address: lastAddress, userAgent: lastUserAgent } = truncateDevice(device)
-    for (let attempts = 0; attempts < MAX_ATTEMPTS; attempts++) {
-      const change = {
-        jti: next.jti,
-        refreshedAt: preciseTime(next.issuedAt),
-        idleExpiresAt: next.expiresAt,
-        lastAddress,
-        lastUserAgent
-      }
-      const until = { expiresAt: { gte: next.expiresAt } }
-      if (await this.#swap(token, { jti: token.jti, ...until }, { ...change, previousJti: token.jti })) return next
-      const row = await this.#findActive(token)
-      if (row.jti !== token.jti) {
-        if (!this.#isReplaceable(row, token.jti)) return this.#handleUsedToken(row, token.jti, device)
-        if (await this.#swap(token, { jti: row.jti, previousJti: token.jti, ...until }, change)) return next
-      }
-      // The session ends before the next token would: a shorter token is tried.
-      if (row.expiresAt <= next.issuedAt) throw new InvalidToken('Token is expired')
-      if (row.expiresAt < next.expiresAt) next = { ...next, expiresAt: row.expiresAt }
-    }
-    throw new ServiceUnavailable()
-  }
-
-  /**
-   * Records the use of a token that is not rotated. The previous token, of a time when tokens were rotated, replaces the
-   * current one after the grace period.
-   *
-   * @throws as rotate
-   */
-  async touch(token: PresentedToken, now: Date, device: Device = UNKNOWN_DEVICE): Promise<void> {
-    const { address: lastAddress, userAgent: lastUserAgent } = truncateDevice(device)
-    const change = { refreshedAt: now, lastAddress, lastUserAgent }
-    const until = { expiresAt: { gt: now } }
-    if (await this.#swap(token, { jti: token.jti, ...until }, change)) return
-    const row = await this.#findActive(token)
-    if (row.jti !== token.jti) {
-      if (!this.#isReplaceable(row, token.jti)) await this.#handleUsedToken(row, token.jti, device)
-      else if (await this.#swap(token, { jti: row.jti, ...until }, { ...change, jti: token.jti })) return
-    }
-    if (row.expiresAt <= now) throw new InvalidToken('Token is expired')
-  }
-
-  /** True if `rotate` would accept this refresh token. */
-  async isActive({ sid, jti, user }: PresentedToken): Promise<boolean> {
-    const row = await this.#database.session.findFirst({ where: { id: sid, endedAt: null, user: { is: user } } })
-    if (row === null) return false
-    return row.jti === jti || (row.previousJti === jti && this.#settings.rotationGrace > 0)
   }
 
   /**
@@ -336,52 +263,12 @@ export class Sessions {
     return (await this.#database.session.findMany({ where, select: { id: true } })).map(({ id }) => id)
   }
 
-  async #swap({ sid, user }: PresentedToken, where: Prisma.SessionWhereInput, data: Partial<SessionRow>) {
-    const owner = { ...user, ...(this.#settings.checkUserIsActive && { isActive: true }) }
-    const active = { ...where, id: sid, endedAt: null, user: { is: owner } }
-    return (await this.#database.session.updateMany({ where: active, data })).count === 1
-  }
-
-  /** Finds out why the swap changed nothing. @throws if the session has ended or the user cannot use it */
-  async #findActive({ sid, user: named }: PresentedToken): Promise<SessionRow> {
-    const row = await this.#database.session.findUnique({ where: { id: sid } })
-    if (row === null || row.endedAt !== null) throw new InvalidToken('Token is blacklisted')
-    if ('id' in named && named.id !== row.userId) throw new InvalidToken()
-    const select = { username: true, isActive: true }
-    const user = await this.#database.user.findUnique({ where: { id: row.userId }, select })
-    if (user !== null && 'username' in named && named.username !== user.username) throw new InvalidToken()
-    if (user === null || (this.#settings.checkUserIsActive && !user.isActive)) {
-      throw new AuthenticationFailed(NO_ACCOUNT)
-    }
-    return row
-  }
-
-  /** True for the previous token after the grace period. */
-  #isReplaceable(row: SessionRow, jti: string): boolean {
-    const { rotationGrace } = this.#settings
-    return rotationGrace > 0 && row.previousJti === jti && !this.#isInGrace(row)
-  }
-
-  #isInGrace({ refreshedAt }: SessionRow): boolean {
-    const { rotationGrace } = this.#settings
-    // Without a grace period the clock of the process that rotated the token does not matter.
-    return rotationGrace > 0 && Date.now() - refreshedAt.getTime() < rotationGrace * 1000
-  }
-
-  /** Within the grace period, the previous token gets the same successor again. Any other used token is reuse. */
-  async #handleUsedToken(row: SessionRow, jti: string, device: Device): Promise<TokenState> {
-    const isPrevious = row.previousJti === jti
-    if (isPrevious && this.#isInGrace(row)) {
-      const issuedAt = new Date(Math.floor(row.refreshedAt.getTime() / 1000) * 1000)
-      return { jti: row.jti, issuedAt, expiresAt: row.idleExpiresAt }
-    }
-    const kind = isPrevious ? 'previous' : 'older'
+  /** Ends a session because one of its used refresh tokens was presented. @param device of the client that presented it */
+  async endForReuse(row: SessionRow, kind: Reuse['kind'], device: Device): Promise<void> {
     // A transaction of its own: the error that follows must not roll it back.
-    if (await this.end(row.id, `reuse_${kind}`)) {
-      const { id: sid, userId, lastAddress, lastUserAgent } = row
-      this.#onReuse({ sid, userId, kind, ...truncateDevice(device), lastAddress, lastUserAgent })
-    }
-    throw new InvalidToken('Token is blacklisted')
+    if (!(await this.end(row.id, `reuse_${kind}`))) return
+    const { id: sid, userId, lastAddress, lastUserAgent } = row
+    this.#onReuse({ sid, userId, kind, ...truncateDevice(device), lastAddress, lastUserAgent })
   }
 
   /** Ends the oldest sessions beyond the limit. It runs after the insert, so that the last of concurrent logins sees all rows. */
@@ -397,6 +284,3 @@ export class Sessions {
     for (const { id } of beyond) await this.end(id, 'limit')
   }
 }
-
-/** The current time within the second of `iat`, so that the grace period is exact and a repeated successor is identical. */
-const preciseTime = (issuedAt: Date) => new Date(Math.min(Math.max(Date.now(), +issuedAt), +issuedAt + 999))

@@ -1,15 +1,17 @@
 /**
  * `JWT_REFRESH_STORE=session`, the default: every login is a row of `latchkey_session`, and its refresh tokens name it in
- * their `sid` claim.
+ * their `sid` claim. The row decides every race: a refresh swaps the jti that may be used next by one conditional statement.
+ * A concurrent or repeated use of the same token gets the same successor; use of an older token is reuse, and ends the
+ * session.
  *
  * A refresh token without `sid`, issued by SimpleJWT or before sessions were in use, is adopted: it becomes a session at its
  * first refresh, and is blacklisted so that a Django on the same database rejects it.
  */
 import { isUniqueViolation } from '../../database/errors.ts'
-import type { User as UserRow } from '../../database/open.ts'
-import { AuthenticationFailed, InvalidToken } from '../../errors.ts'
-import { adoptedSid, type Device, newSid, type TokenState } from '../../sessions/session-rows.ts'
-import type { EndReason, PresentedToken, Sessions } from '../../sessions/sessions.ts'
+import type { Database, Prisma, SessionRow, User as UserRow } from '../../database/open.ts'
+import { AuthenticationFailed, InvalidToken, ServiceUnavailable } from '../../errors.ts'
+import { adoptedSid, type Device, newSid, type TokenState, truncateDevice } from '../../sessions/session-rows.ts'
+import type { EndReason, Owner, Sessions } from '../../sessions/sessions.ts'
 import type { Settings } from '../../settings/schema.ts'
 import { isName, primaryKeyOf } from '../../users/user.ts'
 import type { Users } from '../../users/users.ts'
@@ -17,8 +19,21 @@ import type { Claims } from '../jwt.ts'
 import type { BlacklistStore } from './blacklist-store.ts'
 import type { IssuedToken, RefreshStore, UsedToken } from './refresh-store.ts'
 
+/** A refresh token that a client presents. */
+interface PresentedToken {
+  sid: string
+  jti: string
+  /** The user that the token names. The session must be of this user. */
+  user: Owner
+}
+
+const NO_ACCOUNT = 'No active account found for the given token.'
+const MAX_ATTEMPTS = 5
+const UNKNOWN_DEVICE: Device = { userAgent: '', address: '' }
+
 export class SessionStore implements RefreshStore {
   readonly hasLoginSessions = true
+  readonly #database: Database
   readonly #settings: Settings
   readonly #sessions: Sessions
   readonly #users: Users
@@ -30,12 +45,14 @@ export class SessionStore implements RefreshStore {
    * @param encode signs the claims of a token
    */
   constructor(
+    database: Database,
     settings: Settings,
     sessions: Sessions,
     users: Users,
     blacklist: BlacklistStore,
     encode: (claims: Claims) => string
   ) {
+    this.#database = database
     this.#settings = settings
     this.#sessions = sessions
     this.#users = users
@@ -65,10 +82,10 @@ export class SessionStore implements RefreshStore {
     if (sid === null) return this.#issued({ ...(successor ?? claims), sid: adoptedSid(jti) })
     const presented = { sid, jti, user: this.#userOf(claims) }
     if (successor === null) {
-      await this.#sessions.touch(presented, new Date(), device)
+      await this.#recordUse(presented, device)
       return typeof claims.sid === 'string' ? used : this.#issued({ ...claims, sid })
     }
-    const state = await this.#sessions.rotate(presented, this.#stateOf(successor), device)
+    const state = await this.#rotate(presented, this.#stateOf(successor), device)
     const [exp, iat] = [secondsOf(state.expiresAt), secondsOf(state.issuedAt)]
     return this.#issued({ ...successor, exp, iat, [this.#settings.jtiClaim as string]: state.jti, sid })
   }
@@ -76,7 +93,7 @@ export class SessionStore implements RefreshStore {
   async touch(claims: Claims): Promise<void> {
     if (typeof claims.sid !== 'string') return
     const token = { sid: claims.sid, jti: this.#jtiOf(claims), user: this.#userOf(claims) }
-    await this.#sessions.touch(token, new Date())
+    await this.#recordUse(token, UNKNOWN_DEVICE)
   }
 
   async assertActive(claims: Claims, isForRotation = false): Promise<void> {
@@ -89,7 +106,7 @@ export class SessionStore implements RefreshStore {
     }
     if (isForRotation || !isRefresh) return
     const presented = { sid: claims.sid, jti: this.#jtiOf(claims), user: this.#userOf(claims) }
-    if (!(await this.#sessions.isActive(presented))) throw new InvalidToken('Token is blacklisted')
+    if (!(await this.#isActive(presented))) throw new InvalidToken('Token is blacklisted')
   }
 
   async revoke(token: IssuedToken, reason: EndReason): Promise<void> {
@@ -104,6 +121,112 @@ export class SessionStore implements RefreshStore {
 
   async deleteExpired(): Promise<number> {
     return (await this.#sessions.deleteExpired()) + (await this.#blacklist.deleteExpired())
+  }
+
+  /**
+   * Exchanges the current token for the next one, in one statement. Concurrent calls with the same token get the same result.
+   *
+   * The previous token gets the same successor within the grace period. After it, it gets one that replaces the current token:
+   * a client that lost a response can continue, and of a client and a thief, the one who presents the replaced token ends the
+   * session.
+   *
+   * @param next the proposed next token; its lifetime is cut to that of the session
+   * @returns the token that is valid from now on
+   * @throws {InvalidToken} if the session has ended, is of another user, or ends here because of reuse
+   * @throws {AuthenticationFailed} if its user was deleted or is inactive
+   */
+  async #rotate(token: PresentedToken, next: TokenState, device: Device): Promise<TokenState> {
+    const { address: lastAddress, userAgent: lastUserAgent } = truncateDevice(device)
+    for (let attempts = 0; attempts < MAX_ATTEMPTS; attempts++) {
+      const change = {
+        jti: next.jti,
+        refreshedAt: preciseTime(next.issuedAt),
+        idleExpiresAt: next.expiresAt,
+        lastAddress,
+        lastUserAgent
+      }
+      const until = { expiresAt: { gte: next.expiresAt } }
+      if (await this.#swap(token, { jti: token.jti, ...until }, { ...change, previousJti: token.jti })) return next
+      const row = await this.#findActive(token)
+      if (row.jti !== token.jti) {
+        if (!this.#isReplaceable(row, token.jti)) return this.#handleUsedToken(row, token.jti, device)
+        if (await this.#swap(token, { jti: row.jti, previousJti: token.jti, ...until }, change)) return next
+      }
+      // The session ends before the next token would: a shorter token is tried.
+      if (row.expiresAt <= next.issuedAt) throw new InvalidToken('Token is expired')
+      if (row.expiresAt < next.expiresAt) next = { ...next, expiresAt: row.expiresAt }
+    }
+    throw new ServiceUnavailable()
+  }
+
+  /**
+   * Records the use of a token that is not rotated. The previous token, of a time when tokens were rotated, replaces the
+   * current one after the grace period.
+   *
+   * @throws as #rotate
+   */
+  async #recordUse(token: PresentedToken, device: Device): Promise<void> {
+    const now = new Date()
+    const { address: lastAddress, userAgent: lastUserAgent } = truncateDevice(device)
+    const change = { refreshedAt: now, lastAddress, lastUserAgent }
+    const until = { expiresAt: { gt: now } }
+    if (await this.#swap(token, { jti: token.jti, ...until }, change)) return
+    const row = await this.#findActive(token)
+    if (row.jti !== token.jti) {
+      if (!this.#isReplaceable(row, token.jti)) await this.#handleUsedToken(row, token.jti, device)
+      else if (await this.#swap(token, { jti: row.jti, ...until }, { ...change, jti: token.jti })) return
+    }
+    if (row.expiresAt <= now) throw new InvalidToken('Token is expired')
+  }
+
+  /** True if `rotate` would accept this refresh token. */
+  async #isActive({ sid, jti, user }: PresentedToken): Promise<boolean> {
+    const row = await this.#database.session.findFirst({ where: { id: sid, endedAt: null, user: { is: user } } })
+    if (row === null) return false
+    return row.jti === jti || (row.previousJti === jti && this.#settings.rotationGrace > 0)
+  }
+
+  async #swap({ sid, user }: PresentedToken, where: Prisma.SessionWhereInput, data: Partial<SessionRow>) {
+    const owner = { ...user, ...(this.#settings.checkUserIsActive && { isActive: true }) }
+    const active = { ...where, id: sid, endedAt: null, user: { is: owner } }
+    return (await this.#database.session.updateMany({ where: active, data })).count === 1
+  }
+
+  /** Finds out why the swap changed nothing. @throws if the session has ended or the user cannot use it */
+  async #findActive({ sid, user: named }: PresentedToken): Promise<SessionRow> {
+    const row = await this.#database.session.findUnique({ where: { id: sid } })
+    if (row === null || row.endedAt !== null) throw new InvalidToken('Token is blacklisted')
+    if ('id' in named && named.id !== row.userId) throw new InvalidToken()
+    const select = { username: true, isActive: true }
+    const user = await this.#database.user.findUnique({ where: { id: row.userId }, select })
+    if (user !== null && 'username' in named && named.username !== user.username) throw new InvalidToken()
+    if (user === null || (this.#settings.checkUserIsActive && !user.isActive)) {
+      throw new AuthenticationFailed(NO_ACCOUNT)
+    }
+    return row
+  }
+
+  /** True for the previous token after the grace period. */
+  #isReplaceable(row: SessionRow, jti: string): boolean {
+    const { rotationGrace } = this.#settings
+    return rotationGrace > 0 && row.previousJti === jti && !this.#isInGrace(row)
+  }
+
+  #isInGrace({ refreshedAt }: SessionRow): boolean {
+    const { rotationGrace } = this.#settings
+    // Without a grace period the clock of the process that rotated the token does not matter.
+    return rotationGrace > 0 && Date.now() - refreshedAt.getTime() < rotationGrace * 1000
+  }
+
+  /** Within the grace period, the previous token gets the same successor again. Any other used token is reuse. */
+  async #handleUsedToken(row: SessionRow, jti: string, device: Device): Promise<TokenState> {
+    const isPrevious = row.previousJti === jti
+    if (isPrevious && this.#isInGrace(row)) {
+      const issuedAt = new Date(Math.floor(row.refreshedAt.getTime() / 1000) * 1000)
+      return { jti: row.jti, issuedAt, expiresAt: row.idleExpiresAt }
+    }
+    await this.#sessions.endForReuse(row, isPrevious ? 'previous' : 'older', device)
+    throw new InvalidToken('Token is blacklisted')
   }
 
   /** A concurrent login may have rehashed the same password, which changes the stored hash but not the password. */
@@ -178,3 +301,6 @@ export class SessionStore implements RefreshStore {
 /** Converts to and from NumericDate, RFC 7519 §2, in whole seconds. */
 const secondsOf = (date: Date) => Math.floor(date.getTime() / 1000)
 const dateOf = (seconds: unknown) => new Date(Math.floor(seconds as number) * 1000)
+
+/** The current time within the second of `iat`, so that the grace period is exact and a repeated successor is identical. */
+const preciseTime = (issuedAt: Date) => new Date(Math.min(Math.max(Date.now(), +issuedAt), +issuedAt + 999))
