@@ -98,7 +98,9 @@ export class TokenVerifier {
 
   async #isRevoked(claims: Claims): Promise<boolean> {
     const { revocations, store } = this.#sources
-    if (revocations.isRevoked(claims) || revocations.isUserRevoked(claims)) return true
+    if (revocations.isRevoked(claims)) return true
+    // A username may be another user's now.
+    if (this.#settings.userIdField === 'username' && revocations.isUserRevoked(claims)) return true
     // As in SimpleJWT, where the view looks at the blacklist only with this setting.
     if (!this.#settings.blacklistAfterRotation && typeof claims.sid !== 'string') return false
     try {
