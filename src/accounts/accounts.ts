@@ -61,6 +61,7 @@ export class Accounts {
     await this.#users.checkUsername(username)
     await this.#checkStrength('password', password, { username, email })
     const isActive = !this.#settings.accountsSendActivationEmail
+    if (!isActive) this.#parts.delivery.assertRoom()
     const account = { username, email, password: password.value, isActive }
     const user = await this.#users.createUser(account, { awaitsActivation: !isActive })
     if (!isActive) this.#mailActivation(user.id)
@@ -105,6 +106,7 @@ export class Accounts {
       await this.#users.setEmail(user.id, email)
       return { ...user, email }
     }
+    this.#parts.delivery.assertRoom()
     await this.#parts.emailChanges.request(user.id, email)
     this.#parts.delivery.schedule(async () => {
       const row = await this.#users.get('id', user.id)
@@ -159,6 +161,7 @@ export class Accounts {
    */
   async resendActivation(email: string): Promise<boolean> {
     const { accountsSendActivationEmail: isSent } = this.#settings
+    this.#parts.delivery.assertRoom()
     await this.#checkReachable(email, false)
     if (isSent) {
       const find = async () => this.#users.awaitingActivation(await this.#reachable(email, false))
@@ -179,6 +182,7 @@ export class Accounts {
    * @throws {ValidationError} if there is none, with `accountsShowEmailNotFound`
    */
   async requestReset(purpose: 'passwordReset' | 'usernameReset', email: string): Promise<void> {
+    this.#parts.delivery.assertRoom()
     await this.#checkReachable(email, true)
     this.#mailLinks(purpose, () => this.#reachable(email, true))
   }
@@ -233,7 +237,10 @@ export class Accounts {
   }
 
   #mailActivation(id: number): void {
-    this.#mailLinks('activation', async () => [await this.#users.get('id', id)].filter((user) => user !== null))
+    this.#mailLinks('activation', async () => {
+      const user = await this.#users.get('id', id)
+      return user === null ? [] : this.#users.awaitingActivation([user])
+    })
   }
 
   /** The users are read when the email is composed, so that the request costs the same whether there are any. */
@@ -245,7 +252,10 @@ export class Accounts {
   }
 
   #notify(event: Event, user: User): void {
-    this.#parts.delivery.schedule(() => [noticeEmail(event, user, this.#settings)], event === 'confirmation')
+    this.#parts.delivery.schedule(
+      () => [noticeEmail(event, user, this.#settings)],
+      event === 'confirmation' ? 'link' : 'notice'
+    )
   }
 
   async #afterPassword(user: User): Promise<void> {

@@ -36,14 +36,21 @@ export class Delivery {
   }
 
   /**
-   * Schedules emails. Errors are reported to `onFault`.
+   * Asserts that further emails can wait. Call it before a change that an email follows.
    *
-   * @param isLimited false for a notice about a change of the account, which is not withheld
    * @throws {ServiceUnavailable} if too many are waiting
    */
-  schedule(job: Job, isLimited = true): void {
+  assertRoom(): void {
     if (this.#waiting.size >= MAX_WAITING) throw new ServiceUnavailable()
-    const run = () => this.#run(job, isLimited)
+  }
+
+  /**
+   * Schedules emails. Errors are reported to `onFault`.
+   *
+   * @param kind notices of changes of an account are counted apart, so that requests for links cannot suppress them
+   */
+  schedule(job: Job, kind: 'link' | 'notice' = 'link'): void {
+    const run = () => this.#run(job, kind)
     const timer = setTimeout(() => this.#start(timer), this.#delay())
     this.#waiting.set(timer, run)
   }
@@ -68,11 +75,11 @@ export class Delivery {
     return max === 0 ? 0 : randomInt(Math.floor(max * MIN_DELAY_PART), max)
   }
 
-  async #run(job: Job, isLimited: boolean): Promise<void> {
+  async #run(job: Job, kind: 'link' | 'notice'): Promise<void> {
     const { send, onFault } = this.#parts
     try {
       for (const mail of await job()) {
-        if (mail.to !== '' && (!isLimited || (await this.#count(mail.to)))) await send(mail)
+        if (mail.to !== '' && (await this.#count(mail.to, kind))) await send(mail)
       }
     } catch (error) {
       onFault(error)
@@ -80,9 +87,9 @@ export class Delivery {
   }
 
   /** Counts an email. @returns false if the recipient has got enough in this hour */
-  async #count(to: string): Promise<boolean> {
+  async #count(to: string, kind: 'link' | 'notice'): Promise<boolean> {
     const { database, limitPerHour } = this.#parts
-    const recipient = to.toLowerCase()
+    const recipient = `${kind === 'notice' ? 'notice ' : ''}${mailboxOf(to)}`.slice(0, 320)
     const now = new Date()
     const since = new Date(now.getTime() - HOUR_MS)
     const isOver = database.emailCount.deleteMany({ where: { startedAt: { lt: since } } })
@@ -94,4 +101,11 @@ export class Delivery {
     const [, counted] = await database.$transaction([isOver, count])
     return counted === 1
   }
+}
+
+/** One spelling for each mailbox: a local part can be quoted, and its characters escaped (RFC 5321 §4.1.2). */
+function mailboxOf(address: string): string {
+  const [, quoted, domain] = /^"(.*)"(@[^@]*)$/s.exec(address) ?? []
+  const plain = quoted === undefined ? address : `${quoted.replace(/\\(.)/gs, '$1')}${domain}`
+  return plain.toLowerCase()
 }

@@ -122,10 +122,12 @@ export class AdminPolicy {
   }
 
   /** A stolen access token must not suffice to take over the account. */
-  async #checkCurrentPassword(id: number, { password, email }: UserChanges, current: string | undefined) {
+  async #checkCurrentPassword(id: number, { password, email, username }: UserChanges, current: string | undefined) {
     const { users, settings } = this.#domains
-    const isNewEmail = async () => email !== undefined && normalizeEmail(email) !== (await users.get('id', id))?.email
-    if (password === undefined && !(settings.accountsEmailChangePassword && (await isNewEmail()))) return
+    const user = await users.get('id', id)
+    const isNewEmail = email !== undefined && normalizeEmail(email) !== user?.email
+    const isNewName = username !== undefined && username !== user?.username
+    if (password === undefined && !isNewName && !(settings.accountsEmailChangePassword && isNewEmail)) return
     const faults = await users.faultsOfCurrentPassword({ id }, current)
     if (Object.keys(faults).length > 0) throw new ValidationError(faults)
   }

@@ -78,7 +78,7 @@ export const CHECKS: Checks = { ...VERIFIER_CHECKS, signingKey: checkSigningKey 
 export const SERVER_CHECKS: Checks = {
   ...CHECKS,
   accountsSiteUrl: ({ mailUrl, accountsSiteUrl }) =>
-    mailUrl !== null && accountsSiteUrl === SETTINGS.accountsSiteUrl.default
+    mailUrl !== null && isOwnAddress(accountsSiteUrl)
       ? 'is required with MAIL_URL: links in e-mails begin with it'
       : undefined
 }
@@ -144,6 +144,11 @@ function isHttpsOrLoopback(url: string): boolean {
   if (!URL.canParse(url)) return false
   const { protocol, hostname } = new URL(url)
   return protocol === 'https:' || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)
+}
+
+/** True for the default of `accountsSiteUrl`, in any spelling. */
+function isOwnAddress(url: string): boolean {
+  return ['http://127.0.0.1:3000', 'http://localhost:3000'].includes(new URL(url).origin)
 }
 
 /** An IP address, or a network that is not the whole Internet: to trust every proxy is to trust every client. */

@@ -76,6 +76,8 @@ export function changeUser(
     const reason = endReasonOf(user, data, renames)
     const results = await commit(database, user, data, () => [
       ...(reason === null ? [] : endStatements(reason, user)),
+      // The link of an email must not activate the account again after a later deactivation.
+      ...(data.isActive === true ? [database.pendingActivation.deleteMany({ where: { userId: id } })] : []),
       ...regroup(database, user, groups),
       ...regrant(database, user, userPermissions)
     ])

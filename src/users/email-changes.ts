@@ -1,5 +1,6 @@
 /** Changes of email addresses that wait until a link, which was sent to the new address, is used. */
 import type { Database, User as UserRow } from '../database/open.ts'
+import { lockUser } from '../sessions/session-rows.ts'
 import { type User, withoutPassword } from './user.ts'
 import type { Users } from './users.ts'
 
@@ -34,7 +35,9 @@ export class EmailChanges {
    */
   async confirm(user: UserRow, email: string): Promise<boolean> {
     await this.#users.assertEmailAvailable(email, user.id)
-    const [count] = await this.#database.$transaction([
+    const [, count] = await this.#database.$transaction([
+      // So that the condition on the other table is evaluated after a concurrent change of it.
+      lockUser(this.#database, user.id),
       this.#database.$executeRaw`
         UPDATE auth_user SET email = ${email} WHERE id = ${user.id} AND email = ${user.email} AND is_active
         AND EXISTS (SELECT 1 FROM latchkey_pending_email p WHERE p.user_id = ${user.id} AND p.email = ${email})`,

@@ -4,7 +4,7 @@ import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { ServiceUnavailable, UserNotFound, ValidationError } from '../errors.ts'
 import { type Hashers, makeUnusablePassword } from '../passwords/hashers.ts'
-import type { KeptCredentials } from '../sessions/session-rows.ts'
+import { type KeptCredentials, lockUser } from '../sessions/session-rows.ts'
 import type { EndReason, Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
 import { withEmail } from './addresses.ts'
@@ -257,7 +257,9 @@ export class Users {
 
   /** Activates an account that awaits activation. @returns false for any other, such as a deactivated one */
   async activatePending(id: number): Promise<boolean> {
-    const [count] = await this.#database.$transaction([
+    const [, count] = await this.#database.$transaction([
+      // So that the condition on the other table is evaluated after a concurrent deactivation.
+      lockUser(this.#database, id),
       this.#database.$executeRaw`
         UPDATE auth_user SET is_active = ${true} WHERE id = ${id} AND NOT is_active
         AND EXISTS (SELECT 1 FROM latchkey_pending_activation p WHERE p.user_id = ${id})`,
@@ -380,11 +382,9 @@ export class Users {
   /** An email address that several users have identifies none of them. */
   async #named(login: string): Promise<UserRow | null> {
     if (this.#settings.loginField === 'username') {
-      const user = await this.get('username', login)
-      if (user !== null) return user
       // Usernames are stored in NFKC form. Rows of other systems may not be, so that the exact form comes first.
       const { name } = normalizeUsername(login)
-      return name === login ? null : this.get('username', name)
+      return (await this.get('username', login)) ?? (name === login ? null : this.get('username', name))
     }
     const [user, another] = await this.withEmail(login)
     return user !== undefined && another === undefined ? user : null

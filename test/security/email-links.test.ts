@@ -1,4 +1,5 @@
 /** A link in an email is for one purpose, and no link undoes a deactivation. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { EmailTokens, uidOf } from '../../src/accounts/email-tokens.ts'
 import { accountRoutes, type LatchkeyOptions } from '../../src/index.ts'
@@ -59,6 +60,32 @@ onEachDatabase(t, (t, { build }) => {
     t.equal(await post('activation/', values), 403)
     t.equal((await row()).isActive, false)
   })
+
+  t.test('an activation concurrent with a deactivation by staff leaves the account inactive', async (t) => {
+    for (let round = 0; round < 8; round++) {
+      const { app, post, row, link } = await start(t, { accountsSendActivationEmail: true })
+      const values = await link('activation')
+      const { id } = await row()
+      await Promise.all([
+        app.auth.users.updateUser(id, { isActive: false }),
+        sleep(round).then(() => post('activation/', values))
+      ])
+      t.equal((await row()).isActive, false, `round ${round}`)
+    }
+  })
+
+  t.test(
+    'an activation by staff ends the wait for the link, also for a later deactivation by another system',
+    async (t) => {
+      const { app, post, row, link } = await start(t, { accountsSendActivationEmail: true })
+      const values = await link('activation')
+      const { id } = await row()
+      await app.auth.users.updateUser(id, { isActive: true })
+      await app.auth.database.user.update({ where: { id }, data: { isActive: false } })
+      t.equal(await post('activation/', values), 403)
+      t.equal((await row()).isActive, false)
+    }
+  )
 
   t.test('an activation link is used once and resets nothing; a reset link activates nothing', async (t) => {
     const { post, row, link } = await start(t, { accountsSendActivationEmail: true })

@@ -56,6 +56,31 @@ onEachDatabase(t, (t, { build }) => {
   )
 })
 
+t.test('the limit is of the mailbox, whatever its spelling, and notices are limited apart', async (t) => {
+  const smtp = await startSmtp(t)
+  const settings = { mailUrl: smtp.url, accountsEmailsPerHour: 2 }
+  const app = await worldOf('sqlite').build(t, settings, (app) => app.register(accountRoutes, { prefix: '/auth' }))
+  const spellings = ['bob@example.com', '"bob"@example.com', '"b\\ob"@example.com', 'BOB@example.com']
+  for (const [index, email] of spellings.entries()) {
+    await addUser(app, { username: `user${index}`, email })
+    const payload = { email }
+    await app.inject({ method: 'POST', url: '/auth/users/reset_password/', payload })
+  }
+  await sleep(300)
+  await smtp.received(2)
+
+  const { users } = app.auth
+  const { id } = await addUser(app, { username: 'mallory', email: 'mallory@example.com' })
+  for (let round = 0; round < 5; round++) {
+    await users.setEmail(id, 'bob@example.com')
+    await users.setEmail(id, `other${round}@example.com`)
+  }
+  // One to mallory's first address, two to bob, and one to each of four others.
+  await smtp.received(9)
+  const toBob = smtp.mails.filter(({ to }) => to[0] === 'bob@example.com')
+  t.equal(toBob.filter(({ text }) => /has been changed/.test(text)).length, 2)
+})
+
 t.test('emails that wait are sent when the app closes', async (t) => {
   const smtp = await startSmtp(t)
   const settings = { mailUrl: smtp.url, accountsEmailDelay: '60s' }
