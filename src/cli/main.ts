@@ -6,6 +6,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs'
 import { type ParseArgsConfig, parseArgs, parseEnv } from 'node:util'
+import { setFlagsFromString } from 'node:v8'
 import { ALGORITHMS, generateKeyText } from '../crypto/jwa.ts'
 import { AuthError, ImproperlyConfigured } from '../errors.ts'
 import type { PasswordOwner } from '../passwords/validators.ts'
@@ -81,9 +82,12 @@ function readEnvFile(): NodeJS.Dict<string> {
 }
 
 async function serve(): Promise<void> {
+  // Otherwise loading the modules enlarges V8's young generation permanently, by 20 MB that an idle server does not use.
+  setFlagsFromString('--semi-space-growth-factor=1')
   const settings = await readSettings()
   const { runServer } = await import('./serve.ts')
   await runServer(settings)
+  setFlagsFromString('--semi-space-growth-factor=2')
 }
 
 async function runMigrations(): Promise<void> {

@@ -1,6 +1,5 @@
 /** `latchkey serve`: starts the server, and creates a first superuser in a new embedded database. */
 import { createServer as createProbe } from 'node:net'
-import { setFlagsFromString } from 'node:v8'
 import closeWithGrace from 'close-with-grace'
 import type { FastifyInstance } from 'fastify'
 import type { Link } from '../accounts/accounts.ts'
@@ -21,13 +20,10 @@ const SHUTDOWN_TIMEOUT_MS = 10_000
  */
 export async function runServer(settings: Settings): Promise<void> {
   await assertAddressFree(settings)
-  // Otherwise the start enlarges V8's young generation permanently, by 20 MB that an idle server does not use.
-  setFlagsFromString('--semi-space-growth-factor=1')
   const { createServer } = await import('../server/server.ts')
   const app = await createServer(settings)
   try {
     await start(app)
-    setFlagsFromString('--semi-space-growth-factor=2')
   } catch (error) {
     await app.close()
     throw error

@@ -1,8 +1,13 @@
 /** The server: a Fastify app with the plugin, all routes, OpenAPI, health checks, CORS, security headers and time limits. */
-import { METHODS, type Server } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import cors from '@fastify/cors'
 import helmet from '@fastify/helmet'
-import Fastify, { type FastifyHttpOptions, type FastifyInstance, type FastifyRequest } from 'fastify'
+import Fastify, {
+  type FastifyHttpOptions,
+  type FastifyInstance,
+  type FastifyRequest,
+  type onRequestHookHandler
+} from 'fastify'
 import { errorHandler, notFoundHandler } from '../drf/error-handler.ts'
 import latchkey from '../plugin.ts'
 import { accountRoutes, authRoutes } from '../routes/routes.ts'
@@ -48,11 +53,12 @@ export async function createServer(settings: Settings, logger: Logger = loggerOf
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: handleClientError,
+    rewriteUrl: routeUnknownMethod,
     frameworkErrors: (error, request, reply) => errorHandler(error, request, reply.headers(NOSNIFF))
   }
   const app = Fastify(options)
   handleRawRequests(app.server)
-  acceptAllMethods(app)
+  app.addHook('onRequest', restoreMethod)
   app.setErrorHandler(errorHandler)
   app.setNotFoundHandler(notFoundHandler)
   await app.register(helmet, { contentSecurityPolicy: false })
@@ -70,11 +76,26 @@ export async function createServer(settings: Settings, logger: Logger = loggerOf
   return app
 }
 
-/** Lets methods that Fastify does not know reach the routes, which respond with DRF's 405. */
-function acceptAllMethods(app: FastifyInstance): void {
-  for (const method of METHODS) {
-    if (method !== 'CONNECT' && !app.supportedMethods.includes(method)) app.addHttpMethod(method, { hasBody: true })
+/** Methods that Fastify does not know by default, such as PROPFIND, by request. */
+const unknownMethods = new WeakMap<IncomingMessage, string>()
+
+/**
+ * Lets methods that Fastify does not know reach the routes, which respond with DRF's 405: as TRACE, which no view has.
+ * Adding them to Fastify would make each of them a route of each view, which is 2200 more routes and 10 MB.
+ */
+function routeUnknownMethod(this: FastifyInstance, raw: IncomingMessage): string {
+  const { method = '', url = '' } = raw
+  if (!this.supportedMethods.includes(method)) {
+    unknownMethods.set(raw, method)
+    raw.method = 'TRACE'
   }
+  return url
+}
+
+/** An onRequest hook: the method as the client sent it, for error messages and logs. */
+const restoreMethod: onRequestHookHandler = ({ raw }, _reply, done) => {
+  raw.method = unknownMethods.get(raw) ?? raw.method
+  done()
 }
 
 /**
@@ -119,6 +140,9 @@ const maskTokens = (path = '') => path.replace(/[0-9a-z]{1,13}-[0-9a-f]{32}/gi, 
 
 /** Logs no header, body or query string: they may contain tokens and passwords. */
 function loggerOf({ logLevel }: Settings): Logger {
-  const req = ({ method, url, id, ip }: FastifyRequest) => ({ id, method, path: maskTokens(url.split('?', 1)[0]), ip })
+  const req = ({ method, url, id, ip, raw }: FastifyRequest) => {
+    const path = maskTokens(url.split('?', 1)[0])
+    return { id, method: unknownMethods.get(raw) ?? method, path, ip }
+  }
   return { level: logLevel, serializers: { req } }
 }
