@@ -207,7 +207,7 @@ async function createAuth({ settings, database, keys, log, callables, onClose }:
   const refreshStore = createRefreshStore(settings, database, { jwt, sessions, users })
   const verifier = new TokenVerifier(settings, jwt, { revocations, store: refreshStore })
   const tokens = new Tokens({ settings, jwt, verifier, claims, store: refreshStore, users, sessions }, callables)
-  const authTokens = new AuthTokens(database)
+  const authTokens = new AuthTokens(database, users)
   const browserSessions = new BrowserSessions(database, users, sessions, secrets, settings)
   const tokenCookies = new TokenCookies(settings)
   const loginThrottle = await createLoginThrottle(settings.loginRate)

@@ -4,7 +4,7 @@ import { DatabaseUnavailable, isUnavailable } from './errors.ts'
 import type { PrismaClient } from './generated/sqlite/client.ts'
 import { listen } from './notifications.ts'
 import { containsText } from './search.ts'
-import { forShareOf, type Sql } from './sql.ts'
+import { forShareOf, forUpdateOf, type Sql } from './sql.ts'
 import { createFile, createSqliteAdapter } from './sqlite.ts'
 import { filePathOf, type Provider, providerOf } from './url.ts'
 
@@ -23,6 +23,8 @@ interface ProviderFeatures {
   readonly provider: Provider
   /** For the end of a SELECT: a shared lock on its rows until the transaction ends. Empty on SQLite, which has one writer. */
   readonly forShare: Sql
+  /** As `forShare`, but exclusive: meanwhile no row of another table that refers to these can be inserted either. */
+  readonly forUpdate: Sql
   /** Returns the condition that a column contains the text in any case; see `containsText`. */
   containing(text: string): { contains: string }
   /**
@@ -81,6 +83,7 @@ function featuresOf(provider: Provider, databaseUrl: string): ProviderFeatures {
   return {
     provider,
     forShare: forShareOf(provider),
+    forUpdate: forUpdateOf(provider),
     containing: (text) => containsText(provider, text),
     listen: async (channel, onNotice) =>
       provider === 'sqlite' ? async () => {} : listen(databaseUrl, channel, onNotice)

@@ -4,5 +4,8 @@ import type { Provider } from './url.ts'
 
 export { empty, join, type Sql, sql }
 
-/** The row lock `FOR SHARE`; empty on SQLite, which has no row locks and allows one writer at a time. */
+/** The row lock `FOR UPDATE`; empty on SQLite, which has no row locks and allows one writer at a time. */
+export const forUpdateOf = (provider: Provider): Sql => (provider === 'sqlite' ? empty : sql`FOR UPDATE`)
+
+/** The row lock `FOR SHARE`; empty on SQLite. */
 export const forShareOf = (provider: Provider): Sql => (provider === 'sqlite' ? empty : sql`FOR SHARE`)

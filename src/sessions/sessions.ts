@@ -145,8 +145,9 @@ export class Sessions {
     const data = { ...row, ...truncateDevice(device), previousJti: jti }
     const create = this.#database.session.create({ data, select: { id: true } })
     await this.#database.$transaction([awaitEnd(this.#database, userId), create, ...alongside])
-    // An end that was committed before the row was inserted has not seen it.
-    if (issuedAt.getTime() > (await this.endedAt(userId))) return
+    // An end or a deletion that was committed before the row was inserted has not seen it.
+    const isThere = (await this.#database.user.count({ where: { id: userId } })) > 0
+    if (isThere && issuedAt.getTime() > (await this.endedAt(userId))) return
     await this.end(row.id, 'logout')
     throw new InvalidToken('Token is blacklisted')
   }

@@ -86,7 +86,7 @@ export class TokenClaims {
 
   /** The claims of a renewed sliding token: its id and the end of its renewals stay. */
   renewed(sliding: Claims, now: number, custom: Claims): Claims {
-    return { ...sliding, ...this.#times('sliding', now), ...(this.#freshClaims && custom) }
+    return { ...sliding, ...this.#times('sliding', now), ...(this.areRenewed && custom) }
   }
 
   /** The claims of an access token for this refresh token. */

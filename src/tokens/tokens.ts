@@ -11,7 +11,7 @@ import type { CustomClaimsOptions, TokenClaims } from './claims.ts'
 import type { Claims, Jwt } from './jwt.ts'
 import type { RequestInfo } from './request-info.ts'
 import { NO_ACCOUNT } from './stores/blacklist-store.ts'
-import type { RefreshStore } from './stores/refresh-store.ts'
+import type { IssuedToken, RefreshStore } from './stores/refresh-store.ts'
 import type { TokenVerifier } from './verifier.ts'
 
 export interface Credentials {
@@ -84,7 +84,7 @@ export class Tokens {
     const now = await this.#timeOfIssue(user)
     const custom = await this.#claims.customFor(user, request)
     const first = this.#claims.refreshFor(user, now, custom)
-    const { claims, token } = await this.#store.issue(first, user, request ?? UNKNOWN_DEVICE)
+    const { claims, token } = await this.#issue(first, user, request)
     return { refresh: token, access: this.#jwt.encode(this.#claims.accessOf(claims, now, custom)) }
   }
 
@@ -94,7 +94,7 @@ export class Tokens {
     const now = await this.#timeOfIssue(user)
     const custom = await this.#claims.customFor(user, request)
     const first = this.#claims.slidingFor(user, now, custom)
-    const { token } = await this.#store.issue(first, user, request ?? UNKNOWN_DEVICE)
+    const { token } = await this.#issue(first, user, request)
     await this.#recordLogin(user, request)
     return { token }
   }
@@ -169,8 +169,14 @@ export class Tokens {
     const next = (Math.floor((await this.#endedAt(user)) / 1000) + 1) * 1000
     if (now >= next) return now
     await setTimeout(Math.min(next - now, 1000))
-    if ((await this.#users.findUnchanged(user)) === null) throw new AuthenticationFailed(NO_CREDENTIALS)
     return Date.now()
+  }
+
+  /** @throws {AuthenticationFailed} if the user was changed since it was read; a store with login sessions checks that itself */
+  async #issue(claims: Claims, user: UserRow, request: RequestInfo | null): Promise<IssuedToken> {
+    const issued = await this.#store.issue(claims, user, request ?? UNKNOWN_DEVICE)
+    if (this.#store.hasLoginSessions || (await this.#users.findUnchanged(user)) !== null) return issued
+    throw new AuthenticationFailed(NO_CREDENTIALS)
   }
 
   #endedAt({ id, username }: UserRow): Promise<number> {
@@ -190,8 +196,10 @@ export class Tokens {
       await this.#store.revoke({ token, claims }, 'password')
       throw new AuthenticationFailed(PasswordChanged.detail)
     }
-    if (user && !this.#store.knowsUser(claims) && Number(claims.iat) * 1000 <= (await this.#endedAt(user))) {
-      throw new InvalidToken('Token is blacklisted')
+    if (user && !this.#store.knowsUser(claims)) {
+      const endedAt = await this.#endedAt(user)
+      // Also a token without `iat` is from before.
+      if (endedAt > 0 && !(Number(claims.iat) * 1000 > endedAt)) throw new InvalidToken('Token is blacklisted')
     }
     const custom = user && this.#claims.areRenewed ? await this.#claims.customFor(user, request) : {}
     return { claims, user, custom }

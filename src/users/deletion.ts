@@ -32,6 +32,8 @@ export async function deleteUser(
 
 /** Returns the statements that delete the related rows and the user, in Django's order. */
 const cascadeOf = (database: Database, userId: number, isLogged: boolean): Statement[] => [
+  // Otherwise a concurrent refresh or login could insert a row that refers to the user, and prevent the deletion.
+  database.$queryRaw`SELECT id FROM auth_user WHERE id = ${userId} ${database.forUpdate}`,
   database.userGroup.deleteMany({ where: { userId } }),
   database.userPermission.deleteMany({ where: { userId } }),
   ...(isLogged ? [database.$executeRaw`DELETE FROM django_admin_log WHERE user_id = ${userId}`] : []),

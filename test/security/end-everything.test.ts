@@ -246,4 +246,62 @@ onEachDatabase(t, (t, world) => {
     t.equal((await refreshWith(app, token)).statusCode, 401)
     t.equal(await database.session.count({ where: { endedAt: null } }), 0)
   })
+
+  t.test('a token without sid that is adopted while its user is deleted gets no session', async (t) => {
+    const app = await world.build(t)
+    const { id } = await addUser(app)
+    const { sessions, users, database } = app.auth
+    const token = mint({ claims: { user_id: String(id), iat: secondsNow() - 1 } })
+    const adopting = t.intercept(sessions, 'adopt', {
+      value: async (...given: Parameters<typeof sessions.adopt>) => {
+        adopting.restore()
+        await users.deleteUser(id)
+        return sessions.adopt(...given)
+      }
+    })
+    t.equal((await refreshWith(app, token)).statusCode, 401)
+    t.equal(await database.session.count({ where: { endedAt: null } }), 0)
+  })
+
+  t.test('a login whose password is replaced while it is checked gets no credential', async (t) => {
+    const changes: [name: string, change: (app: FastifyInstance, id: number) => Promise<unknown>][] = [
+      ['a new password', ({ auth }, id) => auth.users.setPassword(id, STRONG)],
+      ['a deactivation', ({ auth }, id) => auth.users.deactivate(id)],
+      ['a deletion', ({ auth }, id) => auth.users.deleteUser(id)]
+    ]
+    const doors = ['/api/token/', '/api/token/sliding/', '/api/api-token-auth/', '/auth/token/login/']
+    const authenticationSchemes = ['jwt', 'token'] as const
+    for (const refreshStore of ['session', 'blacklist', 'none'] as const) {
+      for (const [name, change] of changes) {
+        const options = { refreshStore, authenticationSchemes: [...authenticationSchemes] }
+        const app = await world.build(t, options, (app) => app.register(accountRoutes, { prefix: '/auth' }))
+        const { users, database } = app.auth
+        for (const [index, url] of doors.entries()) {
+          const username = `alice${index}`
+          const { id } = await addUser(app, { username })
+          const checking = t.intercept(users, 'authenticate', {
+            value: async (...given: Parameters<typeof users.authenticate>) => {
+              checking.restore()
+              const user = await users.authenticate(...given)
+              await change(app, id)
+              return user
+            }
+          })
+          const answer = await app.inject({ method: 'POST', url, payload: { username, password: PASSWORD } })
+          const place = `${url} with ${refreshStore} after ${name}`
+          t.equal(answer.statusCode, url.startsWith('/api/token/') ? 401 : 400, place)
+          t.equal(await database.authToken.count(), 0, place)
+          t.equal(await database.session.count({ where: { endedAt: null } }), 0, place)
+        }
+      }
+    }
+  })
+
+  t.test('a refresh token without iat is from before everything was ended', async (t) => {
+    const app = await world.build(t, { refreshStore: 'blacklist' })
+    const { id } = await addUser(app)
+    const token = mint({ claims: { user_id: String(id) }, omit: ['iat'] })
+    await app.auth.users.setPassword(id, STRONG)
+    t.equal((await refreshWith(app, token)).statusCode, 401)
+  })
 })

@@ -68,6 +68,19 @@ onEachDatabase(t, (t, world) => {
     t.equal(await database.outstandingToken.count(), await database.blacklistedToken.count(), 'no token is valid')
   })
 
+  t.test('concurrent refreshes do not prevent the deletion of their user', async (t) => {
+    const app = await world.build(t, { refreshStore: 'blacklist' })
+    for (let round = 0; round < 5; round++) {
+      const { id } = await addUser(app)
+      const pairs = await Promise.all(Array.from({ length: 20 }, () => obtainPair(app)))
+      const refreshes = pairs.map(({ refresh }) => refreshWith(app, refresh))
+      await app.auth.users.deleteUser(id)
+      t.equal(await app.auth.users.get('id', id), null)
+      for (const { statusCode } of await Promise.all(refreshes))
+        t.ok([200, 401].includes(statusCode), String(statusCode))
+    }
+  })
+
   t.test('concurrent refreshes of different tokens all succeed', async (t) => {
     const apps = await twoApps(t, world)
     const [app] = apps as [FastifyInstance]

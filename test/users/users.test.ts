@@ -218,6 +218,7 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
         'UPDATE latchkey_session',
         'INSERT latchkey_revocation',
         'INSERT latchkey_revocation',
+        'SELECT',
         'DELETE auth_user_groups',
         'DELETE auth_user_user_permissions',
         'DELETE authtoken_token',

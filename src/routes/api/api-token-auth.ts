@@ -29,8 +29,9 @@ export function apiTokenAuthRoute(app: FastifyInstance): void {
         handler: async (request) => {
           const { body } = request
           const user = await users.authenticate(body.username, body.password, requestInfoOf(request))
-          if (user === null) throw new ValidationError({ non_field_errors: [UNABLE_TO_LOG_IN] })
-          return { token: await authTokens.obtain(user.id) }
+          const token = user && (await authTokens.issue(user))
+          if (token === null) throw new ValidationError({ non_field_errors: [UNABLE_TO_LOG_IN] })
+          return { token }
         }
       }
     }

@@ -37,8 +37,10 @@ function loginView(app: FastifyInstance): void {
           const isGiven = username !== undefined && password !== undefined
           const user = isGiven ? await users.authenticate(username, password, requestInfoOf(request)) : null
           if (!user?.isActive) throw new ValidationError({ non_field_errors: [UNABLE_TO_LOG_IN] })
+          const key = await authTokens.issue(user)
+          if (key === null) throw new ValidationError({ non_field_errors: [UNABLE_TO_LOG_IN] })
           await users.updateLastLogin(user.id)
-          return { auth_token: await authTokens.obtain(user.id) }
+          return { auth_token: key }
         }
       }
     }

@@ -28,7 +28,8 @@ export interface RefreshStore {
    *
    * @param claims may be extended or shortened in lifetime by the store
    * @param user with the password hash that the credentials were checked against
-   * @throws {AuthenticationFailed} if the user was deactivated, deleted or given another password meanwhile
+   * @throws {AuthenticationFailed} by a store with login sessions, if the user was deactivated, deleted or given another
+   *   password meanwhile
    */
   issue(claims: Claims, user: UserRow, device: Device): Promise<IssuedToken>
 
