@@ -40,6 +40,7 @@ import type { RefreshStore } from './tokens/stores/refresh-store.ts'
 import { SessionStore } from './tokens/stores/session-store.ts'
 import { type TokenOptions, Tokens } from './tokens/tokens.ts'
 import { TokenVerifier } from './tokens/verifier.ts'
+import { Activations } from './users/activations.ts'
 import { EmailChanges } from './users/email-changes.ts'
 import type { TokenUser } from './users/token-user.ts'
 import type { LoginOutcome, User } from './users/user.ts'
@@ -218,6 +219,7 @@ async function createAuth({ settings, database, keys, log, callables, onClose }:
     users,
     passwords,
     sessions,
+    activations: new Activations(database),
     emailChanges: new EmailChanges(database, users, onEmailChanged),
     emailTokens: new EmailTokens(secrets, settings.passwordResetTimeout),
     delivery

@@ -5,6 +5,7 @@ import type { Passwords } from '../passwords/passwords.ts'
 import type { KeptCredentials } from '../sessions/session-rows.ts'
 import type { Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
+import type { Activations } from '../users/activations.ts'
 import type { EmailChanges } from '../users/email-changes.ts'
 import { type User, withoutPassword } from '../users/user.ts'
 import type { Users } from '../users/users.ts'
@@ -35,6 +36,7 @@ export interface AccountsParts {
   users: Users
   passwords: Passwords
   sessions: Sessions
+  activations: Activations
   emailChanges: EmailChanges
   emailTokens: EmailTokens
   delivery: Delivery
@@ -147,7 +149,7 @@ export class Accounts {
     if (await this.#confirmEmailChange(link)) return
     const user = await this.#ownerOf('activation', link)
     // Of concurrent requests with one link, one succeeds. A deactivated account does not await activation.
-    if (user.isActive || !(await this.#users.activatePending(user.id))) {
+    if (user.isActive || !(await this.#parts.activations.activate(user.id))) {
       throw new PermissionDenied('Stale token for given user.')
     }
     if (this.#settings.accountsSendConfirmationEmail) this.#notify('confirmation', user)
@@ -164,7 +166,7 @@ export class Accounts {
     this.#parts.delivery.assertRoom()
     await this.#checkReachable(email, false)
     if (isSent) {
-      const find = async () => this.#users.awaitingActivation(await this.#reachable(email, false))
+      const find = async () => this.#parts.activations.pendingOf(await this.#reachable(email, false))
       this.#mailLinks('activation', find)
     }
     return isSent
@@ -239,7 +241,7 @@ export class Accounts {
   #mailActivation(id: number): void {
     this.#mailLinks('activation', async () => {
       const user = await this.#users.get('id', id)
-      return user === null ? [] : this.#users.awaitingActivation([user])
+      return user === null ? [] : this.#parts.activations.pendingOf([user])
     })
   }
 

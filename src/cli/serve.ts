@@ -34,8 +34,9 @@ const PROVIDER_NAMES = { sqlite: 'SQLite', postgresql: 'PostgreSQL' }
 
 async function start(app: FastifyInstance): Promise<void> {
   const { settings, database } = app.auth
-  const address = await app.listen({ host: settings.host, port: settings.port }).catch(throwAddressError(settings))
+  // Before listening, since a first user who registers would prevent it.
   const link = await createFirstSuperuser(app.auth)
+  const address = await app.listen({ host: settings.host, port: settings.port }).catch(throwAddressError(settings))
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS, logger: app.log }, () => app.close())
   const lines = [
     `Latchkey ${version} is listening on ${address} with ${PROVIDER_NAMES[database.provider]}.`,

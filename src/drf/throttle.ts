@@ -1,4 +1,4 @@
-/** DRF's throttles on @fastify/rate-limit: a number of requests in a period for each client. */
+/** DRF's throttles on @fastify/rate-limit: a number of requests in any period of this length, for each client. */
 import rateLimit, { type RateLimitOptions } from '@fastify/rate-limit'
 import Fastify, { type FastifyRequest } from 'fastify'
 import { Throttled } from '../errors.ts'
@@ -22,32 +22,53 @@ const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 }
 /** Number of clients that are remembered; the one that was seen longest ago is evicted first. */
 const MAX_CLIENTS = 50_000
 
-interface Window {
-  count: number
-  startedAt: number
-}
+/** Number of requests that are remembered in all, so that rates such as 1000/day cannot use up the memory. */
+const MAX_REQUESTS = 1_000_000
 
 type Callback = (error: Error | null, result: { current: number; ttl: number }) => void
 
-/** A store for @fastify/rate-limit whose counts can be taken back. */
-class Counter {
-  readonly #windows = new Map<string, Window>()
+/** A store for @fastify/rate-limit with DRF's sliding window: the times of the requests that were let through, by client. */
+class History {
+  /** Milliseconds of a clock that nobody sets, the oldest first. */
+  readonly #times = new Map<string, number[]>()
+  #size = 0
 
-  incr(key: string, callback: Callback, periodMs: number): void {
-    const now = Date.now()
-    const known = this.#windows.get(key)
-    const isRunning = known !== undefined && known.startedAt + periodMs > now
-    const window = isRunning ? { ...known, count: known.count + 1 } : { count: 1, startedAt: now }
-    // Deleted first, so that the map is in the order of last use.
-    this.#windows.delete(key)
-    if (this.#windows.size >= MAX_CLIENTS) this.#windows.delete(this.#windows.keys().next().value as string)
-    this.#windows.set(key, window)
-    callback(null, { current: window.count, ttl: periodMs - (now - window.startedAt) })
+  incr(key: string, callback: Callback, periodMs: number, max: number): void {
+    const now = performance.now()
+    const times = this.#timesOf(key)
+    while (times.length > 0 && (times[0] as number) <= now - periodMs) this.#remove(times, 0)
+    const isExceeded = times.length >= max
+    // A rejected request is not counted, as in DRF.
+    if (!isExceeded) {
+      times.push(now)
+      this.#size++
+    }
+    callback(null, { current: isExceeded ? max + 1 : times.length, ttl: periodMs - (now - (times[0] ?? now)) })
   }
 
-  giveBack(key: string): void {
-    const window = this.#windows.get(key)
-    if (window !== undefined && window.count > 0) window.count--
+  /** Does not count a request after all. @param since not before the request and its `incr` */
+  giveBack(key: string, since: number): void {
+    const times = this.#times.get(key) ?? []
+    const index = times.findIndex((time) => time >= since)
+    if (index >= 0) this.#remove(times, index)
+  }
+
+  /** Returns the times of a client, which is now the one that was seen last. */
+  #timesOf(key: string): number[] {
+    const times = this.#times.get(key) ?? []
+    this.#times.delete(key)
+    while (this.#times.size >= MAX_CLIENTS || this.#size >= MAX_REQUESTS) {
+      const [oldest, forgotten] = this.#times.entries().next().value ?? ['', []]
+      if (!this.#times.delete(oldest)) break
+      this.#size -= forgotten.length
+    }
+    this.#times.set(key, times)
+    return times
+  }
+
+  #remove(times: number[], index: number): void {
+    times.splice(index, 1)
+    this.#size--
   }
 
   child(): this {
@@ -56,57 +77,74 @@ class Counter {
 }
 
 /**
- * @param rate DRF's `20/minute`, of which the first letter of the period counts; or `off`
+ * @param rates DRF's `20/minute`, of which the first letter of the period counts. With several rates each of them counts
+ *   every request, and a rejected client is told the longest wait.
  * @param keyOf returns what is counted, by default the IP address; requests with null are not counted
- * @returns a throttle whose count is shared by all routes that use it
+ * @returns a throttle whose counts are shared by all routes that use it
  */
 export async function createThrottle(
-  rate: string,
+  rates: readonly string[],
   keyOf: (request: FastifyRequest) => string | null = addressOf
 ): Promise<Throttle> {
-  return (await createCounting(rate, keyOf)).count
-}
-
-/** @param rate as of createThrottle */
-export async function createLoginThrottle(rate: string): Promise<LoginThrottle> {
-  const { count, counter } = await createCounting(rate, addressOf)
-  const throttle: Throttle = async (request) => {
-    if (!SAFE_METHODS.has(request.method)) await count(request)
+  const counters = await Promise.all(rates.map((rate) => createCounter(rate, keyOf)))
+  return async (request) => {
+    const waits = await Promise.all(counters.map(({ count }) => count(request)))
+    throwIfThrottled(Math.max(...waits))
   }
-  return Object.assign(throttle, {
-    take: count,
-    giveBack: (request: FastifyRequest) => counter.giveBack(addressOf(request))
-  })
 }
 
-async function createCounting(rate: string, keyOf: (request: FastifyRequest) => string | null) {
-  const counter = new Counter()
-  if (rate === 'off') return { counter, count: async () => {} }
+/** @param rate as of createThrottle, or `off` */
+export async function createLoginThrottle(rate: string): Promise<LoginThrottle> {
+  const { count, giveBack } = rate === 'off' ? UNLIMITED : await createCounter(rate, addressOf)
+  const take: Throttle = async (request) => throwIfThrottled(await count(request))
+  const throttle: Throttle = async (request) => {
+    if (!SAFE_METHODS.has(request.method)) await take(request)
+  }
+  return Object.assign(throttle, { take, giveBack })
+}
+
+function throwIfThrottled(seconds: number): void {
+  if (seconds > 0) throw new Throttled(seconds)
+}
+
+interface RequestCounter {
+  /** Counts a request. @returns the seconds after which the client can try again, or 0 if the rate is not exceeded */
+  count(request: FastifyRequest): Promise<number>
+  giveBack(request: FastifyRequest): void
+}
+
+const UNLIMITED: RequestCounter = { count: async () => 0, giveBack: () => {} }
+
+async function createCounter(rate: string, keyOf: (request: FastifyRequest) => string | null): Promise<RequestCounter> {
+  const history = new History()
+  const startTimes = new WeakMap<FastifyRequest, number>()
   const [max = '', period = ''] = rate.split('/')
+  const timeWindow = 1000 * SECONDS[period[0] as keyof typeof SECONDS]
   // On an app of its own: on the host's app, its rate limits and ours would share their counts.
   const app = Fastify()
-  // The plugin calls `new store(…)`; the counter is also needed here.
+  // The plugin calls `new store(…)`; the history is also needed here.
   const store = class {
     constructor() {
       // biome-ignore lint/correctness/noConstructorReturn: see above.
-      return counter
+      return history
     }
   }
   await app.register(rateLimit, { global: false, store: store as never })
-  const check = app.createRateLimit({
-    max: Number(max),
-    timeWindow: 1000 * SECONDS[period[0] as keyof typeof SECONDS],
-    keyGenerator: (request: FastifyRequest) => keyOf(request) ?? ''
-  } as RateLimitOptions)
-  const count: Throttle = async (request) => {
-    if (keyOf(request) === null) return
-    const outcome = await check(request)
-    if (outcome.isAllowed || !outcome.isExceeded) return
-    // A rejected attempt is not an attempt: it must not hold a place that a correct password gives back.
-    counter.giveBack(keyOf(request) as string)
-    throw new Throttled(outcome.ttlInSeconds)
+  const keyGenerator = (request: FastifyRequest) => keyOf(request) ?? ''
+  const check = app.createRateLimit({ max: Number(max), timeWindow, keyGenerator } as RateLimitOptions)
+  return {
+    async count(request) {
+      if (keyOf(request) === null) return 0
+      startTimes.set(request, performance.now())
+      const outcome = await check(request)
+      return !outcome.isAllowed && outcome.isExceeded ? outcome.ttlInSeconds : 0
+    },
+    giveBack(request) {
+      const since = startTimes.get(request)
+      if (since === undefined || performance.now() - since >= timeWindow) return
+      history.giveBack(keyOf(request) as string, since)
+    }
   }
-  return { counter, count }
 }
 
 /**

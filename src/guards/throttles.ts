@@ -10,16 +10,17 @@ const RATE = /^[1-9]\d{0,6}\/[smhd][a-z]*$/
 /**
  * Limits anonymous requests by IP address.
  *
- * @param rate such as `5/minute`. Routes that use the same throttle share its count: DRF's scope.
+ * @param rates such as `5/minute`. With several, such as `'10/second', '1000/day'`, each counts every request, and the
+ *   longest wait is reported. Routes that use the same throttle share its counts: DRF's scope.
  * @throws {ImproperlyConfigured} for an invalid rate
  */
-export function anonRateThrottle(rate: string): Throttle {
-  return lazily(rate, (request) => (authenticatedUser(request) === null ? addressOf(request) : null))
+export function anonRateThrottle(...rates: [rate: string, ...rates: string[]]): Throttle {
+  return lazily(rates, (request) => (authenticatedUser(request) === null ? addressOf(request) : null))
 }
 
 /** Limits authenticated users by id and anonymous requests by IP address. @see anonRateThrottle */
-export function userRateThrottle(rate: string): Throttle {
-  return lazily(rate, (request) => {
+export function userRateThrottle(...rates: [rate: string, ...rates: string[]]): Throttle {
+  return lazily(rates, (request) => {
     const user = authenticatedUser(request)
     if (user === null) return addressOf(request)
     // A user of another service may have the id of a local one.
@@ -27,11 +28,13 @@ export function userRateThrottle(rate: string): Throttle {
   })
 }
 
-function lazily(rate: string, keyOf: (request: FastifyRequest) => string | null): Throttle {
-  if (!RATE.test(rate)) throw new ImproperlyConfigured([`${rate}: must be a rate such as 20/minute`])
+function lazily(rates: readonly string[], keyOf: (request: FastifyRequest) => string | null): Throttle {
+  const invalid = rates.filter((rate) => !RATE.test(rate))
+  if (invalid.length > 0)
+    throw new ImproperlyConfigured(invalid.map((rate) => `${rate}: must be a rate such as 20/minute`))
   let made: Promise<Throttle> | undefined
   return async (request) => {
-    made ??= createThrottle(rate, keyOf)
+    made ??= createThrottle(rates, keyOf)
     await request.authenticate()
     return (await made)(request)
   }

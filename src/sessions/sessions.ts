@@ -142,6 +142,8 @@ export class Sessions {
     device: Device = UNKNOWN_DEVICE
   ): Promise<void> {
     const row = newRow(adoptedSid(jti), userId, state, this.expiryOf(state.issuedAt))
+    // Without rotation the token stays the same: it must not start again after its session was deleted as expired.
+    if (row.expiresAt <= new Date()) throw new InvalidToken('Token is expired')
     const data = { ...row, ...truncateDevice(device), previousJti: jti }
     const create = this.#database.session.create({ data, select: { id: true } })
     await this.#database.$transaction([awaitEnd(this.#database, userId), create, ...alongside])

@@ -4,7 +4,7 @@ import type { Database, Prisma, User as UserRow } from '../database/open.ts'
 import { retryOnConflict } from '../database/retry.ts'
 import { ServiceUnavailable, UserNotFound, ValidationError } from '../errors.ts'
 import { type Hashers, makeUnusablePassword } from '../passwords/hashers.ts'
-import { type KeptCredentials, lockUser } from '../sessions/session-rows.ts'
+import type { KeptCredentials } from '../sessions/session-rows.ts'
 import type { EndReason, Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
 import { withEmail } from './addresses.ts'
@@ -255,26 +255,6 @@ export class Users {
     return count === 1
   }
 
-  /** Activates an account that awaits activation. @returns false for any other, such as a deactivated one */
-  async activatePending(id: number): Promise<boolean> {
-    const [, count] = await this.#database.$transaction([
-      // So that the condition on the other table is evaluated after a concurrent deactivation.
-      lockUser(this.#database, id),
-      this.#database.$executeRaw`
-        UPDATE auth_user SET is_active = ${true} WHERE id = ${id} AND NOT is_active
-        AND EXISTS (SELECT 1 FROM latchkey_pending_activation p WHERE p.user_id = ${id})`,
-      this.#database.pendingActivation.deleteMany({ where: { userId: id } })
-    ])
-    return count === 1
-  }
-
-  /** Returns those of the users that await activation. */
-  async awaitingActivation(users: readonly UserRow[]): Promise<UserRow[]> {
-    const where = { userId: { in: users.map(({ id }) => id) } }
-    const pending = new Set((await this.#database.pendingActivation.findMany({ where })).map(({ userId }) => userId))
-    return users.filter(({ id }) => pending.has(id))
-  }
-
   /** Deactivates a user and ends its sessions. */
   async deactivate(id: number): Promise<void> {
     const change = this.#database.user.updateMany({ where: { id }, data: { isActive: false } })
@@ -298,7 +278,9 @@ export class Users {
     password: string | undefined
   ): Promise<Record<string, string[]>> {
     if (password === undefined) return { current_password: ['This field is required.'] }
-    return (await this.checkPassword(user, password)) ? {} : { current_password: ['Invalid password.'] }
+    if (await this.checkPassword(user, password)) return {}
+    this.#options.onLogin?.({ userId: user.id, isAccepted: false, request: null })
+    return { current_password: ['Invalid password.'] }
   }
 
   /** Sets `last_login` to now. */

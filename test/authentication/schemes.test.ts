@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { anonRateThrottle, authenticateWith, errorHandler, isAuthenticated, userRateThrottle } from '../../src/index.ts'
-import { onEachDatabase } from '../support/build.ts'
+import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, bearer, obtainPair, PASSWORD } from '../support/journeys.ts'
 
 const basic = (username: string, password: string, encoding: 'utf8' | 'latin1' = 'utf8') => ({
@@ -171,6 +171,31 @@ onEachDatabase(t, (t, { build }) => {
     ])
     t.strictSame(anonymous, [200, 200, 429, 200, 200], 'routes share the limit, and users are exempt')
   })
+})
+
+t.test("throttles have DRF's sliding window, count with each rate, and report the longest wait", async (t) => {
+  let now = 1000
+  t.intercept(performance, 'now', { value: () => now })
+  const { build } = worldOf('sqlite')
+  const app = await build(t, {}, (app) => {
+    app.get('/one/', { preHandler: anonRateThrottle('3/minute') }, async () => '')
+    app.get('/two/', { preHandler: anonRateThrottle('3/second', '6/minute') }, async () => '')
+  })
+  const statusesAt = async (url: string, seconds: number[]) => {
+    const found = []
+    for (const second of seconds) {
+      now = 1000 + second * 1000
+      const { statusCode, headers } = await app.inject(url)
+      found.push(statusCode === 429 ? `429 ${headers['retry-after']}` : statusCode)
+    }
+    return found
+  }
+  t.strictSame(await statusesAt('/one/', [0, 50, 50, 61, 61, 61]), [200, 200, 200, 200, '429 49', '429 49'])
+  t.strictSame(
+    await statusesAt('/two/', [0, 0, 0, 0, 1, 1, 1, 1]),
+    [200, 200, 200, '429 1', 200, 200, '429 59', '429 59'],
+    'the second rate has counted the request that the first one rejected'
+  )
 })
 
 t.test('a throttle with an invalid rate throws', async (t) => {

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import t from 'tap'
-import { createThrottle } from '../../src/drf/throttle.ts'
+import { createLoginThrottle, createThrottle } from '../../src/drf/throttle.ts'
 import { Throttled } from '../../src/errors.ts'
 import { worldOf } from '../support/build.ts'
 import { addUser, obtainPair, PASSWORD, refreshWith } from '../support/journeys.ts'
@@ -41,6 +41,19 @@ t.test("beyond the limit an address gets DRF's 429, on both URL spellings and wi
   }
 })
 
+t.test('a correct password that is checked for longer than the period gives back no later attempt', async (t) => {
+  let now = 1000
+  t.intercept(performance, 'now', { value: () => now })
+  const throttle = await createLoginThrottle('1/second')
+  const request = () => ({ ip: '192.0.2.1', method: 'POST', routeOptions: { config: {} } }) as FastifyRequest
+  const slow = request()
+  await throttle.take(slow)
+  now += 1000
+  await throttle.take(request())
+  throttle.giveBack(slow)
+  await t.rejects(throttle.take(request()), Throttled)
+})
+
 t.test('concurrent logins cannot exceed the limit', async (t) => {
   const app = await build(t, { loginRate: '5/hour' })
   const answers = await Promise.all(Array.from({ length: 25 }, () => logIn(app)))
@@ -50,7 +63,7 @@ t.test('concurrent logins cannot exceed the limit', async (t) => {
 })
 
 t.test('an address is evicted after 50,000 others', async (t) => {
-  const throttle = await createThrottle('1/day')
+  const throttle = await createThrottle(['1/day'])
   const from = (ip: string) => throttle({ ip, routeOptions: { config: {} } } as FastifyRequest)
   const come = async (first: number, last: number) => {
     for (let n = first; n < last; n++) await from(`10.${n >> 16}.${(n >> 8) & 255}.${n & 255}`)

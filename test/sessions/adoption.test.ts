@@ -84,6 +84,14 @@ onEachDatabase(t, (t, { build, buildWithBlacklist }) => {
     t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(token))), ENDED)
   })
 
+  t.test('without rotation a token is not adopted again after its session was deleted as expired', async (t) => {
+    const app = await build(t, { rotateRefreshTokens: false, sessionMaxAge: 60 })
+    const { id } = await addUser(app)
+    const token = mint({ claims: { user_id: String(id), iat: Math.floor(Date.now() / 1000) - 61 } })
+    t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(token))), tokenError('Token is expired'))
+    t.equal(await app.auth.database.session.count(), 0)
+  })
+
   t.test('a token that Django rotates during its adoption is rejected and gets no session', async (t) => {
     const app = await build(t)
     const { id } = await addUser(app)

@@ -92,6 +92,43 @@ onEachDatabase(t, (t, { build }) => {
     t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(replacement))), ENDED)
   })
 
+  t.test('verifying a token ends the session exactly if it is reuse', async (t) => {
+    const app = await build(t)
+    await addUser(app)
+    const verify = async (token: string) =>
+      (await app.inject({ method: 'POST', url: '/api/token/verify/', payload: { token } })).statusCode
+    const { refresh } = await obtainPair(app)
+    const lost = await successorOf(app, refresh)
+    t.equal(await verify(refresh), 200, 'the previous token')
+    await alter(app, refresh, { refreshedAt: new Date(Date.now() - 30_000) })
+    const replacement = await successorOf(app, refresh)
+    t.equal(await verify(replacement), 200)
+    t.equal(await verify(refresh), 200)
+    t.match(await rowOf(app, refresh), { endedAt: null })
+
+    t.equal(await verify(lost), 400)
+    t.match(await rowOf(app, refresh), { endReason: 'reuse_older' })
+    t.strictSame(bodyOf(await refusalOf(app.auth.tokens.refresh(replacement))), ENDED)
+  })
+
+  t.test('a second client in the grace period is recorded as the last one', async (t) => {
+    const app = await build(t)
+    await addUser(app)
+    const { refresh } = await obtainPair(app)
+    await refreshWith(app, refresh)
+    const headers = { 'user-agent': 'Other' }
+    const payload = { refresh }
+    const answer = await app.inject({
+      method: 'POST',
+      url: '/api/token/refresh/',
+      payload,
+      headers,
+      remoteAddress: '192.0.2.7'
+    })
+    t.equal(answer.statusCode, 200)
+    t.match(await rowOf(app, refresh), { lastAddress: '192.0.2.7', lastUserAgent: 'Other', endedAt: null })
+  })
+
   t.test('without a grace period a second use is reuse and ends this session only', async (t) => {
     const app = await build(t, { rotationGrace: 0 })
     await addUser(app)

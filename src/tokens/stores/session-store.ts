@@ -179,11 +179,15 @@ export class SessionStore implements RefreshStore {
     if (row.expiresAt <= now) throw new InvalidToken('Token is expired')
   }
 
-  /** True if `rotate` would accept this refresh token. */
+  /** True if `rotate` would accept this refresh token. As there, reuse ends the session. */
   async #isActive({ sid, jti, user }: PresentedToken): Promise<boolean> {
     const row = await this.#database.session.findFirst({ where: { id: sid, endedAt: null, user: { is: user } } })
     if (row === null) return false
-    return row.jti === jti || (row.previousJti === jti && this.#settings.rotationGrace > 0)
+    if (row.jti === jti) return true
+    if (row.previousJti === jti) return this.#settings.rotationGrace > 0
+    // Otherwise a thief could find out by verifying, without being noticed, when the owner's token has replaced the stolen one.
+    await this.#sessions.endForReuse(row, 'older', UNKNOWN_DEVICE)
+    return false
   }
 
   async #swap({ sid, user }: PresentedToken, where: Prisma.SessionWhereInput, data: Partial<SessionRow>) {
@@ -222,11 +226,20 @@ export class SessionStore implements RefreshStore {
   async #handleUsedToken(row: SessionRow, jti: string, device: Device): Promise<TokenState> {
     const isPrevious = row.previousJti === jti
     if (isPrevious && this.#isInGrace(row)) {
+      await this.#recordDevice(row, device)
       const issuedAt = new Date(Math.floor(row.refreshedAt.getTime() / 1000) * 1000)
       return { jti: row.jti, issuedAt, expiresAt: row.idleExpiresAt }
     }
     await this.#sessions.endForReuse(row, isPrevious ? 'previous' : 'older', device)
     throw new InvalidToken('Token is blacklisted')
+  }
+
+  /** Shows the user that two clients use the session. */
+  async #recordDevice(row: SessionRow, device: Device): Promise<void> {
+    const { address: lastAddress, userAgent: lastUserAgent } = truncateDevice(device)
+    if (row.lastAddress === lastAddress && row.lastUserAgent === lastUserAgent) return
+    const where = { id: row.id, endedAt: null }
+    await this.#database.session.updateMany({ where, data: { lastAddress, lastUserAgent } })
   }
 
   /** A concurrent login may have rehashed the same password, which changes the stored hash but not the password. */
