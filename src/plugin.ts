@@ -41,6 +41,7 @@ import { SessionStore } from './tokens/stores/session-store.ts'
 import { type TokenOptions, Tokens } from './tokens/tokens.ts'
 import { TokenVerifier } from './tokens/verifier.ts'
 import { Activations } from './users/activations.ts'
+import { ensureUniqueEmails } from './users/addresses.ts'
 import { EmailChanges } from './users/email-changes.ts'
 import type { TokenUser } from './users/token-user.ts'
 import type { LoginOutcome, User } from './users/user.ts'
@@ -109,7 +110,7 @@ async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise
   const { input, callables } = splitOptions(options)
   const settings = loadSettings(input)
   const applied = await migrate(settings.databaseUrl)
-  const database = await openDatabase(settings.databaseUrl)
+  const database = await openDatabase(settings.databaseUrl, (message) => app.log.warn(message))
   app.addHook('onClose', () => database.$disconnect())
   const keys = await openKeys(settings, database, app.log)
   app.addHook('onClose', async () => keys.close())
@@ -121,6 +122,10 @@ async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise
     callables,
     onClose: (close) => void app.addHook('onClose', close)
   })
+  if (settings.loginField === 'email') {
+    const fault = await ensureUniqueEmails(database)
+    if (fault !== null) app.log.warn(`email addresses are not unique in the database: ${fault}`)
+  }
   startBackgroundWork(app, auth)
   // As Django does after its migrations.
   if (applied.length > 0) await auth.permissions.syncPermissions(AUTH_MODELS)

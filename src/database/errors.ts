@@ -11,7 +11,11 @@ interface DriverError {
   kind?: string
   originalCode?: string
   extendedCode?: number
+  table?: string
+  constraint?: { index?: string; fields?: string[] }
 }
+
+const UNIQUE_VIOLATION = 'UniqueConstraintViolation'
 
 /** Prisma's codes: P1xxx connection, P2024 pool exhausted, P2028 transaction API, P2034 write conflict, P2037 too many connections. */
 const UNAVAILABLE = /^(P1\d{3}|P2024|P2028|P2034|P2037)$/
@@ -55,8 +59,27 @@ export function isUnavailable(error: unknown): boolean {
   )
 }
 
-/** True for a unique violation: a row with this value already exists. */
-export const isUniqueViolation = (error: unknown): boolean => hasCode(error, 'P2002')
+/**
+ * True for a unique violation: a row with this value already exists. A generated primary key that already exists is none,
+ * see sequences.ts.
+ *
+ * @param name of the table or of the index that is violated; by default any
+ */
+export function isUniqueViolation(error: unknown, name?: string): boolean {
+  if (!(error instanceof Error)) return false
+  const { kind, table, constraint } = driverErrorOf(error)
+  if (name === undefined) return hasCode(error, 'P2002') || kind === UNIQUE_VIOLATION
+  if (kind !== UNIQUE_VIOLATION) return false
+  // SQLite names the index of an expression in place of a column.
+  return table === name || constraint?.index === name || constraint?.fields?.[0] === `index '${name}'`
+}
+
+/** Returns the table of PostgreSQL whose primary key exists already, or null for any other error. */
+export function collidedTableOf(error: unknown): string | null {
+  if (!(error instanceof Error)) return null
+  const { kind, table, constraint } = driverErrorOf(error)
+  return kind === UNIQUE_VIOLATION && table && constraint?.index === `${table}_pkey` ? table : null
+}
 
 /** True if the row to change or to find does not exist, or no longer matches the condition. */
 export const isMissingRow = (error: unknown): boolean => hasCode(error, 'P2025')

@@ -1,9 +1,12 @@
 /** Opens the database: one Prisma client for both providers. Code outside this folder does not know which one is in use. */
+
+import { AsyncLocalStorage } from 'node:async_hooks'
 import type { SqlDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { DatabaseUnavailable, isUnavailable } from './errors.ts'
 import type { PrismaClient } from './generated/sqlite/client.ts'
 import { listen } from './notifications.ts'
 import { containsText } from './search.ts'
+import { retryOnKeyCollision } from './sequences.ts'
 import { forShareOf, forUpdateOf, type Sql } from './sql.ts'
 import { createFile, createSqliteAdapter } from './sqlite.ts'
 import { filePathOf, type Provider, providerOf } from './url.ts'
@@ -52,8 +55,9 @@ const QUERY_TIMEOUT_MS = STATEMENT_TIMEOUT_MS + 500
  * A query that fails because the database is down, full or busy throws DatabaseUnavailable (503).
  *
  * @param databaseUrl `file:…` for SQLite, whose file is created if it does not exist, or `postgresql://…`
+ * @param log called with warnings for the operator
  */
-export async function openDatabase(databaseUrl: string): Promise<Database> {
+export async function openDatabase(databaseUrl: string, log: (message: string) => void = () => {}): Promise<Database> {
   const provider = providerOf(databaseUrl)
   const { PrismaClient } =
     provider === 'sqlite'
@@ -69,13 +73,21 @@ export async function openDatabase(databaseUrl: string): Promise<Database> {
     // The other formats put the values of a query into error messages, and so into logs.
     errorFormat: 'minimal'
   })
+  const run = <Result>(work: () => Promise<Result>) => translateErrors(retryOnKeyCollision(client, log, work))
+  // After an error, an operation cannot be repeated inside its transaction, but the whole transaction can.
+  const transaction = new AsyncLocalStorage<true>()
   const extended = client.$extends({
-    query: { $allOperations: ({ args, query }) => translateErrors(query(args)) }
+    query: {
+      $allOperations: ({ args, query }) => {
+        const work = (): Promise<unknown> => query(args)
+        return transaction.getStore() ? translateErrors(work()) : run(work)
+      }
+    }
   }) as unknown as PrismaClient
   // Errors of BEGIN and COMMIT belong to no operation, so that the extension does not see them.
   const transact = extended.$transaction.bind(extended) as (...args: unknown[]) => Promise<unknown>
   return Object.assign(extended, featuresOf(provider, databaseUrl), {
-    $transaction: (...args: unknown[]) => translateErrors(transact(...args))
+    $transaction: (...args: unknown[]) => transaction.run(true, () => run(() => transact(...args)))
   }) as Database
 }
 

@@ -174,7 +174,7 @@ async function named(change: Promise<Group>): Promise<Group> {
   try {
     return await change
   } catch (error) {
-    if (!isUniqueViolation(error)) throw error
+    if (!isUniqueViolation(error, 'auth_group')) throw error
     throw new ValidationError({ name: [TAKEN] })
   }
 }

@@ -1,8 +1,42 @@
-/** Finds users by email address. */
+/** Finds users by email address, and keeps addresses unique where users log in with them. */
+import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, User as UserRow } from '../database/open.ts'
 
 /** In characters; the limit of Django's validator. */
 const MAX_EMAIL = 320
+
+/** With `loginField: 'email'`, the index that decides which of concurrent changes gets an address. */
+export const EMAIL_INDEX = 'latchkey_user_email_unique'
+export const EMAIL_TAKEN = 'user with this email address already exists.'
+
+/**
+ * Creates the unique index on addresses in any case, if it does not exist.
+ *
+ * @returns null, or why it could not be created: several users have one address, or the database role may not
+ */
+export async function ensureUniqueEmails(database: Database): Promise<string | null> {
+  try {
+    await database.$executeRaw`
+      CREATE UNIQUE INDEX IF NOT EXISTS latchkey_user_email_unique ON auth_user (LOWER(email)) WHERE email <> ''`
+    return null
+  } catch (error) {
+    const doubled = await doubledEmails(database)
+    if (doubled.length === 0 && !isUniqueViolation(error)) return (error as Error).message
+    const list = doubled.map(({ email, ids }) => `${email} (users ${ids.join(', ')})`).join(', ')
+    return `several users have the same address, so that none of them can log in; change all but one: ${list}`
+  }
+}
+
+/** Returns the addresses that several users have; at most twenty. */
+async function doubledEmails(database: Database): Promise<{ email: string; ids: number[] }[]> {
+  const rows = await database.$queryRaw<{ id: number; email: string }[]>`
+    SELECT id, LOWER(email) AS email FROM auth_user WHERE LOWER(email) IN (
+      SELECT LOWER(email) FROM auth_user WHERE email <> '' GROUP BY LOWER(email) HAVING COUNT(*) > 1 LIMIT 20
+    ) ORDER BY LOWER(email), id`
+  const ids = new Map<string, number[]>()
+  for (const { id, email } of rows) ids.set(email, [...(ids.get(email) ?? []), Number(id)])
+  return Array.from(ids, ([email, ids]) => ({ email, ids }))
+}
 
 /** Finds the users with this email address in any case, in the order of ids; at most fifty. */
 export async function withEmail(database: Database, email: string): Promise<UserRow[]> {

@@ -6,7 +6,7 @@ import { isPasswordUsable } from '../passwords/hashers.ts'
 import type { Passwords } from '../passwords/passwords.ts'
 import type { EndReason } from '../sessions/sessions.ts'
 import type { User } from './user.ts'
-import { cleanUsername, normalizeEmail, normalizeUsername, TAKEN } from './usernames.ts'
+import { cleanUsername, named, normalizeEmail, normalizeUsername, TAKEN } from './usernames.ts'
 import type { UserChanges } from './users.ts'
 
 interface Keys {
@@ -74,13 +74,14 @@ export function changeUser(
     }
     await checkKeys(database, changes)
     const reason = endReasonOf(user, data, renames)
-    const results = await commit(database, user, data, () => [
+    const others = () => [
       ...(reason === null ? [] : endStatements(reason, user)),
       // The link of an email must not activate the account again after a later deactivation.
       ...(data.isActive === true ? [database.pendingActivation.deleteMany({ where: { userId: id } })] : []),
       ...regroup(database, user, groups),
       ...regrant(database, user, userPermissions)
-    ])
+    ]
+    const results = await named(commit(database, user, data, others))
     onCommit(results, user, data.email ?? user.email)
     const { password, ...columns } = data
     return {

@@ -2,6 +2,7 @@
 import type { Database, User as UserRow } from '../database/open.ts'
 import { lockUser } from '../sessions/session-rows.ts'
 import { type User, withoutPassword } from './user.ts'
+import { named } from './usernames.ts'
 import type { Users } from './users.ts'
 
 export class EmailChanges {
@@ -35,14 +36,16 @@ export class EmailChanges {
    */
   async confirm(user: UserRow, email: string): Promise<boolean> {
     await this.#users.assertEmailAvailable(email, user.id)
-    const [, count] = await this.#database.$transaction([
-      // So that the condition on the other table is evaluated after a concurrent change of it.
-      lockUser(this.#database, user.id),
-      this.#database.$executeRaw`
-        UPDATE auth_user SET email = ${email} WHERE id = ${user.id} AND email = ${user.email} AND is_active
-        AND EXISTS (SELECT 1 FROM latchkey_pending_email p WHERE p.user_id = ${user.id} AND p.email = ${email})`,
-      this.#database.pendingEmail.deleteMany({ where: { userId: user.id, email } })
-    ])
+    const [, count] = await named(
+      this.#database.$transaction([
+        // So that the condition on the other table is evaluated after a concurrent change of it.
+        lockUser(this.#database, user.id),
+        this.#database.$executeRaw`
+          UPDATE auth_user SET email = ${email} WHERE id = ${user.id} AND email = ${user.email} AND is_active
+          AND EXISTS (SELECT 1 FROM latchkey_pending_email p WHERE p.user_id = ${user.id} AND p.email = ${email})`,
+        this.#database.pendingEmail.deleteMany({ where: { userId: user.id, email } })
+      ])
+    )
     if (count === 1) this.#onChanged(withoutPassword(user))
     return count === 1
   }

@@ -1,6 +1,7 @@
 /** Normalizes and validates usernames and email addresses. */
 import { isMissingRow, isUniqueViolation } from '../database/errors.ts'
 import { UserNotFound, ValidationError } from '../errors.ts'
+import { EMAIL_INDEX, EMAIL_TAKEN } from './addresses.ts'
 import { fitsColumn } from './user.ts'
 
 const USERNAME = /^[\p{L}\p{N}_.@+-]+$/u
@@ -30,13 +31,14 @@ export function normalizeUsername(username: string): { name: string; faults: str
   return { name, faults }
 }
 
-/** Converts a unique violation: the username is the only unique column that users choose. */
+/** Converts a unique violation: usernames and, with `loginField: 'email'`, addresses are the unique values of a user. */
 export async function named<Row>(change: Promise<Row>): Promise<Row> {
   try {
     return await change
   } catch (error) {
-    if (!isUniqueViolation(error)) throw error
-    throw new ValidationError({ username: [TAKEN] })
+    if (isUniqueViolation(error, EMAIL_INDEX)) throw new ValidationError({ email: [EMAIL_TAKEN] })
+    if (isUniqueViolation(error, 'auth_user')) throw new ValidationError({ username: [TAKEN] })
+    throw error
   }
 }
 

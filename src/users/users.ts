@@ -7,7 +7,7 @@ import { type Hashers, makeUnusablePassword } from '../passwords/hashers.ts'
 import type { KeptCredentials } from '../sessions/session-rows.ts'
 import type { EndReason, Sessions } from '../sessions/sessions.ts'
 import type { Settings } from '../settings/schema.ts'
-import { withEmail } from './addresses.ts'
+import { EMAIL_TAKEN, withEmail } from './addresses.ts'
 import {
   changeUser,
   checkKeys,
@@ -207,7 +207,7 @@ export class Users {
   async setEmail(id: number, email: string): Promise<void> {
     await this.assertEmailAvailable(email, id)
     const before = await this.get('id', id)
-    await this.#database.user.updateMany({ where: { id }, data: { email } })
+    await named(this.#database.user.updateMany({ where: { id }, data: { email } }))
     if (before !== null && before.email !== email) this.#options.onEmailChanged?.(withoutPassword(before))
   }
 
@@ -220,7 +220,7 @@ export class Users {
   async assertEmailAvailable(email: string, id?: number): Promise<void> {
     if (this.#settings.loginField === 'username') return
     if ((await this.withEmail(email)).every((user) => user.id === id)) return
-    throw new ValidationError({ email: ['user with this email address already exists.'] })
+    throw new ValidationError({ email: [EMAIL_TAKEN] })
   }
 
   /** Finds the users with this email address, in any case; at most fifty. */
@@ -298,6 +298,7 @@ export class Users {
    */
   async updateUser(id: number, changes: UserChanges, permit?: Permit): Promise<UserWithKeys> {
     const { password, ...others } = changes
+    if (others.email !== undefined) await this.assertEmailAvailable(normalizeEmail(others.email), id)
     const encoded = password === undefined ? {} : { password: await this.#encode(password) }
     const options = {
       permit,

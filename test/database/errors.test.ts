@@ -127,7 +127,19 @@ t.test('unique and foreign key violations are recognized, at the statement and a
   t.ok(isUniqueViolation(unique))
   t.ok(isForeignKeyViolation(foreign))
   t.ok(isForeignKeyViolation(atCommit))
-  t.equal(faults.filter(isUniqueViolation).length, 1)
+  t.equal(faults.filter((fault) => isUniqueViolation(fault)).length, 1)
+  const kind = 'UniqueConstraintViolation'
+  const violations: [cause: object, name: string, isOf: boolean][] = [
+    [{ table: 'auth_user', constraint: { index: 'auth_user_username_key' } }, 'auth_user', true],
+    [{ table: 'auth_user', constraint: { fields: ['username'] } }, 'auth_user', true],
+    [{ table: 'auth_user_groups', constraint: { index: 'x' } }, 'auth_user', false],
+    [{ table: 'auth_user', constraint: { index: 'by_email' } }, 'by_email', true],
+    [{ constraint: { fields: ["index 'by_email'"] } }, 'by_email', true],
+    [{}, 'auth_user', false]
+  ]
+  for (const [cause, name, isOf] of violations) {
+    t.equal(isUniqueViolation(wrapped('P2002', { kind, ...cause } as Cause), name), isOf, JSON.stringify(cause))
+  }
   t.equal(faults.filter(isForeignKeyViolation).length, 2)
 })
 

@@ -1,12 +1,15 @@
 /** Django's authenticate(): accepted credentials, cost, and rehashing of outdated passwords. */
 import { createHash } from 'node:crypto'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, LightMyRequestResponse } from 'fastify'
 import t from 'tap'
+import { accountRoutes } from '../../src/index.ts'
 import { createHashers, type Hashers, HashingOverloaded } from '../../src/passwords/hashers.ts'
+import { ensureUniqueEmails } from '../../src/users/addresses.ts'
 import { Users } from '../../src/users/users.ts'
 import { preferring, recordWork, withOtherHash } from '../passwords/hashing.ts'
 import { onEachDatabase, worldOf } from '../support/build.ts'
 import { addUser, PASSWORD } from '../support/journeys.ts'
+import { bodyOf, refusalOf } from '../tokens/rows.ts'
 
 /** A hash with a salt so short that it must be rehashed. */
 const OUTDATED = `md5$abc$${createHash('md5').update(`abc${PASSWORD}`).digest('hex')}`
@@ -70,6 +73,7 @@ onEachDatabase(t, (t, { build }) => {
     const { id } = await addUser(app, { email: 'Alice@example.com' })
     for (const username of ['bob', 'carol', 'none']) await addUser(app, { username, email: '' })
     // Duplicates may exist in an adopted database.
+    await app.auth.database.$executeRaw`DROP INDEX latchkey_user_email_unique`
     const where = { username: { in: ['bob', 'carol'] } }
     await app.auth.database.user.updateMany({ where, data: { email: 'both@example.com' } })
     const logIn = async (payload: object) =>
@@ -92,6 +96,85 @@ onEachDatabase(t, (t, { build }) => {
     t.match(await app.auth.users.authenticate('alice@EXAMPLE.com', PASSWORD), { id })
     for (const email of ['', '\0', '\ud800@example.com'])
       t.equal(await app.auth.users.authenticate(email, PASSWORD), null)
+  })
+
+  t.test(
+    'with loginField "email" one of concurrent users gets an address, at every door and in two processes',
+    async (t) => {
+      const mount = (app: FastifyInstance) => app.register(accountRoutes, { prefix: '/auth' })
+      const settings = { loginField: 'email', accountsEmailChangePassword: false } as const
+      const app = await build(t, settings, mount)
+      const other = await build(t, { ...settings, databaseUrl: app.auth.settings.databaseUrl }, mount)
+      const apps = [app, other]
+      const root = await addUser(app, { username: 'root', email: 'root@example.com', isStaff: true, isSuperuser: true })
+      const { access } = await app.auth.tokens.issuePair((await app.auth.users.get('id', root.id)) as never)
+      const headers = { authorization: `Bearer ${access}` }
+      const ids: number[] = []
+      for (let n = 0; n < 6; n++)
+        ids.push((await addUser(app, { username: `user${n}`, email: `user${n}@example.com` })).id)
+      const doors: [
+        name: string,
+        ask: (app: FastifyInstance, n: number, email: string) => Promise<LightMyRequestResponse>
+      ][] = [
+        [
+          'sign-up',
+          (app, n, email) =>
+            app.inject({
+              method: 'POST',
+              url: '/auth/users/',
+              payload: { username: `new${n}`, email, password: PASSWORD }
+            })
+        ],
+        [
+          'staff creates',
+          (app, n, email) =>
+            app.inject({ method: 'POST', url: '/api/users/', headers, payload: { username: `made${n}`, email } })
+        ],
+        [
+          'staff changes',
+          (app, n, email) => app.inject({ method: 'PATCH', url: `/api/users/${ids[n]}/`, headers, payload: { email } })
+        ],
+        [
+          'staff changes at djoser',
+          (app, n, email) => app.inject({ method: 'PATCH', url: `/auth/users/${ids[n]}/`, headers, payload: { email } })
+        ]
+      ]
+      for (const [name, ask] of doors) {
+        const address = `${name.replaceAll(' ', '.')}@example.com`
+        const spellings = [address, address.toUpperCase(), address.replace('s', 'S')]
+        const answers = await Promise.all(
+          Array.from({ length: 6 }, (_, n) => ask(apps[n % 2] as FastifyInstance, n, spellings[n % 3] as string))
+        )
+        const refused = answers.filter(({ statusCode }) => statusCode >= 300)
+        t.equal(refused.length, 5, name)
+        for (const { statusCode, body } of refused) {
+          t.strictSame([statusCode, body], [400, '{"email":["user with this email address already exists."]}'], name)
+        }
+        t.equal((await app.auth.users.withEmail(address)).length, 1, name)
+      }
+    }
+  )
+
+  t.test('addresses that several users have are named at the start, and can be changed by staff', async (t) => {
+    const before = await build(t)
+    const { databaseUrl } = before.auth.settings
+    const ids: number[] = []
+    for (const username of ['one', 'two']) ids.push((await addUser(before, { username, email: 'Both@example.com' })).id)
+    const { database } = before.auth
+    t.match(await ensureUniqueEmails(database), `both@example.com (users ${ids.join(', ')})`)
+    const app = await build(t, { databaseUrl, loginField: 'email' })
+    const [one = 0, two = 0] = ids
+    const { users } = app.auth
+    const changes = [
+      () => users.setEmail(one, 'BOTH@example.com'),
+      () => users.updateUser(one, { email: 'both@example.com' })
+    ]
+    for (const change of changes) {
+      t.strictSame(bodyOf(await refusalOf(change())), { email: ['user with this email address already exists.'] })
+    }
+    await users.updateUser(two, { email: 'two@example.com' })
+    t.match(await users.authenticate('both@example.com', PASSWORD), { id: one })
+    t.equal(await ensureUniqueEmails(database), null)
   })
 
   t.test('AllowAllUsersModelBackend accepts inactive users', async (t) => {

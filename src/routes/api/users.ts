@@ -12,6 +12,7 @@ import { view } from '../../drf/view.ts'
 import { NotFound, ValidationError } from '../../errors.ts'
 import { type AUTHENTICATION, authenticatedUser } from '../../guards/auth-core.ts'
 import type { Guard } from '../../guards/guards.ts'
+import { EMAIL_TAKEN } from '../../users/addresses.ts'
 import { faultsOfChanges, type UserWithKeys } from '../../users/changes.ts'
 import { primaryKeyOf } from '../../users/user.ts'
 import type { NewUser, UserChanges } from '../../users/users.ts'
@@ -205,7 +206,7 @@ async function findFaults({ server }: UserRequest, given: Body, user: UserWithKe
   // With one address for two users, neither could sign in.
   const others = settings.loginField === 'email' && given.email ? await users.withEmail(given.email) : []
   const isTaken = others.some((other) => other.id !== user?.id)
-  return { ...faults, ...(isTaken && { email: ['user with this email address already exists.'] }) }
+  return { ...faults, ...(isTaken && { email: [EMAIL_TAKEN] }) }
 }
 
 /** Takes the fields one by one, so that no other property of a body reaches the domain. */

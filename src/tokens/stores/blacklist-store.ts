@@ -135,7 +135,9 @@ export class BlacklistStore implements RefreshStore {
       // The unique index on the token decides between concurrent calls; a read before the write would not.
       await (successor ? database.$transaction([entry, database.outstandingToken.create({ data: successor })]) : entry)
     } catch (error) {
-      throw isUniqueViolation(error) ? new InvalidToken('Token is blacklisted') : error
+      throw isUniqueViolation(error, 'token_blacklist_blacklistedtoken')
+        ? new InvalidToken('Token is blacklisted')
+        : error
     }
   }
 
