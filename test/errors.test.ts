@@ -134,16 +134,16 @@ t.test('Throttled has the waiting time in the detail and in Retry-After', async 
 })
 
 t.test('ServiceUnavailable and its subclasses are a 503 with Retry-After', async (t) => {
-  const kinds: [kind: Kind, code: string][] = [
-    [ServiceUnavailable, 'service_unavailable'],
-    [DatabaseUnavailable, 'database_unavailable'],
-    [HashingOverloaded, 'service_unavailable']
+  const kinds: [kind: Kind, code: string, seconds: string][] = [
+    [ServiceUnavailable, 'service_unavailable', '5'],
+    [DatabaseUnavailable, 'database_unavailable', '5'],
+    [HashingOverloaded, 'service_unavailable', '1']
   ]
-  for (const [Kind, code] of kinds) {
+  for (const [Kind, code, seconds] of kinds) {
     const error = new Kind()
     t.match(error, { statusCode: 503, code, name: Kind.name })
     t.strictSame(error.body, { detail: 'Service temporarily unavailable, try again later.' })
-    t.strictSame(error.headers, { 'retry-after': '5' })
+    t.strictSame(error.headers, { 'retry-after': seconds })
     t.ok(error instanceof ServiceUnavailable)
   }
 })

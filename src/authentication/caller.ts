@@ -39,6 +39,7 @@ export function keptCredentialsOf(request: Pick<FastifyRequest, typeof AUTHENTIC
 }
 
 /** Copies what the domain may know of a request. */
-export function requestInfoOf({ id, method, url, ip, headers }: FastifyRequest): RequestInfo {
-  return { id, method, url, address: ip, userAgent: headers['user-agent'] ?? '', headers }
+export function requestInfoOf({ id, method, url, ip, headers, raw }: FastifyRequest): RequestInfo {
+  const isAbandoned = () => raw.socket.destroyed
+  return { id, method, url, address: ip, userAgent: headers['user-agent'] ?? '', headers, isAbandoned }
 }

@@ -1,6 +1,5 @@
 /** Opens the database: one Prisma client for both providers. Code outside this folder does not know which one is in use. */
 
-import { AsyncLocalStorage } from 'node:async_hooks'
 import type { SqlDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { DatabaseUnavailable, isUnavailable } from './errors.ts'
 import type { PrismaClient } from './generated/sqlite/client.ts'
@@ -74,22 +73,25 @@ export async function openDatabase(databaseUrl: string, log: (message: string) =
     errorFormat: 'minimal'
   })
   const run = <Result>(work: () => Promise<Result>) => translateErrors(retryOnKeyCollision(client, log, work))
-  // After an error, an operation cannot be repeated inside its transaction, but the whole transaction can.
-  const transaction = new AsyncLocalStorage<true>()
   const extended = client.$extends({
     query: {
-      $allOperations: ({ args, query }) => {
+      $allOperations: ({ args, query, ...others }) => {
         const work = (): Promise<unknown> => query(args)
-        return transaction.getStore() ? translateErrors(work()) : run(work)
+        // After an error, an operation cannot be repeated inside its transaction, but the whole transaction can.
+        return isInTransaction(others) ? translateErrors(work()) : run(work)
       }
     }
   }) as unknown as PrismaClient
   // Errors of BEGIN and COMMIT belong to no operation, so that the extension does not see them.
   const transact = extended.$transaction.bind(extended) as (...args: unknown[]) => Promise<unknown>
   return Object.assign(extended, featuresOf(provider, databaseUrl), {
-    $transaction: (...args: unknown[]) => transaction.run(true, () => run(() => transact(...args)))
+    $transaction: (...args: unknown[]) => run(() => transact(...args))
   }) as Database
 }
+
+/** What Prisma's own extensions, such as the one for read replicas, go by. */
+const isInTransaction = (operation: object): boolean =>
+  (operation as { __internalParams?: { transaction?: unknown } }).__internalParams?.transaction !== undefined
 
 function featuresOf(provider: Provider, databaseUrl: string): ProviderFeatures {
   return {

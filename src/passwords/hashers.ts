@@ -4,7 +4,7 @@ import { randomText } from '../crypto/random.ts'
 import { ValidationError } from '../errors.ts'
 import type { HasherName, Settings } from '../settings/schema.ts'
 import { type Algorithm, BCRYPT_MAX_BYTES, createAlgorithms } from './algorithms.ts'
-import { runQueued } from './queue.ts'
+import { assertRoom, runQueued } from './queue.ts'
 import { RefusalTime } from './refusal-time.ts'
 
 export { HashingOverloaded } from './queue.ts'
@@ -43,10 +43,13 @@ export interface Hashers {
    * until `refuse` has waited.
    *
    * @param encoded the stored hash. A hash that no accepted algorithm can read never matches; it is not an error.
+   * @param isAbandoned true if the client has gone: the check then gives its place in the queue to others
    */
-  checkPassword(password: string, encoded: string | null): Promise<PasswordCheck>
+  checkPassword(password: string, encoded: string | null, isAbandoned?: () => boolean): Promise<PasswordCheck>
   /** Does the work of a check, for a user who does not exist. */
-  runDummyHash(password: string): Promise<PasswordCheck>
+  runDummyHash(password: string, isAbandoned?: () => boolean): Promise<PasswordCheck>
+  /** Rejects a check that would be rejected anyway, before it costs a query. */
+  assertRoom(): void
   /**
    * Waits after a check whose login is refused until it has taken as long as the slowest recent check, so that the response
    * time does not reveal whether the user exists (user enumeration). It waits without hashing, and without a place in the
@@ -68,7 +71,7 @@ export function createHashers(settings: Pick<Settings, 'passwordHashers' | 'bcry
   /** The milliseconds of the hashing of each check, without the wait for it. */
   const durations = new WeakMap<PasswordCheck, number>()
 
-  const timed = (job: () => Promise<PasswordCheck>): Promise<PasswordCheck> =>
+  const timed = (job: () => Promise<PasswordCheck>, isAbandoned?: () => boolean): Promise<PasswordCheck> =>
     runQueued(async () => {
       const startedAt = performance.now()
       const check = await job()
@@ -76,7 +79,7 @@ export function createHashers(settings: Pick<Settings, 'passwordHashers' | 'bcry
       refusals.record(took)
       durations.set(check, took)
       return check
-    })
+    }, isAbandoned)
 
   async function verify(password: string, encoded: string): Promise<PasswordCheck> {
     const name = identify(encoded)
@@ -98,17 +101,18 @@ export function createHashers(settings: Pick<Settings, 'passwordHashers' | 'bcry
       if (fault) throw new ValidationError({ password: [fault] })
       return runQueued(() => encode(password))
     },
-    async checkPassword(password, encoded) {
+    assertRoom,
+    async checkPassword(password, encoded, isAbandoned) {
       if (!isHashable(password)) return { correct: false, outdated: false }
-      return timed(() => verify(password, encoded ?? ''))
+      return timed(() => verify(password, encoded ?? ''), isAbandoned)
     },
-    async runDummyHash(password) {
+    async runDummyHash(password, isAbandoned) {
       // `checkPassword` does not hash such a password either.
       if (!isHashable(password)) return { correct: false, outdated: false }
       return timed(async () => {
         await encode(password)
         return { correct: false, outdated: false }
-      })
+      }, isAbandoned)
     },
     async refuse(check) {
       const took = durations.get(check)

@@ -2,7 +2,7 @@
  * HTTP below Fastify: requests that Node rejects, or to which it responds by itself, get the same JSON responses as all
  * others.
  */
-import type { Server, ServerResponse } from 'node:http'
+import type { RequestListener, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyRequest } from 'fastify'
 import { ParseError } from '../errors.ts'
@@ -19,9 +19,32 @@ const RESPONSES: Record<string, [status: string, detail: string]> = {
 /** The response to the latest request of each connection. */
 const latestResponses = new WeakMap<Socket, ServerResponse>()
 
-/** Handles CONNECT and `Expect`, to which Node responds by itself, and tracks the responses for `handleClientError`. */
+/**
+ * Handles CONNECT and `Expect`, to which Node responds by itself, tracks the responses for `handleClientError`, and bounds
+ * what a client can cost that sends requests and does not read the responses: they are handled one after the other, and the
+ * connection is closed if no byte of a finished response is taken within the server's `timeout`.
+ */
 export function handleRawRequests(server: Server): void {
-  server.on('request', (request, response) => latestResponses.set(request.socket, response))
+  const [handle] = server.listeners('request') as [RequestListener]
+  server.removeAllListeners('request')
+  /** The response that each connection gets now. */
+  const current = new WeakMap<Socket, ServerResponse>()
+  server.on('request', (request, response) => {
+    const start = () => {
+      current.set(request.socket, response)
+      handle(request, response)
+    }
+    const previous = latestResponses.get(request.socket)
+    latestResponses.set(request.socket, response)
+    // Pipelined requests: Node would handle all of them at once and keep all responses in memory.
+    if (previous === undefined || previous.writableFinished) start()
+    else previous.once('finish', start)
+  })
+  server.on('timeout', (socket) => {
+    const response = current.get(socket)
+    // A response that is still being made is not the client's fault.
+    if (response === undefined || response.writableEnded) socket.destroy()
+  })
   server.on('checkExpectation', (request, response) => server.emit('request', request, response))
   server.on('connect', (_request, socket) => handleClientError({ code: '' }, socket as Socket))
 }

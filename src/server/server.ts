@@ -14,14 +14,15 @@ import { accountRoutes, authRoutes } from '../routes/routes.ts'
 import { wellKnownRoutes } from '../routes/well-known/jwks.ts'
 import type { Settings } from '../settings/schema.ts'
 import { healthRoutes } from './health.ts'
+import { createLogStream } from './log-stream.ts'
 import { registerOpenApi } from './openapi.ts'
 import { assertHost, handleClientError, handleRawRequests, NOSNIFF } from './raw-http.ts'
 
 /**
- * In milliseconds. Requests that arrive too slowly are rejected. Idle connections are kept for longer than the 60 seconds of
+ * In milliseconds. Requests that arrive too slowly are rejected, and connections closed whose clients do not read. Idle connections are kept for longer than the 60 seconds of
  * common proxies, since a proxy must be the one that closes them.
  */
-const TIMEOUTS = { requestTimeout: 20_000, keepAliveTimeout: 65_000, connectionTimeout: 0 }
+const TIMEOUTS = { requestTimeout: 20_000, keepAliveTimeout: 65_000, connectionTimeout: 30_000 }
 const HTTP_OPTIONS = { headersTimeout: 10_000, connectionsCheckingInterval: 2000, requireHostHeader: false }
 /**
  * When a shutdown closes all connections: after requests in progress, which wait up to five seconds for the database, but
@@ -144,5 +145,5 @@ function loggerOf({ logLevel }: Settings): Logger {
     const path = maskTokens(url.split('?', 1)[0])
     return { id, method: unknownMethods.get(raw) ?? method, path, ip }
   }
-  return { level: logLevel, serializers: { req } }
+  return { level: logLevel, serializers: { req }, stream: createLogStream() }
 }

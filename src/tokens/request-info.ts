@@ -12,6 +12,8 @@ export interface RequestInfo {
   readonly address: string
   /** The `User-Agent` header, or an empty string. */
   readonly userAgent: string
+  /** True if the client has closed the connection, so that nobody waits for the response. */
+  readonly isAbandoned?: () => boolean
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }

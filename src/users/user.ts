@@ -7,11 +7,13 @@ export type User = Omit<UserRow, 'password'>
 /** The columns that can identify a user in a token. */
 export type UserIdField = Settings['userIdField']
 
-/** The request of a login, for the log. */
+/** The request of a login. */
 export interface LoginRequest {
   id: string
   address: string
   userAgent: string
+  /** True if the client has closed the connection. */
+  isAbandoned?: () => boolean
 }
 
 /** A password was checked for a login. */

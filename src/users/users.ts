@@ -121,11 +121,13 @@ export class Users {
    * @returns the user, or null if these credentials do not authenticate one
    */
   async authenticate(username: string, password: string, request: LoginRequest | null = null): Promise<UserRow | null> {
+    this.#hashers.assertRoom()
     const user = await this.#named(username)
+    const isAbandoned = request?.isAbandoned
     const check =
       user === null
-        ? await this.#hashers.runDummyHash(password)
-        : await this.#hashers.checkPassword(password, user.password)
+        ? await this.#hashers.runDummyHash(password, isAbandoned)
+        : await this.#hashers.checkPassword(password, user.password, isAbandoned)
     const isAccepted = user !== null && check.correct && (user.isActive || this.#acceptsInactive())
     this.#options.onLogin?.({ userId: user?.id ?? null, isAccepted, request })
     if (!isAccepted) {

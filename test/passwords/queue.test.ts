@@ -68,10 +68,40 @@ t.test('with a hundred waiting, further hashes are rejected (503), and the waiti
 
   for (const refusal of refusals) {
     t.type(refusal, HashingOverloaded)
-    t.match(refusal, { statusCode: 503, headers: { 'retry-after': '5' } })
+    t.match(refusal, { statusCode: 503, headers: { 'retry-after': /^[1-9]\d*$/ } })
   }
   t.ok((await Promise.all(accepted)).every((encoded) => encoded.startsWith('bcrypt$$2b$04$')))
   t.match(await preferring('md5').makePassword('secret'), /^md5\$/)
+})
+
+/** Sets the time of the queue. @returns a function that lets seconds pass */
+function holdTime(t: Test) {
+  let now = performance.now()
+  t.intercept(performance, 'now', { value: () => now })
+  return (seconds: number) => {
+    now += seconds * 1000
+  }
+}
+
+t.test('a client that has gone gives its place to others', async (t) => {
+  const held = holdHashes(t)
+  const hashers = preferring('bcrypt')
+  let isGone = false
+  const running = Array.from({ length: PARALLEL }, () => hashers.makePassword('secret'))
+  const abandoned = Array.from({ length: 100 }, () =>
+    hashers.checkPassword('secret', null, () => isGone).catch((error) => error)
+  )
+  await turn()
+  t.throws(() => hashers.assertRoom(), HashingOverloaded)
+  isGone = true
+  t.doesNotThrow(() => hashers.assertRoom(), 'places of clients that have gone are free')
+  const next = hashers.makePassword('secret')
+  const early = hashers.runDummyHash('secret', () => true).catch((error) => error)
+  for (; held.length > 0; await turn()) for (const letGo of held.splice(0)) letGo()
+  await Promise.all([...running, next])
+  t.type(await early, HashingOverloaded)
+  t.equal(held.length, 0)
+  for (const outcome of await Promise.all(abandoned)) t.type(outcome, HashingOverloaded)
 })
 
 t.test('failed hashes release their place in the queue', async (t) => {
@@ -87,4 +117,31 @@ t.test('failed hashes release their place in the queue', async (t) => {
 
   t.ok(failures.every((failure) => failure.status === 'rejected' && failure.reason.message === 'out of memory'))
   t.strictSame(await preferring('bcrypt').checkPassword('secret', encoded), CORRECT)
+})
+
+t.test('work that would wait for more than ten seconds is refused with the time in Retry-After', async (t) => {
+  const held = holdHashes(t)
+  const pass = holdTime(t)
+  const hashers = preferring('bcrypt')
+  for (let n = 0; n < 40; n++) {
+    const hash = hashers.makePassword('secret')
+    await turn()
+    pass(2)
+    held.shift()?.()
+    await hash
+  }
+  const outcomes = Array.from({ length: 8 * PARALLEL }, () =>
+    hashers.makePassword('secret').then(
+      () => 'done',
+      (error) => error
+    )
+  )
+  const refusal = await Promise.race(outcomes)
+  t.type(refusal, HashingOverloaded)
+  t.match(refusal, { headers: { 'retry-after': /^1[0-2]$/ } })
+
+  pass(11)
+  for (; held.length > 0; await turn()) for (const letGo of held.splice(0)) letGo()
+  const done = (await Promise.all(outcomes)).filter((outcome) => outcome === 'done')
+  t.equal(done.length, PARALLEL, 'those that have begun; the others have waited for too long')
 })
