@@ -1,5 +1,5 @@
 /** Requests to the server's token endpoints. */
-import { NetworkError, SignInError } from './errors.ts'
+import { NetworkError, parseRefusal, SignInError } from './errors.ts'
 
 export type Mode = 'token' | 'cookie'
 export type Fetch = typeof globalThis.fetch
@@ -20,7 +20,7 @@ export interface Tokens {
 
 interface TokenResponse {
   status: number
-  /** Null if the body is not a JSON object. */
+  /** Null if the body is not a JSON object, or has the format of a gateway's errors (RFC 9457). */
   body: Record<string, unknown> | null
   /** In seconds. */
   retryAfter: number | null
@@ -50,7 +50,8 @@ export class Endpoints {
   async obtain(credentials: object): Promise<Tokens> {
     const response = await this.#post('token/', credentials)
     const { status, body, retryAfter } = response
-    if (status >= 400 && status < 500 && body !== null) throw new SignInError(status, body, retryAfter)
+    const refusal = parseRefusal(body)
+    if (status >= 400 && status < 500 && refusal !== null) throw new SignInError(status, refusal, retryAfter)
     return parseTokens(response)
   }
 
@@ -61,8 +62,7 @@ export class Endpoints {
    */
   async refresh(refresh: string | undefined): Promise<Tokens | null> {
     const response = await this.#post('token/refresh/', { refresh })
-    // A 401 or 400 without a JSON body comes from a proxy, not from the server.
-    const isRejected = response.body !== null && (response.status === 400 || response.status === 401)
+    const isRejected = (response.status === 400 || response.status === 401) && isRefreshRefusal(response.body)
     return isRejected ? null : parseTokens(response)
   }
 
@@ -70,7 +70,7 @@ export class Endpoints {
   async blacklist(refresh: string | undefined): Promise<boolean> {
     try {
       const { status, body } = await this.#post('token/blacklist/', { refresh }, { keepalive: true })
-      return body !== null && (status === 200 || status === 401)
+      return status === 401 ? parseRefusal(body) !== null : status === 200 && body !== null
     } catch {
       return false
     }
@@ -92,9 +92,11 @@ export class Endpoints {
         signal: abort.signal
       })
       const retryAfter = response.headers.get('Retry-After') ?? ''
+      const isProblem = response.headers.get('Content-Type')?.includes('problem+json') ?? false
+      const text = await response.text()
       return {
         status: response.status,
-        body: parseObject(await response.text()),
+        body: isProblem ? null : parseObject(text),
         retryAfter: /^\d+$/.test(retryAfter) ? Number(retryAfter) : null,
         requestedAtMs
       }
@@ -104,6 +106,12 @@ export class Endpoints {
       clearTimeout(timer)
     }
   }
+}
+
+/** Whether the server itself, not a gateway before it, has refused a refresh token. */
+function isRefreshRefusal(body: TokenResponse['body']): boolean {
+  const refusal = parseRefusal(body)
+  return refusal !== null && (refusal.detail !== '' || refusal.fields.refresh !== undefined)
 }
 
 /** @throws {NetworkError} if the response has no access token */

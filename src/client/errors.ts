@@ -13,10 +13,8 @@ export class SignInError extends Error {
   /** True if the same credentials may be accepted later (429). */
   readonly retryable: boolean
 
-  constructor(status: number, body: Record<string, unknown>, retryAfter: number | null) {
-    const fields = parseFields(body)
-    const detail = typeof body.detail === 'string' ? body.detail : (fields.non_field_errors?.join(' ') ?? '')
-    super(detail || Object.values(fields).flat().join(' ') || `The server rejected the login with status ${status}.`)
+  constructor(status: number, { detail, fields }: Refusal, retryAfter: number | null) {
+    super(detail || Object.values(fields).flat().join(' '))
     this.name = 'SignInError'
     this.status = status
     this.detail = detail
@@ -26,10 +24,27 @@ export class SignInError extends Error {
   }
 }
 
-function parseFields(body: Record<string, unknown>): Record<string, string[]> {
-  const lists = Object.entries(body).filter(([, value]) => Array.isArray(value)) as [string, unknown[]][]
-  return Object.fromEntries(lists.map(([name, messages]) => [name, messages.map(String)]))
+/** The messages in an error response of the server. */
+export interface Refusal {
+  detail: string
+  fields: Record<string, string[]>
 }
+
+/**
+ * Reads the messages of an error response: `detail`, or a list of messages for each field.
+ *
+ * @returns null for any other body, such as `{"message":"Unauthorized"}`, because it comes from a gateway
+ */
+export function parseRefusal(body: Record<string, unknown> | null): Refusal | null {
+  if (typeof body?.detail === 'string') return { detail: body.detail, fields: {} }
+  const fields = Object.entries(body ?? {})
+  if (fields.length === 0 || !fields.every(([, value]) => isMessages(value))) return null
+  const messages = body as Record<string, string[]>
+  return { detail: messages.non_field_errors?.join(' ') ?? '', fields: messages }
+}
+
+const isMessages = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.length > 0 && value.every((message) => typeof message === 'string')
 
 /**
  * The user is not logged in, or the login session has ended. For requests that need no login, use the platform's

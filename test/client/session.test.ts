@@ -106,6 +106,13 @@ t.test('failed refreshes throw NetworkError with retryable and keep the session'
     [200, '<html>Sign in to the hotel</html>', true],
     [200, '{}', true],
     [401, '<html>A proxy asks who you are</html>', false],
+    [401, '{"message":"Unauthorized"}', false],
+    [401, '{}', false],
+    [401, '{"detail":{"msg":"Unauthorized"}}', false],
+    [400, '{"message":["Bad"],"error":"Bad Request"}', false],
+    [400, '{"errors":["Bad request"]}', false],
+    [400, '{"errors":[{"title":"Bad request"}]}', false],
+    [400, '{"refresh":[]}', false],
     [400, '', false],
     [403, '{"detail":"Not from there."}', false],
     [404, '{"detail":"Not found."}', false]
@@ -115,6 +122,9 @@ t.test('failed refreshes throw NetworkError with retryable and keep the session'
     proxy.upon(REFRESH, refuse(status, body, { 'retry-after': '5' }))
     await t.rejects(client.fetch('/api/protected/'), { name: 'NetworkError', status, retryable, retryAfter: 5 }, body)
   }
+  const problem = { 'content-type': 'application/problem+json' }
+  proxy.upon(REFRESH, refuse(401, '{"title":"Unauthorized","detail":"No valid credentials."}', problem))
+  await t.rejects(client.fetch('/api/protected/'), { name: 'NetworkError', status: 401 }, 'RFC 9457')
   proxy.upon(REFRESH, cut)
   await t.rejects(client.getAccessToken(), NetworkError)
   const { handler, release } = hold()
@@ -170,12 +180,30 @@ t.test('a revoked session rejects all calls and calls onSignOut once', async (t)
   t.strictSame(reasons, ['ended', 'ended'])
 })
 
+t.test('a refusal of the refresh by the server ends the session', async (t) => {
+  const { client: clientOf, proxy } = await stage(t)
+  for (const [status, body] of [
+    [401, '{"detail":"Token is invalid","code":"token_not_valid"}'],
+    [400, '{"detail":"JSON parse error"}'],
+    [400, '{"refresh":["This field may not be blank."]}'],
+    [400, '{"non_field_errors":["Invalid data."]}']
+  ] as const) {
+    const { now, forward } = clock()
+    const client = await clientOf({ now })
+    forward(600)
+    proxy.upon(REFRESH, refuse(status, body))
+    await t.rejects(client.fetch('/api/protected/'), SignedOutError, body)
+    t.equal(await client.isSignedIn(), false)
+  }
+})
+
 t.test('a logout always ends the session locally, and at the server if it is reachable', async (t) => {
   const { client: clientOf, proxy, app } = await stage(t)
   for (const [handler, isHeard] of [
     [cut, false],
     [lose, false],
     [refuse(503), false],
+    [refuse(401, '{"message":"Unauthorized"}'), false],
     [null, true]
   ] as const) {
     const storage = shelf()
@@ -237,6 +265,8 @@ t.test('a logout during a login ends the new session', async (t) => {
   t.strictSame(await app.auth.sessions.list(1), [])
 })
 
+const REFUSAL = '{"detail":"Token is blacklisted","code":"token_not_valid"}'
+
 t.test('a refresh does not replace a concurrent login of another user, also without Web Locks', async (t) => {
   t.intercept(globalThis, 'navigator' as never, { value: {} as never })
   const { client: clientOf, proxy, app } = await stage(t)
@@ -249,7 +279,9 @@ t.test('a refresh does not replace a concurrent login of another user, also with
     const { handler, arrived, release } = hold()
     proxy.upon(
       REFRESH,
-      isRefused ? (_pass, response) => handler(async () => () => response.writeHead(401).end('{}'), response) : handler
+      isRefused
+        ? (_pass, response) => handler(async () => () => response.writeHead(401).end(REFUSAL), response)
+        : handler
     )
     forward(600)
     const call = alices.getAccessToken()
