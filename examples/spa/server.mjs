@@ -1,5 +1,5 @@
 /** Starts two servers: one for the page, and on another origin the API that the page calls. */
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import cors from '@fastify/cors'
 import Fastify from 'fastify'
@@ -13,11 +13,10 @@ const client = (name) => new URL(name, import.meta.resolve('latchkey/client'))
 const files = {
   '/': [new URL('page/index.html', import.meta.url), 'text/html; charset=utf-8'],
   '/style.css': [new URL('page/style.css', import.meta.url), 'text/css; charset=utf-8'],
-  '/app.js': [new URL('page/app.js', import.meta.url), 'text/javascript'],
-  '/latchkey/client.js': [client('client.js'), 'text/javascript']
+  '/app.js': [new URL('page/app.js', import.meta.url), 'text/javascript']
 }
-for (const name of ['endpoints', 'errors', 'session', 'storage', 'tabs']) {
-  files[`/latchkey/${name}.js`] = [client(`${name}.js`), 'text/javascript']
+for (const name of await readdir(client('.'))) {
+  if (name.endsWith('.js')) files[`/latchkey/${name}`] = [client(name), 'text/javascript']
 }
 
 let apiOrigin = ''

@@ -2,6 +2,7 @@
  * `latchkey/client` logs in, calls an API with an access token, and refreshes tokens automatically. For browsers, React
  * Native and Node.js; it only needs `fetch`.
  */
+import { createAuthenticatedFetch, parseOrigin } from './authenticated-fetch.ts'
 import { Endpoints, type Fetch, type Mode } from './endpoints.ts'
 import { Session, type SignOutReason } from './session.ts'
 import { type ClientStorage, localStorageIfAvailable, memoryStorage } from './storage.ts'
@@ -53,7 +54,7 @@ export interface Client {
   /**
    * Like the platform's `fetch`, with the access token for URLs of the API. Relative URLs are resolved against
    * `baseUrl`. After a 401 it refreshes and repeats the request once. Other responses, and errors of `fetch`, are
-   * passed on.
+   * passed on. If the `signal` is aborted it rejects at once, also during a refresh, which other requests may share.
    *
    * @throws {SignedOutError} if the user is not logged in
    * @throws {NetworkError} if the refresh failed; the user remains logged in
@@ -106,49 +107,9 @@ export function createClient(options: ClientOptions): Client {
   }
 }
 
-function createAuthenticatedFetch(session: Session, send: Fetch, base: string, origins: string[]): Fetch {
-  return async (input, init) => {
-    const request = isRequest(input) ? input : null
-    const url = request?.url ?? new URL(String(input), base).href
-    // Compares the string that is sent, up to the slash after the origin, so that no other URL parser can see another
-    // origin.
-    if (!origins.some((origin) => url.startsWith(`${origin}/`))) return send(request ?? url, init)
-    const sendWith = (access: string, target: Request | string) => {
-      const headers = new Headers(init?.headers ?? request?.headers)
-      headers.set('Authorization', `Bearer ${access}`)
-      return send(target, { ...init, headers })
-    }
-    const access = await session.getAccessToken()
-    const response = await sendWith(access, request?.clone() ?? url)
-    if (response.status !== 401) return response
-    const newAccess = await session.refresh(access)
-    if (isStream(init?.body)) return response
-    // An unread body would block its connection.
-    await response.body?.cancel().catch(() => undefined)
-    return sendWith(newAccess, request ?? url)
-  }
-}
-
-const isRequest = (input: Parameters<Fetch>[0]): input is Request => typeof input === 'object' && 'url' in input
-
-/** True for a body that can only be sent once. */
-const isStream = (body: unknown): boolean =>
-  typeof body === 'object' && body !== null && ('getReader' in body || Symbol.asyncIterator in body)
-
 /** Resolves the URL in a page, and adds a trailing slash. @throws {TypeError} for an invalid URL */
 function resolveBase(baseUrl: string): string {
   const { location } = globalThis as { location?: { href: string } }
   const { href } = new URL(baseUrl, location?.href)
   return href.endsWith('/') ? href : `${href}/`
-}
-
-/**
- * Extracts the origin with a regular expression: some versions of React Native do not implement `URL.origin`.
- *
- * @throws {TypeError} for a URL that is not HTTP(S) or contains credentials; without the URL, which may be confidential
- */
-function parseOrigin(url: string): string {
-  const [origin] = /^https?:\/\/[^/?#\\@]+(?=\/)/.exec(new URL(url).href) ?? []
-  if (origin === undefined) throw new TypeError('Expected an http:// or https:// URL without credentials.')
-  return origin
 }
