@@ -43,6 +43,7 @@ export interface Client {
    * @throws {SignInError} if the server rejects the login, with its messages
    * @throws {NetworkError} if there is no usable response
    * @throws {SignedOutError} if `signOut` was called during the request
+   * @throws {Error} if the client and the server disagree about cookie mode
    */
   signIn(credentials: Credentials): Promise<void>
   /**

@@ -31,6 +31,9 @@ const TIMEOUT_MS = 15_000
 /** Redirects are errors, because another server must not receive the refresh token. */
 const REQUEST_OPTIONS = { method: 'POST', redirect: 'error' } as const
 const HEADERS = { Accept: 'application/json', 'Content-Type': 'application/json' }
+const NO_REFRESH_TOKEN =
+  'The response to the login has no refresh token: the server has set it as a cookie, because JWT_COOKIE_ORIGINS has ' +
+  "the origin of this page. Create the client with mode: 'cookie', or remove the origin from JWT_COOKIE_ORIGINS."
 
 export class Endpoints {
   readonly #base: string
@@ -46,13 +49,18 @@ export class Endpoints {
     this.#now = now
   }
 
-  /** @throws {SignInError | NetworkError} */
+  /** @throws {SignInError | NetworkError}, or {Error} if the refresh token went into a cookie without cookie mode */
   async obtain(credentials: object): Promise<Tokens> {
     const response = await this.#post('token/', credentials)
     const { status, body, retryAfter } = response
     const refusal = parseRefusal(body)
     if (status >= 400 && status < 500 && refusal !== null) throw new SignInError(status, refusal, retryAfter)
-    return parseTokens(response)
+    const tokens = parseTokens(response)
+    if (this.#mode === 'cookie' || tokens.refresh !== undefined) return tokens
+    // Nobody can use the new session.
+    const headers = { Authorization: `Bearer ${tokens.access}` }
+    await this.#post('token/logout/', {}, { headers }).catch(() => undefined)
+    throw new Error(NO_REFRESH_TOKEN)
   }
 
   /**
@@ -77,7 +85,11 @@ export class Endpoints {
   }
 
   /** @throws {NetworkError} */
-  async #post(path: string, payload: object, extra: object = {}): Promise<TokenResponse> {
+  async #post(
+    path: string,
+    payload: object,
+    extra: { keepalive?: true; headers?: object } = {}
+  ): Promise<TokenResponse> {
     const isCookieMode = this.#mode === 'cookie'
     const abort = new AbortController()
     const timer = setTimeout(() => abort.abort(new Error('the server did not respond in time')), TIMEOUT_MS)
@@ -87,7 +99,7 @@ export class Endpoints {
         ...REQUEST_OPTIONS,
         ...extra,
         ...(isCookieMode && { credentials: 'include' as const }),
-        headers: { ...HEADERS, ...(isCookieMode && { 'X-Latchkey-Mode': 'cookie' }) },
+        headers: { ...HEADERS, ...extra.headers, ...(isCookieMode && { 'X-Latchkey-Mode': 'cookie' }) },
         body: JSON.stringify(payload),
         signal: abort.signal
       })

@@ -95,6 +95,28 @@ t.test('a rejected login throws SignInError or NetworkError with the details of 
   t.ok(new NetworkError(null) instanceof Error)
 })
 
+t.test('a login whose refresh token went into a cookie is rejected without cookie mode, and ended', async (t) => {
+  const origin = 'https://app.example.com'
+  const { client: clientOf, proxy, alice, app } = await stage(t, { cookieOrigins: origin })
+  const fromPage: typeof fetch = (input, init) =>
+    fetch(input, { ...init, headers: { ...(init?.headers as object), origin, 'sec-fetch-site': 'same-site' } })
+  const storage = shelf()
+  const client = await clientOf({ fetch: fromPage, storage }, 'not yet')
+  const changes: boolean[] = []
+  client.onChange((signedIn) => changes.push(signedIn))
+
+  await t.rejects(client.signIn(alice), { name: 'Error', message: /mode: 'cookie'.*JWT_COOKIE_ORIGINS/ })
+  t.equal(await client.isSignedIn(), false)
+  t.equal(storage.values.size, 0)
+  t.strictSame(changes, [])
+  t.strictSame(await app.auth.sessions.list(1), [])
+  t.equal(proxy.seen(REFRESH).length, 0)
+
+  proxy.upon('POST /api/token/', refuse(200, '{"access":"opaque"}'))
+  proxy.upon('POST /api/token/logout/', cut)
+  await t.rejects(client.signIn(alice), { message: /JWT_COOKIE_ORIGINS/ })
+})
+
 t.test('after a 401 the client refreshes and repeats the request with the same body', async (t) => {
   const { client: clientOf, proxy } = await stage(t, {}, echo)
   const storage = shelf()
