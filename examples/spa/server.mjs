@@ -5,7 +5,7 @@ import cors from '@fastify/cors'
 import Fastify from 'fastify'
 import latchkey, { authRoutes, errorHandler, isAuthenticated } from 'latchkey'
 
-const { PAGE_PORT = '5173', API_PORT = '3000', DATABASE_URL = 'file:./data/spa.db', MODE = 'token' } = process.env
+const { PAGE_PORT = '5173', API_PORT = '3000', DATABASE_URL = 'file:./data/spa.db', MODE = 'bearer' } = process.env
 const ALICE = { username: 'alice', password: 's3cret-Pass!' }
 
 const client = (name) => new URL(name, import.meta.resolve('latchkey/client'))

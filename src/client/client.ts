@@ -14,7 +14,10 @@ export { type ClientStorage, memoryStorage, webStorage } from './storage.ts'
 export interface ClientOptions {
   /** The URL of `authRoutes`, such as `https://api.example.com/api`; in a page it may be relative, such as `/api`. */
   baseUrl: string
-  /** `cookie`: the refresh token is in an HttpOnly cookie and the access token in memory. Default: `token`. */
+  /**
+   * `bearer`, the default: both tokens are in `storage`. `cookie`: the refresh token is in an HttpOnly cookie, and the
+   * access token in memory.
+   */
   mode?: Mode
   /**
    * The storage of the tokens, by default in memory. In cookie mode it stores no tokens, only whether a logout is
@@ -79,7 +82,7 @@ export interface Client {
 }
 
 export function createClient(options: ClientOptions): Client {
-  const { mode = 'token', refreshAhead = 30, now = () => Date.now(), onSignOut } = options
+  const { mode = 'bearer', refreshAhead = 30, now = () => Date.now(), onSignOut } = options
   const base = resolveBase(options.baseUrl)
   const send: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
   const listeners = new Set<(signedIn: boolean) => void>()

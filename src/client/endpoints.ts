@@ -1,7 +1,7 @@
 /** Requests to the server's token endpoints. */
 import { NetworkError, parseRefusal, SignInError } from './errors.ts'
 
-export type Mode = 'token' | 'cookie'
+export type Mode = 'bearer' | 'cookie'
 export type Fetch = typeof globalThis.fetch
 
 /**

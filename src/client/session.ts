@@ -84,7 +84,7 @@ export class Session {
     })
     this.#setSignedIn(false, 'here')
     this.#notifyTabs('out')
-    if (tokens === null && this.#options.mode === 'token') return true
+    if (tokens === null && this.#options.mode !== 'cookie') return true
     return this.#runAfterRefresh(async () => {
       const isConfirmed = await this.#endpoints.blacklist(this.#discardedRefresh ?? tokens?.refresh)
       if (isConfirmed) await this.#setPendingLogout(false)
@@ -134,7 +134,7 @@ export class Session {
 
   async #refresh(staleAccess: string | null, hasWaited: boolean): Promise<string> {
     let before = await this.#read()
-    if (hasWaited && before?.access === staleAccess && this.#options.mode === 'token') {
+    if (hasWaited && before?.access === staleAccess && this.#options.mode !== 'cookie') {
       await new Promise((resolve) => setTimeout(resolve, STORAGE_DELAY_MS))
       before = await this.#read()
     }
@@ -198,7 +198,7 @@ export class Session {
     if (previous !== undefined && previous !== isSignedIn) this.#options.onChange(isSignedIn, reason)
   }
 
-  /** In token mode: another tab has changed the storage. */
+  /** In bearer mode: another tab has changed the storage. */
   async #handleStorageChange(): Promise<void> {
     const wasUnknown = this.#isSignedIn === undefined
     if ((await this.#read()) === null) this.#setSignedIn(false, 'elsewhere')

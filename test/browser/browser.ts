@@ -34,7 +34,7 @@ export interface Example {
 }
 
 /** Starts `examples/spa/server.mjs` on free ports with a new database. */
-export async function startExample(t: Test, mode: 'token' | 'cookie'): Promise<Example> {
+export async function startExample(t: Test, mode: 'bearer' | 'cookie'): Promise<Example> {
   const server = fileURLToPath(new URL('../../examples/spa/server.mjs', import.meta.url))
   const env = { PATH: process.env.PATH ?? '', PAGE_PORT: '0', API_PORT: '0', MODE: mode }
   const child = spawn(process.execPath, [server], { cwd: emptyFolder(t), env })

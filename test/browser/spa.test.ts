@@ -18,7 +18,7 @@ interface Visit {
 
 t.test('the example app', { skip: missing }, async (t) => {
   const browser = await openBrowser(t)
-  for (const mode of ['token', 'cookie'] as const) {
+  for (const mode of ['bearer', 'cookie'] as const) {
     t.test(`${mode} mode`, async (t) => {
       const example = await startExample(t, mode)
       const context = await browser.newContext()
@@ -56,7 +56,7 @@ async function signIn(page: Page, password: string): Promise<void> {
   await page.getByRole('button', { name: 'Sign in' }).click()
 }
 
-async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise<void> {
+async function journey(t: Test, visit: Visit, mode: 'bearer' | 'cookie'): Promise<void> {
   const { context, open, requests, complaints } = visit
   const refreshes = () => requests.filter((line) => line === 'POST token/refresh/').length
   const one = await open()
@@ -80,7 +80,7 @@ async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise
     await signedIn(one)
     const kept = await one.evaluate('JSON.stringify({ ...localStorage }) + document.cookie')
     const cookies = await context.cookies()
-    if (mode === 'token') t.match(kept, /latchkey\.http_localhost.*refresh/)
+    if (mode === 'bearer') t.match(kept, /latchkey\.http_localhost.*refresh/)
     else t.equal(kept, '{}')
     if (mode === 'cookie')
       t.match(cookies, [{ httpOnly: true, name: /^__(Host|Secure)-/, sameSite: /^(Strict|Lax)$/, secure: true }])
@@ -94,7 +94,7 @@ async function journey(t: Test, visit: Visit, mode: 'token' | 'cookie'): Promise
     const before = refreshes()
     await Promise.all([call(one), call(other)])
     for (const page of [one, other]) await said(page, 'This is a protected view.')
-    t.equal(refreshes() - before, mode === 'token' ? 1 : 2, 'in token mode one refresh for both tabs')
+    t.equal(refreshes() - before, mode === 'bearer' ? 1 : 2, 'in bearer mode one refresh for both tabs')
   })
 
   await t.test('without network the user stays signed in', async () => {
