@@ -2,11 +2,12 @@
 import { waitUnlessAborted } from './abort.ts'
 import type { Fetch } from './endpoints.ts'
 import type { Session } from './session.ts'
+import { resolveUrl } from './urls.ts'
 
 export function createAuthenticatedFetch(session: Session, send: Fetch, base: string, origins: string[]): Fetch {
   return async (input, init) => {
     const request = isRequest(input) ? input : null
-    const url = request?.url ?? new URL(String(input), base).href
+    const url = request?.url ?? resolveUrl(String(input), base)
     // Compares the string that is sent, up to the slash after the origin, so that no other URL parser can see another
     // origin.
     if (!origins.some((origin) => url.startsWith(`${origin}/`))) return send(request ?? url, init)
@@ -32,14 +33,3 @@ const isRequest = (input: Parameters<Fetch>[0]): input is Request => typeof inpu
 /** True for a body that can only be sent once. */
 const isStream = (body: unknown): boolean =>
   typeof body === 'object' && body !== null && ('getReader' in body || Symbol.asyncIterator in body)
-
-/**
- * Extracts the origin with a regular expression: some versions of React Native do not implement `URL.origin`.
- *
- * @throws {TypeError} for a URL that is not HTTP(S) or contains credentials; without the URL, which may be confidential
- */
-export function parseOrigin(url: string): string {
-  const [origin] = /^https?:\/\/[^/?#\\@]+(?=\/)/.exec(new URL(url).href) ?? []
-  if (origin === undefined) throw new TypeError('Expected an http:// or https:// URL without credentials.')
-  return origin
-}

@@ -2,10 +2,11 @@
  * `latchkey/client` logs in, calls an API with an access token, and refreshes tokens automatically. For browsers, React
  * Native and Node.js; it only needs `fetch`.
  */
-import { createAuthenticatedFetch, parseOrigin } from './authenticated-fetch.ts'
+import { createAuthenticatedFetch } from './authenticated-fetch.ts'
 import { Endpoints, type Fetch, type Mode } from './endpoints.ts'
 import { Session, type SignOutReason } from './session.ts'
 import { type ClientStorage, localStorageIfAvailable, memoryStorage } from './storage.ts'
+import { parseOrigin, resolveBase } from './urls.ts'
 
 export { NetworkError, SignedOutError, SignInError } from './errors.ts'
 export type { SignOutReason } from './session.ts'
@@ -109,11 +110,4 @@ export function createClient(options: ClientOptions): Client {
       return () => void listeners.delete(listener)
     }
   }
-}
-
-/** Resolves the URL in a page, and adds a trailing slash. @throws {TypeError} for an invalid URL */
-function resolveBase(baseUrl: string): string {
-  const { location } = globalThis as { location?: { href: string } }
-  const { href } = new URL(baseUrl, location?.href)
-  return href.endsWith('/') ? href : `${href}/`
 }
