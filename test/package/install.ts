@@ -12,8 +12,8 @@ const run = promisify(execFile)
 
 /** The paths that are built or packed. They are copied, because other tests use `dist` of this tree. */
 const TREE = [
-  ...['src', 'prisma', 'docs', 'examples', 'package.json', 'tsconfig.json', 'tsconfig.build.json', 'LICENSE'],
-  ...['README.md', 'CHANGELOG.md', 'UPGRADING.md', '.env.example', '.gitignore', '.npmrc']
+  ...['src', 'client', 'verify', 'prisma', 'docs', 'examples', 'package.json', 'tsconfig.json', 'tsconfig.build.json'],
+  ...['LICENSE', 'README.md', 'CHANGELOG.md', 'UPGRADING.md', '.env.example', '.gitignore', '.npmrc']
 ]
 /** Files that must not be packed. */
 const PRIVATE = [

@@ -1,6 +1,7 @@
 /** The package that `npm pack` creates works in an empty folder: as a plugin, and as `npx latchkey serve`. */
 import { execFile, spawn } from 'node:child_process'
 import { appendFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join, posix } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -38,7 +39,7 @@ t.test('the package in an empty folder', async (t) => {
 
   t.test('contains the build, migrations and documents, and no private files', async (t) => {
     const allowed =
-      /^(dist\/.*\.(js|d\.ts)|(prisma|examples)\/.*|(docs\/)?[^/]+\.md|package\.json|LICENSE|\.env\.example)$/
+      /^(dist\/.*\.(js|d\.ts)|(prisma|examples)\/.*|(client|verify)\/package\.json|(docs\/)?[^/]+\.md|package\.json|LICENSE|\.env\.example)$/
     t.strictSame(
       files.filter((path) => !allowed.test(path) || /(^|\/)(test|data|node_modules)\//.test(path)),
       []
@@ -114,26 +115,38 @@ t.test('the package in an empty folder', async (t) => {
       ...{ strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: false },
       ...{ types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')] }
     }
-    const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
-    const faultsOf = (options: object, file: string) => {
-      writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, files: [file] }))
-      return run('env', [...PURE, process.execPath, tsc, '-p', folder], { cwd: folder }).then(
-        () => '',
-        ({ stdout, stderr }) => `${stdout}${stderr}`
-      )
-    }
-    t.equal(await faultsOf(compilerOptions, 'consumer.mts'), '')
+    t.equal(await faultsOf(folder, compilerOptions, 'consumer.mts'), '')
     appendFileSync(join(folder, 'consumer.mts'), 'export const wrong: number = pair.access\n')
     const fault = "Type 'string' is not assignable to type 'number'"
-    t.match(await faultsOf(compilerOptions, 'consumer.mts'), fault, 'the check can fail')
+    t.match(await faultsOf(folder, compilerOptions, 'consumer.mts'), fault, 'the check can fail')
 
     // A page without the types of Node.js.
     cpSync(own('page.mts.txt'), join(folder, 'page.mts'))
     const page = { ...compilerOptions, lib: ['ES2022', 'DOM'], target: 'ES2022', types: [] }
     for (const options of [page, { ...page, module: 'ESNext', moduleResolution: 'Bundler' }]) {
-      t.equal(await faultsOf(options, 'page.mts'), '')
+      t.equal(await faultsOf(folder, options, 'page.mts'), '')
     }
-    t.equal(await faultsOf(compilerOptions, 'page.mts'), '', 'also with the types of Node.js')
+    t.equal(await faultsOf(folder, compilerOptions, 'page.mts'), '', 'also with the types of Node.js')
+  })
+
+  t.test('has its entry points also for resolvers without `exports`', async (t) => {
+    const root = join(modules, 'latchkey')
+    const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+    const entries = Object.keys(exports).filter((name) => !['.', './package.json'].includes(name))
+    t.strictSame(entries, ['./verify', './client'])
+    for (const entry of entries) {
+      const { type, main, types } = JSON.parse(readFileSync(join(root, entry, 'package.json'), 'utf8'))
+      t.equal(type, 'module')
+      t.equal(join(root, entry, main), join(root, exports[entry].default), 'Metro')
+      t.equal(join(root, entry, types), join(root, exports[entry].types))
+    }
+    cpSync(own('page.mts.txt'), join(folder, 'page.ts'))
+    appendFileSync(join(folder, 'page.ts'), "export { default as verify } from 'latchkey/verify'\n")
+    const node10 = { module: 'ESNext', moduleResolution: 'node10', target: 'ES2022', lib: ['ES2022', 'DOM'], types: [] }
+    const options = { ...node10, strict: true, skipLibCheck: true, noEmit: true }
+    t.equal(await faultsOf(folder, options, 'page.ts', OLDER_TSC), '')
+    appendFileSync(join(folder, 'page.ts'), 'export const wrong: number = createClient\n')
+    t.match(await faultsOf(folder, options, 'page.ts', OLDER_TSC), 'TS2322', 'the check can fail')
   })
 
   t.test('has a client without dependencies', async (t) => {
@@ -182,6 +195,21 @@ t.test('the package in an empty folder', async (t) => {
     t.match(await later.end(), { code: 0, stderr: '' })
   })
 })
+
+const TSC = join(ROOT, 'node_modules/typescript/bin/tsc')
+/** TypeScript 5, which attw installs. The current version has no `moduleResolution: node10`. */
+const OLDER_TSC = createRequire(createRequire(import.meta.url).resolve('@arethetypeswrong/core')).resolve(
+  'typescript/lib/tsc.js'
+)
+
+/** Type-checks a file. @returns the errors; empty if there are none */
+function faultsOf(folder: string, compilerOptions: object, file: string, tsc = TSC): Promise<string> {
+  writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [file] }))
+  return run('env', [...PURE, process.execPath, tsc, '-p', folder], { cwd: folder }).then(
+    () => '',
+    ({ stdout, stderr }) => `${stdout}${stderr}`
+  )
+}
 
 /** Starts a server on a free port. */
 async function serve(t: Test, cwd: string, command: string[]) {
