@@ -1,6 +1,6 @@
 /** `client.fetch`: requests with the access token, which is refreshed and sent again after a 401. */
 import { waitUnlessAborted } from './abort.ts'
-import type { Fetch } from './endpoints.ts'
+import type { Fetch } from './requests.ts'
 import type { Session } from './session.ts'
 import { resolveUrl } from './urls.ts'
 

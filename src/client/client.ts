@@ -2,19 +2,34 @@
  * `latchkey/client` logs in, calls an API with an access token, and refreshes tokens automatically. For browsers, React
  * Native and Node.js; it only needs `fetch`.
  */
+import { type AccountCalls, createAccountCalls } from './account.ts'
 import { createAuthenticatedFetch } from './authenticated-fetch.ts'
-import { Endpoints, type Fetch, type Mode } from './endpoints.ts'
+import { Endpoints, type Mode } from './endpoints.ts'
+import type { Fetch } from './requests.ts'
 import { Session, type SignOutReason } from './session.ts'
 import { type ClientStorage, localStorageIfAvailable, memoryStorage } from './storage.ts'
-import { parseOrigin, resolveBase } from './urls.ts'
+import type { Identity } from './tokens.ts'
+import { addSlash, parseOrigin, resolveBase, resolveUrl } from './urls.ts'
 
-export { NetworkError, SignedOutError, SignInError } from './errors.ts'
+export type {
+  Account,
+  AccountCalls,
+  AccountChanges,
+  LoginSession,
+  NewAccount,
+  PasswordChange,
+  PasswordReset
+} from './account.ts'
+export { ApiError, NetworkError, SignedOutError } from './errors.ts'
 export type { SignOutReason } from './session.ts'
 export { type ClientStorage, memoryStorage, webStorage } from './storage.ts'
+export type { Identity } from './tokens.ts'
 
 export interface ClientOptions {
   /** The URL of `authRoutes`, such as `https://api.example.com/api`; in a page it may be relative, such as `/api`. */
   baseUrl: string
+  /** The URL of `accountRoutes`, or its path on the origin of `baseUrl`. Default: `/auth`. */
+  accountsUrl?: string
   /**
    * `bearer`, the default: both tokens are in `storage`. `cookie`: the refresh token is in an HttpOnly cookie, and the
    * access token in memory.
@@ -40,16 +55,18 @@ export interface ClientOptions {
 /** The field of the server's `LOGIN_FIELD`, and the password. */
 export type Credentials = { password: string } & ({ username: string } | { email: string })
 
-export interface Client {
+/** The members of AccountCalls are calls beside the login. */
+export interface Client extends AccountCalls {
   /**
    * Logs in.
    *
-   * @throws {SignInError} if the server rejects the login, with its messages
+   * @returns the user's id and the claims of the access token
+   * @throws {ApiError} if the server rejects the login, with its messages
    * @throws {NetworkError} if there is no usable response
    * @throws {SignedOutError} if `signOut` was called during the request
    * @throws {Error} if the client and the server disagree about cookie mode
    */
-  signIn(credentials: Credentials): Promise<void>
+  signIn(credentials: Credentials): Promise<Identity>
   /**
    * Logs out. This client is logged out in any case; network errors are not thrown.
    *
@@ -85,9 +102,11 @@ export interface Client {
 export function createClient(options: ClientOptions): Client {
   const { mode = 'bearer', refreshAhead = 30, now = () => Date.now(), onSignOut } = options
   const base = resolveBase(options.baseUrl)
+  const accounts = addSlash(resolveUrl(options.accountsUrl ?? '/auth', base))
+  const origins = [base, accounts, ...(options.origins ?? [])].map(parseOrigin)
   const send: Fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init))
   const listeners = new Set<(signedIn: boolean) => void>()
-  const session = new Session(new Endpoints(base, mode, send, now), {
+  const session = new Session(new Endpoints({ base, accounts, mode, fetch: send, now }), {
     // Expo's SecureStore accepts no other characters.
     key: `latchkey.${base.replace(/[^\w.-]+/g, '_')}`,
     mode,
@@ -100,9 +119,10 @@ export function createClient(options: ClientOptions): Client {
     }
   })
   return {
+    ...createAccountCalls(session, send, base, accounts),
     signIn: (credentials) => session.signIn(credentials),
     signOut: () => session.signOut(),
-    fetch: createAuthenticatedFetch(session, send, base, [base, ...(options.origins ?? [])].map(parseOrigin)),
+    fetch: createAuthenticatedFetch(session, send, base, origins),
     getAccessToken: () => session.getAccessToken(),
     isSignedIn: () => session.isSignedIn(),
     onChange: (listener) => {

@@ -1,65 +1,44 @@
-/** Requests to the server's token endpoints. */
-import { NetworkError, parseRefusal, SignInError } from './errors.ts'
+/** Requests to the server's endpoints that issue or end tokens. */
+import { NetworkError, parseRefusal } from './errors.ts'
+import { type ApiRequest, type ApiResponse, type Fetch, readResponse, sendRequest } from './requests.ts'
+import { readTokens, type Tokens } from './tokens.ts'
 
 export type Mode = 'bearer' | 'cookie'
-export type Fetch = typeof globalThis.fetch
 
-/**
- * The tokens of a login session, as they are stored. Times are those of the client's clock, which may differ from the
- * server's.
- */
-export interface Tokens {
-  access: string
-  /** Absent in cookie mode, in which scripts cannot read it. */
-  refresh?: string
-  /** The time of the request, which is before the access token was issued. */
-  requestedAtMs: number
-  /** The expiry of the access token, or earlier; null if the token does not contain it. */
-  expiresAtMs: number | null
+export interface EndpointOptions {
+  /** The URL of the token endpoints, with a trailing slash. */
+  base: string
+  /** The URL of the account endpoints, with a trailing slash. */
+  accounts: string
+  mode: Mode
+  fetch: Fetch
+  now: () => number
 }
 
-interface TokenResponse {
-  status: number
-  /** Null if the body is not a JSON object, or has the format of a gateway's errors (RFC 9457). */
-  body: Record<string, unknown> | null
-  /** In seconds. */
-  retryAfter: number | null
-  requestedAtMs: number
+interface TokenResponse extends ApiResponse {
+  /** Null if the response has no access token. */
+  tokens: Tokens | null
 }
 
-const TIMEOUT_MS = 15_000
-/** Redirects are errors, because another server must not receive the refresh token. */
-const REQUEST_OPTIONS = { method: 'POST', redirect: 'error' } as const
-const HEADERS = { Accept: 'application/json', 'Content-Type': 'application/json' }
 const NO_REFRESH_TOKEN =
   'The response to the login has no refresh token: the server has set it as a cookie, because JWT_COOKIE_ORIGINS has ' +
   "the origin of this page. Create the client with mode: 'cookie', or remove the origin from JWT_COOKIE_ORIGINS."
 
 export class Endpoints {
-  readonly #base: string
-  readonly #mode: Mode
-  readonly #fetch: Fetch
-  readonly #now: () => number
+  readonly #options: EndpointOptions
 
-  /** @param base URL with a trailing slash */
-  constructor(base: string, mode: Mode, fetch: Fetch, now: () => number) {
-    this.#base = base
-    this.#mode = mode
-    this.#fetch = fetch
-    this.#now = now
+  constructor(options: EndpointOptions) {
+    this.#options = options
   }
 
-  /** @throws {SignInError | NetworkError}, or {Error} if the refresh token went into a cookie without cookie mode */
+  /** @throws {ApiError | NetworkError}, or {Error} if the refresh token went into a cookie without cookie mode */
   async obtain(credentials: object): Promise<Tokens> {
-    const response = await this.#post('token/', credentials)
-    const { status, body, retryAfter } = response
-    const refusal = parseRefusal(body)
-    if (status >= 400 && status < 500 && refusal !== null) throw new SignInError(status, refusal, retryAfter)
-    const tokens = parseTokens(response)
-    if (this.#mode === 'cookie' || tokens.refresh !== undefined) return tokens
+    const response = await this.#request(`${this.#options.base}token/`, { body: credentials })
+    readResponse(response)
+    const tokens = expectTokens(response)
+    if (this.#options.mode === 'cookie' || tokens.refresh !== undefined) return tokens
     // Nobody can use the new session.
-    const headers = { Authorization: `Bearer ${tokens.access}` }
-    await this.#post('token/logout/', {}, { headers }).catch(() => undefined)
+    await this.#request(`${this.#options.base}token/logout/`, { access: tokens.access }).catch(() => undefined)
     throw new Error(NO_REFRESH_TOKEN)
   }
 
@@ -69,94 +48,49 @@ export class Endpoints {
    * @throws {NetworkError}
    */
   async refresh(refresh: string | undefined): Promise<Tokens | null> {
-    const response = await this.#post('token/refresh/', { refresh })
+    const response = await this.#request(`${this.#options.base}token/refresh/`, { body: { refresh } })
     const isRejected = (response.status === 400 || response.status === 401) && isRefreshRefusal(response.body)
-    return isRejected ? null : parseTokens(response)
+    return isRejected ? null : expectTokens(response)
   }
 
   /** Never throws. @returns true if the server has confirmed that the login session has ended */
   async blacklist(refresh: string | undefined): Promise<boolean> {
     try {
-      const { status, body } = await this.#post('token/blacklist/', { refresh }, { keepalive: true })
-      return status === 401 ? parseRefusal(body) !== null : status === 200 && body !== null
+      const url = `${this.#options.base}token/blacklist/`
+      const { status, body } = await this.#request(url, { body: { refresh }, keepalive: true })
+      return status === 401 ? parseRefusal(body) !== null : status === 200 && body !== undefined
     } catch {
       return false
     }
   }
 
-  /** @throws {NetworkError} */
-  async #post(
-    path: string,
-    payload: object,
-    extra: { keepalive?: true; headers?: object } = {}
-  ): Promise<TokenResponse> {
-    const isCookieMode = this.#mode === 'cookie'
-    const abort = new AbortController()
-    const timer = setTimeout(() => abort.abort(new Error('the server did not respond in time')), TIMEOUT_MS)
-    const requestedAtMs = this.#now()
-    try {
-      const response = await this.#fetch(this.#base + path, {
-        ...REQUEST_OPTIONS,
-        ...extra,
-        ...(isCookieMode && { credentials: 'include' as const }),
-        headers: { ...HEADERS, ...extra.headers, ...(isCookieMode && { 'X-Latchkey-Mode': 'cookie' }) },
-        body: JSON.stringify(payload),
-        signal: abort.signal
-      })
-      const retryAfter = response.headers.get('Retry-After') ?? ''
-      const isProblem = response.headers.get('Content-Type')?.includes('problem+json') ?? false
-      const text = await response.text()
-      return {
-        status: response.status,
-        body: isProblem ? null : parseObject(text),
-        retryAfter: /^\d+$/.test(retryAfter) ? Number(retryAfter) : null,
-        requestedAtMs
-      }
-    } catch (cause) {
-      throw new NetworkError(null, null, { cause })
-    } finally {
-      clearTimeout(timer)
-    }
+  /**
+   * Changes the password, which ends all tokens of the user. The response has new ones, unless they are in cookies or
+   * the server logs users out after a change.
+   *
+   * @throws {NetworkError}
+   */
+  changePassword(passwords: object, access: string): Promise<TokenResponse> {
+    const url = `${this.#options.accounts}users/set_password/`
+    return this.#request(url, { body: passwords, access, prefersPair: this.#options.mode !== 'cookie' })
+  }
+
+  async #request(url: string, request: ApiRequest): Promise<TokenResponse> {
+    const { fetch, mode, now } = this.#options
+    const requestedAtMs = now()
+    const response = await sendRequest(fetch, url, { ...request, isCookieMode: mode === 'cookie' })
+    return { ...response, tokens: response.status === 200 ? readTokens(response.body, requestedAtMs) : null }
   }
 }
 
 /** Whether the server itself, not a gateway before it, has refused a refresh token. */
-function isRefreshRefusal(body: TokenResponse['body']): boolean {
+function isRefreshRefusal(body: unknown): boolean {
   const refusal = parseRefusal(body)
   return refusal !== null && (refusal.detail !== '' || refusal.fields.refresh !== undefined)
 }
 
 /** @throws {NetworkError} if the response has no access token */
-function parseTokens({ status, body, retryAfter, requestedAtMs }: TokenResponse): Tokens {
-  const { access, refresh } = body ?? {}
-  if (status !== 200 || typeof access !== 'string') throw new NetworkError(status, retryAfter)
-  const lifetimeMs = lifetimeOf(access)
-  return {
-    access,
-    ...(typeof refresh === 'string' && { refresh }),
-    requestedAtMs,
-    expiresAtMs: lifetimeMs === null ? null : requestedAtMs + lifetimeMs
-  }
-}
-
-/** The lifetime of a token in milliseconds: `exp` minus `iat`, so that a wrong clock of the client does not matter. */
-function lifetimeOf(access: string): number | null {
-  try {
-    const payload = access.split('.')[1] as string
-    const { exp, iat } = JSON.parse(atob(payload.replaceAll('-', '+').replaceAll('_', '/')))
-    const lifetimeMs = (exp - iat) * 1000
-    return Number.isFinite(lifetimeMs) ? lifetimeMs : null
-  } catch {
-    return null
-  }
-}
-
-/** Parses JSON. @returns null if the text is not a JSON object */
-export function parseObject(text: string): Record<string, unknown> | null {
-  try {
-    const value = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : null
-  } catch {
-    return null
-  }
+function expectTokens({ tokens, status, retryAfter }: TokenResponse): Tokens {
+  if (tokens === null) throw new NetworkError(status, retryAfter)
+  return tokens
 }

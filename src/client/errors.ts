@@ -1,7 +1,7 @@
 /** The errors of the client, besides those that `fetch` itself throws. */
 
-/** The server has rejected the login: invalid credentials, a missing field, or too many attempts. */
-export class SignInError extends Error {
+/** The server has refused a request: invalid credentials or input, a missing right, or too many attempts. */
+export class ApiError extends Error {
   /** The HTTP status, such as 400, 401 or 429. */
   readonly status: number
   /** The server's message; empty if there are only messages about fields. */
@@ -10,12 +10,12 @@ export class SignInError extends Error {
   readonly fields: Record<string, string[]>
   /** `Retry-After` in seconds; null if the response has none. */
   readonly retryAfter: number | null
-  /** True if the same credentials may be accepted later (429). */
+  /** True if the same request may be accepted later (429). */
   readonly retryable: boolean
 
   constructor(status: number, { detail, fields }: Refusal, retryAfter: number | null) {
     super(detail || Object.values(fields).flat().join(' '))
-    this.name = 'SignInError'
+    this.name = 'ApiError'
     this.status = status
     this.detail = detail
     this.fields = fields
@@ -35,9 +35,10 @@ export interface Refusal {
  *
  * @returns null for any other body, such as `{"message":"Unauthorized"}`, because it comes from a gateway
  */
-export function parseRefusal(body: Record<string, unknown> | null): Refusal | null {
-  if (typeof body?.detail === 'string') return { detail: body.detail, fields: {} }
-  const fields = Object.entries(body ?? {})
+export function parseRefusal(body: unknown): Refusal | null {
+  const { detail } = (body ?? {}) as { detail?: unknown }
+  if (typeof detail === 'string') return { detail, fields: {} }
+  const fields = Array.isArray(body) ? [] : Object.entries(body ?? {})
   if (fields.length === 0 || !fields.every(([, value]) => isMessages(value))) return null
   const messages = body as Record<string, string[]>
   return { detail: messages.non_field_errors?.join(' ') ?? '', fields: messages }

@@ -1,8 +1,10 @@
 /** The login session of a client: its tokens, their refresh, login and logout, in one or several tabs. */
-import { type Endpoints, type Mode, parseObject, type Tokens } from './endpoints.ts'
+import type { Endpoints, Mode } from './endpoints.ts'
 import { NetworkError, SignedOutError } from './errors.ts'
+import { parseJson, readResponse } from './requests.ts'
 import { type ClientStorage, memoryStorage } from './storage.ts'
 import { openTabChannel, type TabMessage, withTabLock } from './tabs.ts'
+import { type Identity, identityOf, type Tokens } from './tokens.ts'
 
 /** What ended the login session: `here`, this client's `signOut()`; `elsewhere`, another tab; `ended`, the server. */
 export type SignOutReason = 'here' | 'elsewhere' | 'ended'
@@ -36,6 +38,8 @@ export class Session {
   /** The number of logouts, by which a login or refresh detects a logout during its request. */
   #logouts = 0
   #pendingRefresh: Promise<string> | undefined
+  /** Never rejects. A refresh waits for it, because a new password ends the refresh token. */
+  #pendingPasswordChange: Promise<unknown> = Promise.resolve()
   /** A refresh token that was received after a logout or another login, and therefore not stored. */
   #discardedRefresh: string | undefined
   #storageQueue: Promise<unknown> = Promise.resolve()
@@ -51,25 +55,49 @@ export class Session {
     else storage.watch?.(key, () => void this.#handleStorageChange().catch(() => undefined))
   }
 
-  /** @throws {SignInError | NetworkError}, or {SignedOutError} if the user has logged out during the request */
-  signIn(credentials: object): Promise<void> {
+  /** @throws {ApiError | NetworkError}, or {SignedOutError} if the user has logged out during the request */
+  signIn(credentials: object): Promise<Identity> {
     const logoutsBefore = this.#logouts
     return this.#runAfterRefresh(async () => {
       const tokens = await this.#endpoints.obtain(credentials)
-      const isStored = await this.#queueStorageAccess(async () => {
-        if (this.#logouts !== logoutsBefore) return false
-        await this.#write(tokens)
-        await this.#setPendingLogout(false)
-        return true
-      })
-      if (!isStored) {
-        await this.#endpoints.blacklist(tokens.refresh)
-        throw new SignedOutError()
-      }
+      await this.#store(tokens, logoutsBefore)
       this.#isSignedIn = true
       this.#options.onChange(true)
       this.#notifyTabs('in')
+      return identityOf(tokens.access)
     })
+  }
+
+  /**
+   * Changes the password, and stores the new tokens.
+   *
+   * @throws {ApiError | NetworkError | SignedOutError} also if the user has logged out during the request
+   */
+  async changePassword(passwords: object): Promise<void> {
+    const logoutsBefore = this.#logouts
+    const response = await this.withAccessToken((access) => {
+      const change = this.#runAfterRefresh(async () => {
+        const response = await this.#endpoints.changePassword(passwords, access)
+        if (response.tokens !== null) await this.#store(response.tokens, logoutsBefore)
+        return response
+      })
+      this.#pendingPasswordChange = change.catch(() => undefined)
+      return change
+    })
+    readResponse(response)
+  }
+
+  /** Stores new tokens. @throws {SignedOutError} after a logout during their request, and ends them */
+  async #store(tokens: Tokens, logoutsBefore: number): Promise<void> {
+    const isStored = await this.#queueStorageAccess(async () => {
+      if (this.#logouts !== logoutsBefore) return false
+      await this.#write(tokens)
+      await this.#setPendingLogout(false)
+      return true
+    })
+    if (isStored) return
+    await this.#endpoints.blacklist(tokens.refresh)
+    throw new SignedOutError()
   }
 
   /** Logs out immediately, then notifies the server. @returns true if the server has confirmed the logout */
@@ -118,6 +146,17 @@ export class Session {
   }
 
   /**
+   * Sends a request with an access token, and after a 401 once more with a new one.
+   *
+   * @throws {SignedOutError | NetworkError} and errors of `send`
+   */
+  async withAccessToken<R extends { status: number }>(send: (access: string) => Promise<R>): Promise<R> {
+    const access = await this.getAccessToken()
+    const response = await send(access)
+    return response.status === 401 ? send(await this.refresh(access)) : response
+  }
+
+  /**
    * Refreshes the tokens. Concurrent calls share one request.
    *
    * @param staleAccess the access token to replace; null if there is none
@@ -126,7 +165,8 @@ export class Session {
    */
   refresh(staleAccess: string | null): Promise<string> {
     const work = (hasWaited: boolean) => this.#refresh(staleAccess, hasWaited)
-    this.#pendingRefresh ??= (this.#isShared ? withTabLock(this.#options.key, work) : work(false)).finally(() => {
+    const start = () => (this.#isShared ? withTabLock(this.#options.key, work) : work(false))
+    this.#pendingRefresh ??= this.#pendingPasswordChange.then(start).finally(() => {
       this.#pendingRefresh = undefined
     })
     return this.#pendingRefresh
@@ -225,7 +265,7 @@ export class Session {
 
   async #read(): Promise<Tokens | null> {
     const text = await this.#tokenStorage.get(this.#options.key)
-    const tokens = parseObject(text ?? '') as Tokens | null
+    const tokens = parseJson(text ?? '') as Tokens | undefined
     if (typeof tokens?.access !== 'string') return null
     this.#setSignedIn(true)
     return tokens

@@ -13,8 +13,10 @@ export function resolveBase(baseUrl: string): string {
   const isAbsolute = location === undefined || SCHEME.test(baseUrl)
   const url = normalizeOrigin(isAbsolute ? baseUrl : new URL(baseUrl, location.href).href)
   parseOrigin(url)
-  return url.endsWith('/') ? url : `${url}/`
+  return addSlash(url)
 }
+
+export const addSlash = (url: string): string => (url.endsWith('/') ? url : `${url}/`)
 
 /** @param base URL with a trailing slash, from resolveBase */
 export function resolveUrl(url: string, base: string): string {

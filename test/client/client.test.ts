@@ -58,13 +58,13 @@ t.test('after a login fetch sends the access token, and after a logout it is rej
   t.strictSame(changes, [true, false], 'removed listeners are not called')
 })
 
-t.test('a rejected login throws SignInError or NetworkError with the details of the response', async (t) => {
+t.test('a rejected login throws ApiError or NetworkError with the details of the response', async (t) => {
   const { client: clientOf, proxy, alice } = await stage(t)
   const client = await clientOf({}, 'not yet')
   const refusalOf = (credentials: object) => client.signIn(credentials as never).catch((error: unknown) => error)
 
   t.match(await refusalOf({ ...alice, password: 'wrong' }), {
-    ...{ name: 'SignInError', status: 401, retryable: false, fields: {}, retryAfter: null },
+    ...{ name: 'ApiError', status: 401, retryable: false, fields: {}, retryAfter: null },
     ...{ detail: /^No active account/, message: /^No active account/ }
   })
   t.match(await refusalOf({ username: '' }), {
@@ -72,7 +72,7 @@ t.test('a rejected login throws SignInError or NetworkError with the details of 
     fields: { username: ['This field may not be blank.'], password: ['This field is required.'] }
   })
   const answers: [status: number, body: string, expected: object][] = [
-    [429, '{"detail":"Wait."}', { name: 'SignInError', detail: 'Wait.', retryAfter: 7, retryable: true }],
+    [429, '{"detail":"Wait."}', { name: 'ApiError', detail: 'Wait.', retryAfter: 7, retryable: true }],
     [400, '{"non_field_errors":["No.","Never."]}', { detail: 'No. Never.', message: 'No. Never.' }],
     [403, '{}', { name: 'NetworkError', status: 403, retryable: false }],
     [401, '{"message":"Unauthorized"}', { name: 'NetworkError', status: 401, retryable: false }],

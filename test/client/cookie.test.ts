@@ -56,7 +56,7 @@ t.test('without a session one refresh determines the state, and onSignOut is not
   await t.rejects(client.getAccessToken(), SignedOutError)
   t.equal(proxy.seen(REFRESH).length, 2)
   t.strictSame(reasons, [])
-  await t.rejects(client.signIn({ username: 'bob', password: 'x' }), { name: 'SignInError', detail: 'Who?' })
+  await t.rejects(client.signIn({ username: 'bob', password: 'x' }), { name: 'ApiError', detail: 'Who?' })
 })
 
 t.test('the access token is refreshed before it expires and after a 401, until the session ends', async (t) => {

@@ -1,4 +1,4 @@
-import { createClient, NetworkError, SignedOutError, SignInError, webStorage } from './latchkey/client.js'
+import { ApiError, createClient, NetworkError, SignedOutError, webStorage } from './latchkey/client.js'
 
 const isCookieMode = new URLSearchParams(location.search).get('mode') === 'cookie'
 const baseUrl = document.documentElement.dataset.api
@@ -15,7 +15,7 @@ const attempt = async (action) => {
   try {
     await action()
   } catch (error) {
-    if (error instanceof SignInError) showMessage(error.message)
+    if (error instanceof ApiError) showMessage(error.message)
     else if (error instanceof SignedOutError) showMessage('Please sign in.')
     else if (error instanceof NetworkError || error instanceof TypeError)
       showMessage('No connection. Please try again.')
@@ -36,7 +36,7 @@ function render(isSignedIn) {
 }
 
 async function showAccount() {
-  const [{ username }, sessions] = await Promise.all([getJson('me/'), getJson('sessions/')])
+  const [{ username }, sessions] = await Promise.all([getJson('me/'), client.sessions.list()])
   element('who').textContent = username
   element('sessions').replaceChildren(...sessions.map(createItem))
 }
