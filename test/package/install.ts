@@ -12,8 +12,9 @@ const run = promisify(execFile)
 
 /** The paths that are built or packed. They are copied, because other tests use `dist` of this tree. */
 const TREE = [
-  ...['src', 'client', 'verify', 'prisma', 'docs', 'examples', 'package.json', 'tsconfig.json', 'tsconfig.build.json'],
-  ...['LICENSE', 'README.md', 'CHANGELOG.md', 'UPGRADING.md', '.env.example', '.gitignore', '.npmrc']
+  ...['src', 'client', 'verify', 'prisma', 'docs', 'examples', 'tools/pack-client.mjs'],
+  ...['package.json', 'tsconfig.json', 'tsconfig.build.json', '.env.example', '.gitignore', '.npmrc'],
+  ...['LICENSE', 'README.md', 'CHANGELOG.md', 'UPGRADING.md']
 ]
 /** Files that must not be packed. */
 const PRIVATE = [
@@ -37,6 +38,8 @@ export const cleanEnvironment = (): Record<string, string> =>
 export interface Package {
   /** The paths of the packed files. */
   files: string[]
+  /** A copy of this project, with the build. */
+  tree: string
   /** The folder in which the package is installed. */
   folder: string
   /** The file that `npm pack` created. */
@@ -56,7 +59,7 @@ export async function installPackage(scope: Scope): Promise<Package> {
   const folder = join(home, 'app')
   const tarball = join(home, packed.filename)
   await addPackages(folder, tarball)
-  return { files: packed.files.map(({ path }: { path: string }) => path), folder, tarball }
+  return { files: packed.files.map(({ path }: { path: string }) => path), tree, folder, tarball }
 }
 
 /** Installs packages in a folder, which is created. */

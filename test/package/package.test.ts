@@ -34,7 +34,7 @@ async function runHost(cwd: string): Promise<unknown> {
 t.setTimeout(300_000)
 
 t.test('the package in an empty folder', async (t) => {
-  const { files, folder, tarball } = await installPackage(t)
+  const { files, tree, folder, tarball } = await installPackage(t)
   const modules = join(folder, 'node_modules')
 
   t.test('contains the build, migrations and documents, and no private files', async (t) => {
@@ -156,11 +156,35 @@ t.test('the package in an empty folder', async (t) => {
     t.ok(own.length > 5)
     for (const text of own) t.notMatch(text, /(from|import) ?\(?['"](?!\.\/)/)
     const script = "import { createClient } from 'latchkey/client'; console.log(typeof createClient)"
-    const { stdout } = await run('env', [...PURE, process.execPath, '--input-type=module', '-e', script], {
-      cwd: folder,
+    t.equal(await runModule(folder, script), 'function\n')
+  })
+
+  t.test('has a client that `npm run pack:client` packs alone', async (t) => {
+    const alone = join(folder, 'alone')
+    mkdirSync(alone)
+    await run('env', [...PURE, process.execPath, join(tree, 'tools/pack-client.mjs'), alone], {
       env: cleanEnvironment()
     })
-    t.equal(stdout, 'function\n')
+    const [packed = ''] = readdirSync(alone)
+    t.match(packed, /^latchkey-client-\d+\.\d+\.\d+\.tgz$/)
+    await addPackages(alone, join(alone, packed))
+    t.strictSame(
+      readdirSync(join(alone, 'node_modules')).filter((name) => !name.startsWith('.')),
+      ['latchkey-client']
+    )
+    const script = "import { createClient } from 'latchkey-client'; console.log(typeof createClient)"
+    t.equal(await runModule(alone, script), 'function\n')
+    const page = readFileSync(own('page.mts.txt'), 'utf8').replaceAll("'latchkey/client'", "'latchkey-client'")
+    writeFileSync(join(alone, 'page.mts'), page)
+    const options = {
+      module: 'NodeNext',
+      target: 'ES2022',
+      lib: ['ES2022', 'DOM'],
+      types: [],
+      strict: true,
+      noEmit: true
+    }
+    t.equal(await faultsOf(alone, options, 'page.mts'), '')
   })
 
   t.test('runs a server with `npx latchkey serve` in less than 150 MB', async (t) => {
@@ -209,6 +233,12 @@ function faultsOf(folder: string, compilerOptions: object, file: string, tsc = T
     () => '',
     ({ stdout, stderr }) => `${stdout}${stderr}`
   )
+}
+
+/** Runs the source of a module. @returns its output */
+async function runModule(cwd: string, source: string): Promise<string> {
+  const args = [...PURE, process.execPath, '--input-type=module', '-e', source]
+  return (await run('env', args, { cwd, env: cleanEnvironment() })).stdout
 }
 
 /** Starts a server on a free port. */
