@@ -34,9 +34,11 @@ const PROVIDER_NAMES = { sqlite: 'SQLite', postgresql: 'PostgreSQL' }
 
 async function start(app: FastifyInstance): Promise<void> {
   const { settings, database } = app.auth
-  // Before listening, since a first user who registers would prevent it.
-  const link = await createFirstSuperuser(app.auth)
+  // Asked before listening, since a user who registers at once must not prevent the superuser. It is created afterwards,
+  // since of several servers that start with one address, the one that listens prints the link.
+  const isNew = database.provider === 'sqlite' && (await database.user.count()) === 0
   const address = await app.listen({ host: settings.host, port: settings.port }).catch(throwAddressError(settings))
+  const link = isNew ? await createFirstSuperuser(app.auth) : null
   closeWithGrace({ delay: SHUTDOWN_TIMEOUT_MS, logger: app.log }, () => app.close())
   const lines = [
     `Latchkey ${version} is listening on ${address} with ${PROVIDER_NAMES[database.provider]}.`,
@@ -70,14 +72,13 @@ const throwAddressError =
   }
 
 /**
- * Creates the superuser `admin` in an embedded database without users.
+ * Creates the superuser `admin` in a new embedded database.
  *
  * It has no password: what is printed may be kept in a log, and the link is valid once and for a limited time.
  *
- * @returns the values of the link that sets the password, or null if there are users
+ * @returns the values of the link that sets the password, or null if another process has created it
  */
-async function createFirstSuperuser({ accounts, database, users }: Auth): Promise<Link | null> {
-  if (database.provider !== 'sqlite' || (await database.user.count()) > 0) return null
+async function createFirstSuperuser({ accounts, users }: Auth): Promise<Link | null> {
   try {
     const { id } = await users.createSuperuser({ username: 'admin' })
     const user = await users.get('id', id)
