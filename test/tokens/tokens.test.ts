@@ -81,9 +81,8 @@ onEachDatabase(t, (t, { buildWithBlacklist: build }) => {
     const app = await build(t, { ...names, ...lives, userIdField: 'username', checkRevokeToken: true, issuer: 'me' })
     const { id } = await addUser(app)
     const [stored] = vectors.revoke_claim
-    t.intercept(app.auth.users, 'authenticate', {
-      value: async () => ({ ...(await app.auth.users.get('id', id)), password: stored?.password })
-    })
+    await app.auth.database.user.update({ where: { id }, data: { password: stored?.password as string } })
+    t.intercept(app.auth.users, 'authenticate', { value: () => app.auth.users.get('id', id) })
 
     const pair = await app.auth.tokens.obtainPair(ALICE)
 
