@@ -124,7 +124,7 @@ async function latchkey(app: FastifyInstance, options: LatchkeyOptions): Promise
   })
   if (settings.loginField === 'email') {
     const fault = await ensureUniqueEmails(database)
-    if (fault !== null) app.log.warn(`email addresses are not unique in the database: ${fault}`)
+    if (fault !== null) app.log.warn(`could not create the unique index on email addresses: ${fault}`)
   }
   startBackgroundWork(app, auth)
   // As Django does after its migrations.

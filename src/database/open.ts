@@ -1,5 +1,4 @@
 /** Opens the database: one Prisma client for both providers. Code outside this folder does not know which one is in use. */
-
 import type { SqlDriverAdapterFactory } from '@prisma/driver-adapter-utils'
 import { DatabaseUnavailable, isUnavailable } from './errors.ts'
 import type { PrismaClient } from './generated/sqlite/client.ts'
@@ -89,7 +88,7 @@ export async function openDatabase(databaseUrl: string, log: (message: string) =
   }) as Database
 }
 
-/** What Prisma's own extensions, such as the one for read replicas, go by. */
+/** True for an operation inside a transaction. Prisma's extension for read replicas reads the same parameter. */
 const isInTransaction = (operation: object): boolean =>
   (operation as { __internalParams?: { transaction?: unknown } }).__internalParams?.transaction !== undefined
 

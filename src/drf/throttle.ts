@@ -29,7 +29,7 @@ type Callback = (error: Error | null, result: { current: number; ttl: number }) 
 
 /** A store for @fastify/rate-limit with DRF's sliding window: the times of the requests that were let through, by client. */
 class History {
-  /** Milliseconds of a clock that nobody sets, the oldest first. */
+  /** Milliseconds of the monotonic clock, the oldest first. */
   readonly #times = new Map<string, number[]>()
   #size = 0
 
@@ -46,7 +46,7 @@ class History {
     callback(null, { current: isExceeded ? max + 1 : times.length, ttl: periodMs - (now - (times[0] ?? now)) })
   }
 
-  /** Does not count a request after all. @param since not before the request and its `incr` */
+  /** Does not count a request after all. @param since when its `incr` was about to be called */
   giveBack(key: string, since: number): void {
     const times = this.#times.get(key) ?? []
     const index = times.findIndex((time) => time >= since)

@@ -9,7 +9,7 @@ import { ServiceUnavailable } from '../errors.ts'
 
 const MAX_RUNNING = availableParallelism()
 const MAX_WAITING = 100
-/** Clients do not wait longer for a login. */
+/** A job that would wait longer, or has waited longer, is rejected. */
 const MAX_WAIT_MS = 10_000
 
 /** 503: too many passwords are waiting to be hashed. Nothing was hashed; the client may retry. */
@@ -33,7 +33,7 @@ let waiting: WaitingJob[] = []
 /** The moving average of how long a job takes. */
 let averageMs = 0
 
-/** How long a new job would wait. */
+/** Milliseconds that a new job would wait. */
 const waitMs = () => (waiting.length * averageMs) / MAX_RUNNING
 
 /**

@@ -1,31 +1,31 @@
-/** Where log lines go: standard output, whatever happens to it. */
+/** The stream of the log, to standard output: it drops lines that cannot be written, so that the server goes on. */
 import { writeSync } from 'node:fs'
 
 const STDOUT = 1
-/** A reader that is slow for a moment, such as a full pipe, is waited for; a log must not stop the server. */
+/** A full pipe is waited for, since its reader may be slow for a moment. */
 const MAX_WAITS = 20
 const WAIT_MS = 5
 
-const pause = new Int32Array(new SharedArrayBuffer(4))
+const neverNotified = new Int32Array(new SharedArrayBuffer(4))
 
 /**
- * Creates a stream that drops lines which cannot be written, because the disk is full or the reader is gone. The first line
- * afterwards tells how many.
+ * Creates a stream that drops lines which cannot be written, because the disk is full or the reader has gone. The next line
+ * that can be written is preceded by one with their number.
  *
- * @param write as `fs.writeSync` with the file descriptor bound: returns the number of bytes written, or throws
+ * @param write as `fs.writeSync` of a file descriptor: returns the number of bytes written, or throws
  */
 export function createLogStream(write: (bytes: Buffer) => number = (bytes) => writeSync(STDOUT, bytes)) {
   let dropped = 0
   return {
     write(line: string): void {
       try {
-        if (dropped > 0)
-          writeAll(
-            write,
-            `\n${JSON.stringify({ level: 40, time: Date.now(), dropped, msg: 'log lines were dropped' })}\n`
-          )
+        if (dropped > 0) {
+          const report = { level: 40, time: Date.now(), dropped, msg: 'log lines were dropped' }
+          // After a line break, since the line before may be incomplete. A pipe that was full is not waited for again.
+          writeAll(write, `\n${JSON.stringify(report)}\n`, 0)
+        }
         dropped = 0
-        writeAll(write, line)
+        writeAll(write, line, MAX_WAITS)
       } catch {
         dropped++
       }
@@ -33,14 +33,14 @@ export function createLogStream(write: (bytes: Buffer) => number = (bytes) => wr
   }
 }
 
-function writeAll(write: (bytes: Buffer) => number, text: string): void {
+function writeAll(write: (bytes: Buffer) => number, text: string, maxWaits: number): void {
   let bytes = Buffer.from(text)
   for (let waits = 0; bytes.length > 0; ) {
     try {
       bytes = bytes.subarray(write(bytes))
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || waits++ >= MAX_WAITS) throw error
-      Atomics.wait(pause, 0, 0, WAIT_MS)
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN' || waits++ >= maxWaits) throw error
+      Atomics.wait(neverNotified, 0, 0, WAIT_MS)
     }
   }
 }

@@ -19,8 +19,8 @@ import { registerOpenApi } from './openapi.ts'
 import { assertHost, handleClientError, handleRawRequests, NOSNIFF } from './raw-http.ts'
 
 /**
- * In milliseconds. Requests that arrive too slowly are rejected, and connections closed whose clients do not read. Idle connections are kept for longer than the 60 seconds of
- * common proxies, since a proxy must be the one that closes them.
+ * In milliseconds. Requests that arrive too slowly are rejected, and connections closed whose clients do not read. Idle
+ * connections are kept for longer than the 60 seconds of common proxies, since a proxy must be the one that closes them.
  */
 const TIMEOUTS = { requestTimeout: 20_000, keepAliveTimeout: 65_000, connectionTimeout: 30_000 }
 const HTTP_OPTIONS = { headersTimeout: 10_000, connectionsCheckingInterval: 2000, requireHostHeader: false }
@@ -54,10 +54,11 @@ export async function createServer(settings: Settings, logger: Logger = loggerOf
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: handleClientError,
-    rewriteUrl: routeUnknownMethod,
+    rewriteUrl: (request) => routeUnknownMethod(request, knownMethods),
     frameworkErrors: (error, request, reply) => errorHandler(error, request, reply.headers(NOSNIFF))
   }
   const app = Fastify(options)
+  const knownMethods = new Set(app.supportedMethods)
   handleRawRequests(app.server)
   app.addHook('onRequest', restoreMethod)
   app.setErrorHandler(errorHandler)
@@ -77,25 +78,25 @@ export async function createServer(settings: Settings, logger: Logger = loggerOf
   return app
 }
 
-/** Methods that Fastify does not know by default, such as PROPFIND, by request. */
+/** The methods of requests that Fastify does not know by default, such as PROPFIND. */
 const unknownMethods = new WeakMap<IncomingMessage, string>()
 
 /**
  * Lets methods that Fastify does not know reach the routes, which respond with DRF's 405: as TRACE, which no view has.
  * Adding them to Fastify would make each of them a route of each view, which is 2200 more routes and 10 MB.
  */
-function routeUnknownMethod(this: FastifyInstance, raw: IncomingMessage): string {
+function routeUnknownMethod(raw: IncomingMessage, known: ReadonlySet<string>): string {
   const { method = '', url = '' } = raw
-  if (!this.supportedMethods.includes(method)) {
+  if (!known.has(method)) {
     unknownMethods.set(raw, method)
     raw.method = 'TRACE'
   }
   return url
 }
 
-/** An onRequest hook: the method as the client sent it, for error messages and logs. */
+/** An onRequest hook that sets the method back to that of the client, for error messages and logs. */
 const restoreMethod: onRequestHookHandler = ({ raw }, _reply, done) => {
-  raw.method = unknownMethods.get(raw) ?? raw.method
+  if (raw.method === 'TRACE') raw.method = unknownMethods.get(raw) ?? raw.method
   done()
 }
 

@@ -10,7 +10,6 @@ const MAX_LENGTH = 40
 
 export class AuthTokens {
   readonly #database: Database
-
   readonly #users: Users
 
   constructor(database: Database, users: Users) {

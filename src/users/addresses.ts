@@ -1,5 +1,4 @@
 /** Finds users by email address, and keeps addresses unique where users log in with them. */
-import { isUniqueViolation } from '../database/errors.ts'
 import type { Database, User as UserRow } from '../database/open.ts'
 
 /** In characters; the limit of Django's validator. */
@@ -12,7 +11,8 @@ export const EMAIL_TAKEN = 'user with this email address already exists.'
 /**
  * Creates the unique index on addresses in any case, if it does not exist.
  *
- * @returns null, or why it could not be created: several users have one address, or the database role may not
+ * @returns null, or why it could not be created: several users have one address, or the database role may not. Users are
+ *   named by id, so that the log has no addresses.
  */
 export async function ensureUniqueEmails(database: Database): Promise<string | null> {
   try {
@@ -20,22 +20,22 @@ export async function ensureUniqueEmails(database: Database): Promise<string | n
       CREATE UNIQUE INDEX IF NOT EXISTS latchkey_user_email_unique ON auth_user (LOWER(email)) WHERE email <> ''`
     return null
   } catch (error) {
-    const doubled = await doubledEmails(database)
-    if (doubled.length === 0 && !isUniqueViolation(error)) return (error as Error).message
-    const list = doubled.map(({ email, ids }) => `${email} (users ${ids.join(', ')})`).join(', ')
-    return `several users have the same address, so that none of them can log in; change all but one: ${list}`
+    const groups = await withSameEmail(database)
+    if (groups.length === 0) return (error as Error).message
+    const list = groups.map((ids) => `(${ids.join(', ')})`).join(', ')
+    return `users have the same address, and cannot log in; change all but one of each group of ids: ${list}`
   }
 }
 
-/** Returns the addresses that several users have; at most twenty. */
-async function doubledEmails(database: Database): Promise<{ email: string; ids: number[] }[]> {
+/** Returns the ids of the users of each address that several users have; at most twenty groups. */
+async function withSameEmail(database: Database): Promise<number[][]> {
   const rows = await database.$queryRaw<{ id: number; email: string }[]>`
     SELECT id, LOWER(email) AS email FROM auth_user WHERE LOWER(email) IN (
       SELECT LOWER(email) FROM auth_user WHERE email <> '' GROUP BY LOWER(email) HAVING COUNT(*) > 1 LIMIT 20
     ) ORDER BY LOWER(email), id`
   const ids = new Map<string, number[]>()
   for (const { id, email } of rows) ids.set(email, [...(ids.get(email) ?? []), Number(id)])
-  return Array.from(ids, ([email, ids]) => ({ email, ids }))
+  return [...ids.values()]
 }
 
 /** Finds the users with this email address in any case, in the order of ids; at most fifty. */

@@ -220,9 +220,12 @@ export class Users {
    * @throws {ValidationError} `{ email: […] }` with `loginField: 'email'`, if another user has it
    */
   async assertEmailAvailable(email: string, id?: number): Promise<void> {
-    if (this.#settings.loginField === 'username') return
-    if ((await this.withEmail(email)).every((user) => user.id === id)) return
-    throw new ValidationError({ email: [EMAIL_TAKEN] })
+    if (await this.isEmailTaken(email, id)) throw new ValidationError({ email: [EMAIL_TAKEN] })
+  }
+
+  /** True with `loginField: 'email'`, if another user than this one has the address. */
+  async isEmailTaken(email: string, id?: number): Promise<boolean> {
+    return this.#settings.loginField === 'email' && (await this.withEmail(email)).some((user) => user.id !== id)
   }
 
   /** Finds the users with this email address, in any case; at most fifty. */

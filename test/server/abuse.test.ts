@@ -61,3 +61,24 @@ t.test('a log that cannot be written is dropped and counted, and the server goes
     { msg: 'three' }
   ])
 })
+
+t.test('a full pipe is waited for a short time once, not for each line', async (t) => {
+  let attempts = 0
+  let isFull = true
+  const written: string[] = []
+  const log = createLogStream((bytes) => {
+    attempts++
+    if (isFull) throw Object.assign(new Error('full'), { code: 'EAGAIN' })
+    written.push(String(bytes))
+    return bytes.length
+  })
+  const attemptsFor = (line: string) => {
+    const before = attempts
+    log.write(line)
+    return attempts - before
+  }
+  t.strictSame([attemptsFor('one\n'), attemptsFor('two\n'), attemptsFor('three\n')], [21, 1, 1])
+  isFull = false
+  log.write('four\n')
+  t.match(written, [/"dropped":3/, 'four\n'])
+})

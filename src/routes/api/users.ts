@@ -201,11 +201,9 @@ async function remove(request: UserRequest, reply: FastifyReply): Promise<unknow
 }
 
 async function findFaults({ server }: UserRequest, given: Body, user: UserWithKeys | null): Promise<Faults> {
-  const { settings, users, passwords, database } = server.auth
+  const { users, passwords, database } = server.auth
   const faults = await faultsOfChanges(database, passwords, changesOf(given), user)
-  // With one address for two users, neither could sign in.
-  const others = settings.loginField === 'email' && given.email ? await users.withEmail(given.email) : []
-  const isTaken = others.some((other) => other.id !== user?.id)
+  const isTaken = given.email !== undefined && (await users.isEmailTaken(given.email, user?.id))
   return { ...faults, ...(isTaken && { email: [EMAIL_TAKEN] }) }
 }
 
